@@ -1,0 +1,3 @@
+"""Replay LLM request traces through prefix (KV) caches."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,63 @@
+"""How kernels are compiled, and where their machine code is kept between runs.
+
+A kernel takes contiguous arrays and scalars and returns them; it checks nothing, because the
+caller has cast and checked already. Compiled code is cached in a private folder named after the
+hash of all kernel sources: Numba does not notice when a *callee* in another file changes, so a
+change anywhere gives a new folder. Loading that cache runs code, so the folder must belong to us
+and be writable by nobody else; where there is none such, kernels compile in memory on each run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+FOLDER_VARIABLE = "NUMBA_CACHE_DIR"
+
+
+def source_digest() -> str:
+    """Return twelve hex digits that change when any kernel source changes."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def cache_folder() -> Path | None:
+    """Return a private, writable folder for compiled kernels, or None where there is none."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")  # noqa: PTH111, PTH118
+    folder = Path(home) / "replay" / "kernels" / source_digest()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = folder.lstat()
+        private = stat.S_ISDIR(status.st_mode) and not status.st_mode & 0o022
+        if private and status.st_uid == os.getuid() and os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    except OSError:
+        pass
+    return None
+
+
+def _choose_folder() -> bool:
+    """Point Numba at the cache folder; return whether kernels may be cached at all."""
+    chosen = os.environ.get(FOLDER_VARIABLE)
+    if chosen:
+        try:
+            Path(chosen).mkdir(parents=True, exist_ok=True)
+        except OSError:
+            return False
+        return os.access(chosen, os.W_OK | os.X_OK)
+    folder = cache_folder()
+    if folder is None:
+        return False
+    os.environ[FOLDER_VARIABLE] = str(folder)
+    return True
+
+
+CACHED = _choose_folder()
+
+import numba  # noqa: E402  (reads the folder variable when imported)
+
+jit = numba.njit(cache=CACHED, nogil=True, boundscheck=False)

@@ -1,0 +1,106 @@
+"""Every table and column, defined once: name, type, unit, meaning.
+
+Readers, kernels, Parquet files, SQL views, documentation and tests all take them from here.
+Types are Polars names; times are integer nanoseconds, sizes integer tokens, blocks or bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+RUN_SCHEMA_VERSION = 1
+TRACE_SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: `dtype` is a Polars type name, `required` false where a source may lack it."""
+
+    name: str
+    dtype: str
+    unit: str
+    meaning: str
+    required: bool = True
+
+
+TRACE = (
+    Column("request_id", "Int64", "", "0..n-1 in replay order"),
+    Column("arrival_ns", "Int64", "ns", "arrival since the start of the trace; ties keep file order"),
+    Column("session_id", "Int64", "", "conversation, where known or inferred", required=False),
+    Column("turn", "Int32", "", "0-based position within the session", required=False),
+    Column("parent_request_id", "Int64", "", "the request this one continues or branches from", required=False),
+    Column("input_tokens", "Int32", "tokens", "prompt length"),
+    Column("output_tokens", "Int32", "tokens", "response length"),
+    Column("block_ids", "List(UInt64)", "", "prefix-chained content ids of the prompt, the last one possibly partial", required=False),
+)  # fmt: skip
+
+REQUESTS = (
+    Column("request_id", "Int64", "", "0..n-1 in replay order"),
+    Column("session_id", "Int64", "", "conversation, where known or inferred"),
+    Column("turn", "Int32", "", "0-based position within the session"),
+    Column("parent_request_id", "Int64", "", "the request this one continues or branches from"),
+    Column("arrival_ns", "Int64", "ns", "arrival since the start of the trace"),
+    Column("input_tokens", "Int64", "tokens", "prompt length"),
+    Column("output_tokens", "Int64", "tokens", "response length"),
+    Column("status", "String", "", "completed, rejected (can never fit the KV pool) or unfinished (the run stopped first)"),
+    Column("hit_tokens", "Int64", "tokens", "prompt tokens whose KV was reused"),
+    Column("session_hit_tokens", "Int64", "tokens", "of these, put there by an earlier request of the same session"),
+    Column("cross_request_hit_tokens", "Int64", "tokens", "of these, put there by a request outside the session"),
+    Column("cold_tokens", "Int64", "tokens", "missed: never seen before"),
+    Column("capacity_miss_tokens", "Int64", "tokens", "missed: was resident, evicted since (or could never fit)"),
+    Column("in_flight_tokens", "Int64", "tokens", "missed: being computed by another request at that moment"),
+    Column("granularity_tokens", "Int64", "tokens", "missed: lost to block rounding or to the rule that one token is always computed"),
+    Column("disabled_tokens", "Int64", "tokens", "missed: seen before, but caching was off"),
+    Column("input_blocks", "Int64", "blocks", "blocks of the prompt, a partial last one included"),
+    Column("hit_blocks", "Int64", "blocks", "prompt blocks found resident"),
+    Column("full_hit_blocks", "Int64", "blocks", "of these, full ones"),
+    Column("evicted_blocks", "Int64", "blocks", "cached blocks that were evicted to make room for this prompt"),
+    Column("queue_ns", "Int64", "ns", "arrival to first scheduled"),
+    Column("prefill_ns", "Int64", "ns", "first scheduled to first token"),
+    Column("ttft_ns", "Int64", "ns", "arrival to first token, queueing included"),
+    Column("itl_mean_ns", "Int64", "ns", "mean time between output tokens; null for a single one"),
+    Column("itl_max_ns", "Int64", "ns", "longest time between two output tokens; null for a single one"),
+    Column("e2e_ns", "Int64", "ns", "arrival to last token"),
+    Column("preemptions", "Int64", "", "times this request lost its KV to another and was recomputed"),
+    Column("recomputed_tokens", "Int64", "tokens", "tokens computed again after preemptions"),
+    Column("no_cache_status", "String", "", "status of the same request in the paired run with caching off"),
+    Column("no_cache_queue_ns", "Int64", "ns", "queue time of the same request with caching off"),
+    Column("no_cache_prefill_ns", "Int64", "ns", "prefill time of the same request with caching off"),
+    Column("no_cache_ttft_ns", "Int64", "ns", "TTFT of the same request with caching off"),
+    Column("no_cache_e2e_ns", "Int64", "ns", "end-to-end latency of the same request with caching off"),
+)  # fmt: skip
+
+TIMELINE = (
+    Column("start_ns", "Int64", "ns", "start of the interval"),
+    Column("width_ns", "Int64", "ns", "length of the interval"),
+    Column("steps", "Int64", "", "engine steps that ended in it"),
+    Column("busy_ns", "Int64", "ns", "time spent in those steps"),
+    Column("prefill_tokens", "Int64", "tokens", "prompt tokens computed in those steps"),
+    Column("decode_tokens", "Int64", "tokens", "output tokens decoded in those steps"),
+    Column("running_request_ns", "Int64", "request ns", "requests running, integrated over those steps"),
+    Column("waiting_request_ns", "Int64", "request ns", "requests waiting, integrated over those steps"),
+    Column("used_block_ns", "Int64", "block ns", "KV blocks held by running requests, integrated over those steps"),
+    Column("cached_block_ns", "Int64", "block ns", "KV blocks cached and idle, integrated over those steps"),
+    Column("evicted_blocks", "Int64", "blocks", "cached blocks evicted in those steps"),
+    Column("preemptions", "Int64", "", "preemptions in those steps"),
+)  # fmt: skip
+
+PREFIXES = (
+    Column("prefix_id", "Int64", "", "edge of the prefix tree: a run of tokens every request uses whole or not at all"),
+    Column("parent_prefix_id", "Int64", "", "the edge before it; null at the root"),
+    Column("start_tokens", "Int64", "tokens", "where it starts in the prompts that use it"),
+    Column("stop_tokens", "Int64", "tokens", "where it ends"),
+    Column("requests", "Int64", "", "requests whose prompt contains it"),
+    Column("sessions", "Int64", "", "sessions whose prompts contain it; null without sessions"),
+    Column("first_request_id", "Int64", "", "the first request that contains it"),
+    Column("last_block_id", "UInt64", "", "the trace's id of its last block, to find it in the source"),
+    Column("hit_tokens", "Int64", "tokens", "prompt tokens it saved over the run"),
+    Column("evicted_blocks", "Int64", "blocks", "times a block of it was evicted"),
+)  # fmt: skip
+
+TABLES = {"requests": REQUESTS, "timeline": TIMELINE, "prefixes": PREFIXES}
+
+
+def column_names(columns: tuple[Column, ...]) -> list[str]:
+    """Return the names in order."""
+    return [column.name for column in columns]
