@@ -1,0 +1,98 @@
+"""From a scenario, a tree and a trace to the integer tables the kernels work on.
+
+All casting happens here. Tables and their columns: replay/kernels/layout.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from replay.cache.blocks import BlockPaths, block_paths
+from replay.config.scenario import Scenario
+from replay.kernels import layout
+
+if TYPE_CHECKING:
+    from replay.trace.frame import Trace
+    from replay.trace.tree import PrefixTree
+
+UNLIMITED_BLOCKS = 2**40
+_COMMIT_CODES = {
+    "on_schedule": layout.ON_SCHEDULE,
+    "incremental": layout.INCREMENTAL,
+    "on_completion": layout.ON_COMPLETION,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a replay needs: `table` int64[R, PLAN_FIELDS], `rules` int64[RULES], block paths."""
+
+    table: np.ndarray
+    rules: np.ndarray
+    paths: BlockPaths
+    capacity_blocks: int
+
+    @property
+    def requests(self) -> int:
+        """Number of requests."""
+        return len(self.table)
+
+
+def make_plan(
+    trace: Trace,
+    tree: PrefixTree,
+    scenario: Scenario,
+    *,
+    block_size: int,
+    capacity_blocks: int | None,
+) -> Plan:
+    """Return the plan of a replay; `capacity_blocks` None is an unlimited cache."""
+    cache = scenario.cache
+    frame = trace.frame
+    output_tokens = frame["output_tokens"].to_numpy().astype(np.int64)
+    responses = cache.responses and not cache.partial_blocks
+    paths = block_paths(
+        tree,
+        output_tokens,
+        block_size=block_size,
+        partial_blocks=cache.partial_blocks,
+        responses=responses,
+    )
+    table = np.empty((tree.requests, layout.PLAN_FIELDS), np.int64)
+    table[:, layout.ARRIVAL_NS] = frame["arrival_ns"].to_numpy()
+    table[:, layout.INPUT_TOKENS] = tree.input_tokens
+    table[:, layout.OUTPUT_TOKENS] = output_tokens
+    table[:, layout.SESSION] = _sessions(trace)
+    table[:, layout.PATH_START] = paths.start
+    table[:, layout.PATH_PROMPT_STOP] = paths.prompt_stop
+    table[:, layout.PATH_STOP] = paths.stop
+    table[:, layout.PROMPT_BLOCKS] = paths.prompt_blocks
+    table[:, layout.MATCH_BLOCKS] = paths.match_blocks
+    table[:, layout.PATH_BLOCKS] = paths.path_blocks
+    capacity = UNLIMITED_BLOCKS if capacity_blocks is None else capacity_blocks
+    return Plan(table, _rules(scenario, block_size, responses=responses), paths, capacity)
+
+
+def _sessions(trace: Trace) -> np.ndarray:
+    if "session_id" not in trace.frame.columns:
+        return np.full(len(trace.frame), layout.NONE, np.int64)
+    return trace.frame["session_id"].fill_null(layout.NONE).to_numpy().astype(np.int64)
+
+
+def _rules(scenario: Scenario, block_size: int, *, responses: bool) -> np.ndarray:
+    cache, engine = scenario.cache, scenario.engine
+    rules = np.zeros(layout.RULES, np.int64)
+    rules[layout.BLOCK_SIZE] = block_size
+    rules[layout.ENABLED] = cache.enabled
+    rules[layout.PARTIAL_BLOCKS] = cache.partial_blocks
+    rules[layout.COMMIT] = _COMMIT_CODES[cache.commit]
+    rules[layout.MAX_BATCHED_TOKENS] = engine.max_batched_tokens
+    rules[layout.MAX_SEQUENCES] = engine.max_sequences
+    rules[layout.CHUNKED_PREFILL] = engine.chunked_prefill
+    rules[layout.PREFILL_CHUNK_TOKENS] = engine.prefill_chunk_tokens or engine.max_batched_tokens
+    rules[layout.HORIZON_NS] = engine.horizon or np.iinfo(np.int64).max
+    rules[layout.RESPONSES] = responses
+    return rules

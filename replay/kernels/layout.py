@@ -1,0 +1,126 @@
+"""The columns of the engine's integer tables.
+
+Kernels keep their state in a few two-dimensional integer arrays, one row a run, a hold, an edge
+or a request, so that the fields of one row share a cache line. A column is written
+`runs[run, STOP]`; these are the names.
+"""
+
+from __future__ import annotations
+
+NONE = -1
+
+# runs int32[*, RUN_FIELDS]: neighbouring blocks of one edge with the same history
+EDGE = 0  # the edge they lie on
+START = 1  # first block, counted from the edge's first block
+STOP = 2  # one past the last block; eviction trims from here
+REFERENCES = 3  # running requests that hold the run
+OWNER = 4  # request that computed it
+OLDER = 5  # neighbour towards the least recently used end
+NEWER = 6  # neighbour towards the most recently used end; chains free rows too
+SIBLING = 7  # next run on the same edge, in order of creation
+UPPER = 8  # the run split off above this one; what held this before the split holds that too
+RUN_FIELDS = 10
+
+# holds int32[*, HOLD_FIELDS]: a request's claim on blocks FROM..TO of a run and of its uppers
+RUN = 0
+FROM = 1
+TO = 2
+BELOW = 3  # the claim made before this one; chains free rows too
+HOLD_FIELDS = 4
+
+# edges int64[E, EDGE_FIELDS]
+FIRST = 0  # index along the prompt of the edge's first block
+BLOCKS = 1  # blocks that end on the edge
+STOP_TOKENS = 2  # depth of its end in tokens
+OLDEST_RUN = 3
+YOUNGEST_RUN = 4
+SEEN = 5  # 1 once an admitted request contains the edge
+REUSED = 6  # blocks of it that were hit, over the run
+EVICTED = 7
+EDGE_FIELDS = 8
+
+# counters int64[COUNTERS]: the pool as a whole
+CAPACITY = 0  # blocks
+UNKEYED = 1  # free blocks without content: they are taken first
+IDLE = 2  # free blocks with content, in the recency list
+OLDEST = 3  # ends of the recency list
+YOUNGEST = 4
+EVICTIONS = 5
+RUN_TOP = 6  # rows ever used, and the chain of those given back
+RUN_FREE = 7
+HOLD_TOP = 8
+HOLD_FREE = 9
+COUNTERS = 10
+
+# plan int64[R, PLAN_FIELDS]: what a request asks for
+ARRIVAL_NS = 0
+INPUT_TOKENS = 1
+OUTPUT_TOKENS = 2
+SESSION = 3
+PATH_START = 4  # its edges in path_edges: prompt first, then response
+PATH_PROMPT_STOP = 5  # end of the edges that can be looked up
+PATH_STOP = 6
+PROMPT_BLOCKS = 7  # blocks of the prompt that can be cached
+MATCH_BLOCKS = 8  # the most that may be reused
+PATH_BLOCKS = 9  # prompt and response blocks that can be cached
+PLAN_FIELDS = 10
+
+# state int64[R, STATE_FIELDS]: where a request is
+COMPUTED = 0  # tokens whose KV exists
+HELD = 1  # blocks held
+PUBLISHED = 2  # blocks of its path that are held and visible to others
+CURSOR = 3  # path position of the next block to publish
+LAST_HOLD = 4
+TARGET = 5  # tokens to compute before the next one can be sampled
+EMITTED = 6  # output tokens sampled
+JOINED = 7  # decode step it joined the batch at
+FINISH = 8  # decode step after which it is done
+RANK = 9  # order of admission
+AHEAD = 10  # neighbours in the list of running requests
+BEHIND = 11
+PHASE = 12  # one of the phases below
+LAST_TOKEN_NS = 13
+LOST = 14  # tokens it had computed when it was preempted
+STATE_FIELDS = 15
+
+WAITING, PREFILLING, DECODING, DONE = 0, 1, 2, 3
+
+# outcome int64[R, OUTCOME_FIELDS]: what became of it
+STATUS = 0
+HIT = 1
+SESSION_HIT = 2
+CROSS_REQUEST_HIT = 3
+COLD = 4
+CAPACITY_MISS = 5
+IN_FLIGHT = 6
+GRANULARITY = 7
+DISABLED = 8
+INPUT_BLOCKS = 9
+HIT_BLOCKS = 10
+FULL_HIT_BLOCKS = 11
+EVICTED_BLOCKS = 12
+SCHEDULED_NS = 13
+FIRST_TOKEN_NS = 14
+DONE_NS = 15
+ITL_MAX_NS = 16
+PREEMPTIONS = 17
+RECOMPUTED = 18
+FREE_AFTER = 19  # free blocks once the request was done, untimed only
+OUTCOME_FIELDS = 20
+
+COMPLETED, REJECTED, UNFINISHED = 0, 1, 2
+
+# rules int64[RULES]: the switches of the cache and the engine
+BLOCK_SIZE = 0
+ENABLED = 1
+PARTIAL_BLOCKS = 2
+COMMIT = 3
+MAX_BATCHED_TOKENS = 4
+MAX_SEQUENCES = 5
+CHUNKED_PREFILL = 6
+PREFILL_CHUNK_TOKENS = 7
+HORIZON_NS = 8
+RESPONSES = 9  # generated tokens stay in the cache
+RULES = 10
+
+ON_SCHEDULE, INCREMENTAL, ON_COMPLETION = 0, 1, 2
