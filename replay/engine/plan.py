@@ -73,7 +73,9 @@ def make_plan(
     table[:, layout.MATCH_BLOCKS] = paths.match_blocks
     table[:, layout.PATH_BLOCKS] = paths.path_blocks
     capacity = UNLIMITED_BLOCKS if capacity_blocks is None else capacity_blocks
-    return Plan(table, _rules(scenario, block_size, responses=responses), paths, capacity)
+    longest_path = int((paths.stop - paths.start).max(initial=0))
+    rules = _rules(scenario, block_size, tree.requests, longest_path, responses=responses)
+    return Plan(table, rules, paths, capacity)
 
 
 def _sessions(trace: Trace) -> np.ndarray:
@@ -82,7 +84,9 @@ def _sessions(trace: Trace) -> np.ndarray:
     return trace.frame["session_id"].fill_null(layout.NONE).to_numpy().astype(np.int64)
 
 
-def _rules(scenario: Scenario, block_size: int, *, responses: bool) -> np.ndarray:
+def _rules(
+    scenario: Scenario, block_size: int, requests: int, longest_path: int, *, responses: bool
+) -> np.ndarray:
     cache, engine = scenario.cache, scenario.engine
     rules = np.zeros(layout.RULES, np.int64)
     rules[layout.BLOCK_SIZE] = block_size
@@ -95,4 +99,5 @@ def _rules(scenario: Scenario, block_size: int, *, responses: bool) -> np.ndarra
     rules[layout.PREFILL_CHUNK_TOKENS] = engine.prefill_chunk_tokens or engine.max_batched_tokens
     rules[layout.HORIZON_NS] = engine.horizon or np.iinfo(np.int64).max
     rules[layout.RESPONSES] = responses
+    rules[layout.ROW_RESERVE] = min(engine.max_sequences, requests) * (longest_path + 2)
     return rules

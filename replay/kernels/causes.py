@@ -13,9 +13,9 @@ a running request has still to publish is in flight; anything else was evicted.
 
 from __future__ import annotations
 
-from replay.kernels.jit import jit
+from replay.kernels.jit import kernel
 from replay.kernels.layout import (
-    AHEAD,
+    NEXT_RUNNING,
     BLOCK_SIZE,
     CAPACITY_MISS,
     COLD,
@@ -42,51 +42,51 @@ from replay.kernels.layout import (
 )
 
 
-@jit
-def seen_tokens(edges, plan, path_edges, request):
+@kernel
+def seen_tokens(t, request):
     """Return (depth, whole): how deep admitted requests contained this prompt, and if all of it.
 
     With partial blocks a prompt's tail is an edge of its own, seen only if another ended there.
     """
     depth = 0
-    for at in range(plan[request, PATH_START], plan[request, PATH_PROMPT_STOP]):
-        edge = path_edges[at]
-        if edges[edge, SEEN] == 0:
+    for at in range(t.plan[request, PATH_START], t.plan[request, PATH_PROMPT_STOP]):
+        edge = t.path_edges[at]
+        if t.edges[edge, SEEN] == 0:
             return depth, False
-        depth = edges[edge, STOP_TOKENS]
+        depth = t.edges[edge, STOP_TOKENS]
     return depth, True
 
 
-@jit
-def mark_seen(edges, plan, path_edges, request):
+@kernel
+def mark_seen(t, request):
     """Count the prompt of an admitted request as seen."""
-    for at in range(plan[request, PATH_START], plan[request, PATH_PROMPT_STOP]):
-        edges[path_edges[at], SEEN] = 1
+    for at in range(t.plan[request, PATH_START], t.plan[request, PATH_PROMPT_STOP]):
+        t.edges[t.path_edges[at], SEEN] = 1
 
 
-@jit
-def _shared_blocks(edges, plan, path_edges, one, other, block_size):
+@kernel
+def _shared_blocks(t, one, other, block_size):
     """Return how many leading whole blocks two prompts have in common."""
     depth = 0
-    at = plan[one, PATH_START]
-    to = plan[other, PATH_START]
-    while at < plan[one, PATH_PROMPT_STOP] and to < plan[other, PATH_PROMPT_STOP]:
-        if path_edges[at] != path_edges[to]:
+    at = t.plan[one, PATH_START]
+    to = t.plan[other, PATH_START]
+    while at < t.plan[one, PATH_PROMPT_STOP] and to < t.plan[other, PATH_PROMPT_STOP]:
+        if t.path_edges[at] != t.path_edges[to]:
             break
-        depth = edges[path_edges[at], STOP_TOKENS]
+        depth = t.edges[t.path_edges[at], STOP_TOKENS]
         at += 1
         to += 1
     return depth // block_size
 
 
-@jit
-def _in_flight_tokens(edges, plan, state, path_edges, request, hit, ideal, oldest, block_size):
+@kernel
+def _in_flight_tokens(t, request, hit, ideal, oldest, block_size):
     """Return how many tokens of blocks hit..ideal some running request has yet to publish.
 
     `oldest` starts the list of running requests. The union of their stretches is walked upwards:
     extend what is covered, or jump to the next stretch.
     """
-    most = plan[request, INPUT_TOKENS] - 1
+    most = t.plan[request, INPUT_TOKENS] - 1
     tokens = 0
     block = hit
     while block < ideal:
@@ -94,14 +94,14 @@ def _in_flight_tokens(edges, plan, state, path_edges, request, hit, ideal, oldes
         jump = ideal
         other = oldest
         while other != NONE:
-            start = state[other, PUBLISHED]
-            if start < plan[other, PROMPT_BLOCKS]:
-                stop = _shared_blocks(edges, plan, path_edges, request, other, block_size)
+            start = t.state[other, PUBLISHED]
+            if start < t.plan[other, PROMPT_BLOCKS]:
+                stop = _shared_blocks(t, request, other, block_size)
                 if start <= block:
                     reach = max(reach, stop)
                 elif start < stop:
                     jump = min(jump, start)
-            other = state[other, AHEAD]
+            other = t.state[other, NEXT_RUNNING]
         reach = min(reach, ideal)
         if reach > block:
             tokens += min(reach * block_size, most) - min(block * block_size, most)
@@ -111,39 +111,37 @@ def _in_flight_tokens(edges, plan, state, path_edges, request, hit, ideal, oldes
     return tokens
 
 
-@jit
-def attribute(edges, plan, state, outcome, path_edges, rules, request, hit, session, oldest):
+@kernel
+def attribute(t, request, hit, session, oldest):
     """Fill the hit and miss columns of a request that reuses `hit` blocks, `session` of them its own.
 
     Every token of the prompt lands in exactly one column. Call it before the prompt is marked
     seen and before the request joins the list that starts at `oldest`.
     """
-    size = rules[BLOCK_SIZE]
-    tokens = plan[request, INPUT_TOKENS]
-    seen, whole = seen_tokens(edges, plan, path_edges, request)
+    size = t.rules[BLOCK_SIZE]
+    tokens = t.plan[request, INPUT_TOKENS]
+    seen, whole = seen_tokens(t, request)
     hit_tokens = min(hit * size, tokens - 1)
     session_tokens = min(session * size, hit_tokens)
-    ideal = min(seen // size, plan[request, MATCH_BLOCKS])
-    if rules[PARTIAL_BLOCKS] and whole:
-        ideal = plan[request, MATCH_BLOCKS]
+    ideal = min(seen // size, t.plan[request, MATCH_BLOCKS])
+    if t.rules[PARTIAL_BLOCKS] and whole:
+        ideal = t.plan[request, MATCH_BLOCKS]
     ideal = max(ideal, hit)
     ideal_tokens = min(ideal * size, tokens - 1)
     seen = max(seen, ideal_tokens)
-    outcome[request, INPUT_BLOCKS] = (tokens + size - 1) // size
-    outcome[request, HIT_BLOCKS] = hit
-    outcome[request, FULL_HIT_BLOCKS] = min(hit, tokens // size)
-    outcome[request, COLD] = tokens - seen
-    if not rules[ENABLED]:
-        outcome[request, DISABLED] = seen
+    t.outcome[request, INPUT_BLOCKS] = (tokens + size - 1) // size
+    t.outcome[request, HIT_BLOCKS] = hit
+    t.outcome[request, FULL_HIT_BLOCKS] = min(hit, tokens // size)
+    t.outcome[request, COLD] = tokens - seen
+    if not t.rules[ENABLED]:
+        t.outcome[request, DISABLED] = seen
         return
     in_flight = 0
     if ideal > hit and oldest != NONE:
-        in_flight = _in_flight_tokens(
-            edges, plan, state, path_edges, request, hit, ideal, oldest, size
-        )
-    outcome[request, HIT] = hit_tokens
-    outcome[request, SESSION_HIT] = session_tokens
-    outcome[request, CROSS_REQUEST_HIT] = hit_tokens - session_tokens
-    outcome[request, GRANULARITY] = seen - ideal_tokens
-    outcome[request, IN_FLIGHT] = in_flight
-    outcome[request, CAPACITY_MISS] = ideal_tokens - hit_tokens - in_flight
+        in_flight = _in_flight_tokens(t, request, hit, ideal, oldest, size)
+    t.outcome[request, HIT] = hit_tokens
+    t.outcome[request, SESSION_HIT] = session_tokens
+    t.outcome[request, CROSS_REQUEST_HIT] = hit_tokens - session_tokens
+    t.outcome[request, GRANULARITY] = seen - ideal_tokens
+    t.outcome[request, IN_FLIGHT] = in_flight
+    t.outcome[request, CAPACITY_MISS] = ideal_tokens - hit_tokens - in_flight

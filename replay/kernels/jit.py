@@ -60,4 +60,14 @@ CACHED = _choose_folder()
 
 import numba  # noqa: E402  (reads the folder variable when imported)
 
-jit = numba.njit(cache=CACHED, nogil=True, boundscheck=False)
+_OPTIONS = {"cache": CACHED, "nogil": True}
+
+jit = numba.njit(**_OPTIONS)
+
+try:
+    # Counting references to the arrays of a NamedTuple costs the cache kernels a factor of five.
+    # They allocate nothing, so they are compiled without; the option has no public name, and
+    # where Numba does not know it they are merely slower.
+    kernel = numba.njit(_nrt=False, **_OPTIONS)
+except KeyError:
+    kernel = jit

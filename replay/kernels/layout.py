@@ -7,6 +7,10 @@ or a request, so that the fields of one row share a cache line. A column is writ
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import numpy as np
+
 NONE = -1
 
 # runs int32[*, RUN_FIELDS]: neighbouring blocks of one edge with the same history
@@ -76,8 +80,8 @@ EMITTED = 6  # output tokens sampled
 JOINED = 7  # decode step it joined the batch at
 FINISH = 8  # decode step after which it is done
 RANK = 9  # order of admission
-AHEAD = 10  # neighbours in the list of running requests
-BEHIND = 11
+NEXT_RUNNING = 10  # neighbours in the list of running requests, by order of admission
+PREVIOUS_RUNNING = 11  # chains preempted requests too
 PHASE = 12  # one of the phases below
 LAST_TOKEN_NS = 13
 LOST = 14  # tokens it had computed when it was preempted
@@ -121,6 +125,76 @@ CHUNKED_PREFILL = 6
 PREFILL_CHUNK_TOKENS = 7
 HORIZON_NS = 8
 RESPONSES = 9  # generated tokens stay in the cache
-RULES = 10
+ROW_RESERVE = 10  # rows a step may need besides those of its admissions
+RULES = 11
 
 ON_SCHEDULE, INCREMENTAL, ON_COMPLETION = 0, 1, 2
+
+
+# now int64[NOW_FIELDS]: where the engine is
+CLOCK_NS = 0
+DECODE_STEP = 1  # steps so far in which the decoding batch advanced
+ARRIVED = 2  # requests that have arrived
+NEXT_WAITING = 3  # the first of them never admitted
+PREEMPTED = 4  # top of the stack of preempted requests, chained by PREVIOUS_RUNNING
+PREEMPTED_COUNT = 5
+FIRST_RUNNING = 6  # ends of the list of running requests, in order of admission
+LAST_RUNNING = 7
+RUNNING = 8
+DECODING_COUNT = 9
+CONTEXT_TOKENS = 10  # KV the decoding batch will read in its next step
+PREFILLING_COUNT = 11
+ADMISSIONS = 12
+BLOCKED = 13  # 1 while the first waiting request is known not to fit
+FINISHING_COUNT = 14
+PEAKS_FIRST = 15  # the window of step times that can still be a maximum
+PEAKS_LAST = 16
+TOTAL_PREEMPTIONS = 17
+BIN_NS = 18
+STARTED = 19  # 1 between the scheduling of a step and its admissions: where a pause resumes
+BUDGET = 20  # what is left of the step's token budget
+STEP_PREEMPTIONS = 21
+STEP_EVICTIONS = 22  # the pool's counter when the step began
+NOW_FIELDS = 23
+
+# bins int64[*, BIN_FIELDS]: what happened in each interval of time
+STEPS = 0
+BUSY_NS = 1
+PREFILL_TOKENS = 2
+DECODE_TOKENS = 3
+RUNNING_NS = 4
+WAITING_NS = 5
+USED_BLOCK_NS = 6
+CACHED_BLOCK_NS = 7
+BIN_EVICTED = 8
+BIN_PREEMPTIONS = 9
+BIN_FIELDS = 10
+
+
+class Tables(NamedTuple):
+    """All the tables of one pool, as the kernels pass them around."""
+
+    counters: np.ndarray
+    runs: np.ndarray
+    holds: np.ndarray
+    edges: np.ndarray
+    plan: np.ndarray
+    state: np.ndarray
+    outcome: np.ndarray
+    path_edges: np.ndarray
+    rules: np.ndarray
+
+
+class Engine(NamedTuple):
+    """What the timed engine keeps besides the pool, and what a step costs."""
+
+    now: np.ndarray
+    finishing: np.ndarray  # heap int64[max_sequences, 3], see heap.py
+    prefilling: np.ndarray  # int64[max_sequences], running prompts in order of admission
+    chunks: np.ndarray  # int64[max_sequences], tokens of each in this step
+    phases: np.ndarray  # int64[block_size], decoding requests that open a block, by step modulo
+    peaks: np.ndarray  # int64[*, 2], (step, ns): step times no later step has exceeded
+    bins: np.ndarray
+    linear_ns: np.ndarray  # float64[max_batched_tokens + 1], see gpu/cost.py
+    head_ns: np.ndarray  # float64[max_sequences + 1]
+    attention: np.ndarray  # float64[*]

@@ -1,0 +1,85 @@
+"""Run the kernels over a plan: the only place where requests are walked in order of arrival.
+
+Kernels come back every so often, so that progress can be told, Ctrl-C seen and a full table
+doubled; they go on where they stopped, and the result does not depend on where that was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from replay.engine.plan import Plan
+from replay.engine.tables import grown, make_engine, make_tables, with_more_peaks
+from replay.gpu.cost import StepCost
+from replay.kernels import layout
+from replay.kernels.timed import FINISHED, NEEDS_PEAKS, NEEDS_ROWS, replay_timed
+from replay.kernels.untimed import replay_untimed
+from replay.progress import Hook, ignore
+from replay.units import NS_PER_S
+
+_REQUESTS_A_CALL = 100_000
+_STEPS_A_CALL = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """What the kernels counted.
+
+    `outcome` int64[R, OUTCOME_FIELDS], `edges` int64[E, EDGE_FIELDS], `bins`
+    int64[*, BIN_FIELDS] of `bin_ns` each (empty when untimed), `evictions` in blocks,
+    `end_ns` the clock when the last step ended (0 when untimed).
+    """
+
+    outcome: np.ndarray
+    edges: np.ndarray
+    bins: np.ndarray
+    bin_ns: int
+    end_ns: int
+    evictions: int
+
+
+def simulate_untimed(plan: Plan, *, progress: Hook = ignore) -> Simulation:
+    """Replay each request to completion before the next, without a clock."""
+    tables = make_tables(plan)
+    request = 0
+    while request < plan.requests:
+        stop = min(request + _REQUESTS_A_CALL, plan.requests)
+        reason, request = replay_untimed(tables, request, stop)
+        if reason == NEEDS_ROWS:
+            tables = grown(tables)
+        progress("Replaying requests", request, plan.requests)
+    return Simulation(
+        outcome=tables.outcome,
+        edges=tables.edges,
+        bins=np.zeros((0, layout.BIN_FIELDS), np.int64),
+        bin_ns=NS_PER_S,
+        end_ns=0,
+        evictions=int(tables.counters[layout.EVICTIONS]),
+    )
+
+
+def simulate_timed(plan: Plan, cost: StepCost, *, progress: Hook = ignore) -> Simulation:
+    """Replay the requests through one continuous-batching engine whose steps cost `cost`."""
+    tables = make_tables(plan, rows=2 * int(plan.rules[layout.ROW_RESERVE]))
+    engine = make_engine(plan, cost, bin_ns=NS_PER_S)
+    finished = False
+    while not finished:
+        reason = replay_timed(tables, engine, _STEPS_A_CALL)
+        finished = reason == FINISHED
+        if reason == NEEDS_ROWS:
+            tables = grown(tables)
+        elif reason == NEEDS_PEAKS:
+            engine = with_more_peaks(engine)
+        progress("Replaying requests", int(engine.now[layout.NEXT_WAITING]), plan.requests)
+    end_ns = int(engine.now[layout.CLOCK_NS])
+    bin_ns = int(engine.now[layout.BIN_NS])
+    return Simulation(
+        outcome=tables.outcome,
+        edges=tables.edges,
+        bins=engine.bins[: end_ns // bin_ns + 1],
+        bin_ns=bin_ns,
+        end_ns=end_ns,
+        evictions=int(tables.counters[layout.EVICTIONS]),
+    )

@@ -1,0 +1,77 @@
+"""The tables of one pool and one engine, made for a plan and grown when a kernel asks for room."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from replay.engine.plan import Plan
+from replay.gpu.cost import StepCost
+from replay.kernels import layout
+from replay.kernels.heap import HEAP_FIELDS
+from replay.kernels.layout import Engine, Tables
+
+BINS = 1024  # intervals of the timeline; they widen as time goes on
+_FIRST_ROWS = 4096
+_FIRST_PEAKS = 4096
+
+
+def make_tables(plan: Plan, *, rows: int = _FIRST_ROWS) -> Tables:
+    """Return an empty pool for a plan, with `rows` rows for runs and for holds to begin with."""
+    counters = np.full(layout.COUNTERS, layout.NONE, np.int64)
+    counters[layout.CAPACITY] = counters[layout.UNKEYED] = plan.capacity_blocks
+    for zero in (layout.IDLE, layout.EVICTIONS, layout.RUN_TOP, layout.HOLD_TOP):
+        counters[zero] = 0
+    edges = np.zeros((len(plan.paths.first), layout.EDGE_FIELDS), np.int64)
+    edges[:, layout.FIRST] = plan.paths.first
+    edges[:, layout.BLOCKS] = plan.paths.blocks
+    edges[:, layout.STOP_TOKENS] = plan.paths.stop_tokens
+    edges[:, layout.OLDEST_RUN] = edges[:, layout.YOUNGEST_RUN] = layout.NONE
+    state = np.zeros((plan.requests, layout.STATE_FIELDS), np.int64)
+    state[:, layout.LAST_HOLD] = layout.NONE
+    outcome = np.zeros((plan.requests, layout.OUTCOME_FIELDS), np.int64)
+    outcome[:, layout.STATUS] = layout.UNFINISHED
+    return Tables(
+        counters=counters,
+        runs=np.empty((rows, layout.RUN_FIELDS), np.int32),
+        holds=np.empty((rows, layout.HOLD_FIELDS), np.int32),
+        edges=edges,
+        plan=plan.table,
+        state=state,
+        outcome=outcome,
+        path_edges=plan.paths.path_edges,
+        rules=plan.rules,
+    )
+
+
+def grown(tables: Tables) -> Tables:
+    """Return the same pool with twice the rows for runs and holds."""
+    return tables._replace(
+        runs=np.concatenate([tables.runs, np.empty_like(tables.runs)]),
+        holds=np.concatenate([tables.holds, np.empty_like(tables.holds)]),
+    )
+
+
+def make_engine(plan: Plan, cost: StepCost, *, bin_ns: int) -> Engine:
+    """Return an idle engine whose steps cost what `cost` says; time is kept in bins of `bin_ns`."""
+    now = np.zeros(layout.NOW_FIELDS, np.int64)
+    for end in (layout.PREEMPTED, layout.FIRST_RUNNING, layout.LAST_RUNNING):
+        now[end] = layout.NONE
+    now[layout.BIN_NS] = bin_ns
+    most = int(plan.rules[layout.MAX_SEQUENCES])
+    return Engine(
+        now=now,
+        finishing=np.zeros((most, HEAP_FIELDS), np.int64),
+        prefilling=np.zeros(most, np.int64),
+        chunks=np.zeros(most, np.int64),
+        phases=np.zeros(int(plan.rules[layout.BLOCK_SIZE]), np.int64),
+        peaks=np.zeros((_FIRST_PEAKS, 2), np.int64),
+        bins=np.zeros((BINS, layout.BIN_FIELDS), np.int64),
+        linear_ns=cost.linear_ns,
+        head_ns=cost.head_ns,
+        attention=cost.attention,
+    )
+
+
+def with_more_peaks(engine: Engine) -> Engine:
+    """Return the same engine with twice the room for step times."""
+    return engine._replace(peaks=np.concatenate([engine.peaks, np.zeros_like(engine.peaks)]))

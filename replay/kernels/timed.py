@@ -1,0 +1,406 @@
+"""One replica of a continuous-batching engine, step by step, with vLLM's scheduling rules.
+
+A step computes one token of every decoding request and, with what is left of its token budget,
+chunks of prompts in order of admission. A waiting request is admitted in order of arrival when
+its whole prompt would fit beside what runs; prefixes are looked up at that moment. A running
+request that cannot grow takes the place of the one admitted last, which goes back to the head of
+the queue and is computed again; nothing is admitted in such a step.
+
+Where several prompts are chunked at once (`prefill_chunk_tokens`), decoding requests come first.
+The loop can stop between any two steps, and before any admission, to let its caller draw a
+progress bar or grow a table; calling it again goes on from there.
+"""
+
+from __future__ import annotations
+
+import math
+
+from replay.kernels.batch import (
+    emit_first,
+    finish_decoding,
+    opens_block_now,
+    peaks_left,
+    preempt,
+    record_step,
+    start_running,
+    visible_blocks,
+)
+from replay.kernels.causes import attribute, mark_seen
+from replay.kernels.cost import decode_attention_ns, prefill_attention_ns
+from replay.kernels.jit import kernel
+from replay.kernels.layout import (
+    ARRIVAL_NS,
+    ARRIVED,
+    BIN_EVICTED,
+    BIN_FIELDS,
+    BIN_NS,
+    BIN_PREEMPTIONS,
+    BLOCK_SIZE,
+    BLOCKED,
+    BUDGET,
+    BUSY_NS,
+    CACHED_BLOCK_NS,
+    CAPACITY,
+    CHUNKED_PREFILL,
+    CLOCK_NS,
+    COMMIT,
+    COMPUTED,
+    CONTEXT_TOKENS,
+    DECODE_STEP,
+    DECODE_TOKENS,
+    DECODING,
+    DECODING_COUNT,
+    DONE,
+    ENABLED,
+    EVICTED_BLOCKS,
+    EVICTIONS,
+    FIRST_RUNNING,
+    HELD,
+    HORIZON_NS,
+    IDLE,
+    INCREMENTAL,
+    INPUT_TOKENS,
+    LAST_RUNNING,
+    LOST,
+    MATCH_BLOCKS,
+    MAX_BATCHED_TOKENS,
+    MAX_SEQUENCES,
+    NEXT_RUNNING,
+    NEXT_WAITING,
+    NONE,
+    ON_SCHEDULE,
+    OUTPUT_TOKENS,
+    PARTIAL_BLOCKS,
+    PATH_BLOCKS,
+    PATH_START,
+    PATH_STOP,
+    PHASE,
+    PREEMPTED,
+    PREEMPTED_COUNT,
+    PREEMPTIONS,
+    PREFILL_CHUNK_TOKENS,
+    PREFILL_TOKENS,
+    PREFILLING,
+    PREFILLING_COUNT,
+    PREVIOUS_RUNNING,
+    RECOMPUTED,
+    REJECTED,
+    ROW_RESERVE,
+    RUNNING,
+    RUNNING_NS,
+    SCHEDULED_NS,
+    STARTED,
+    STATUS,
+    STEP_EVICTIONS,
+    STEP_PREEMPTIONS,
+    STEPS,
+    TARGET,
+    USED_BLOCK_NS,
+    WAITING_NS,
+)
+from replay.kernels.pool import acquire, free_blocks, match, publish, rows_left, take_blocks
+
+FINISHED, NEEDS_ROWS, PAUSED, NEEDS_PEAKS = 0, 1, 2, 3
+
+
+@kernel
+def replay_timed(t, e, steps):
+    """Run up to `steps` steps; return why it stopped: FINISHED, PAUSED or what must grow."""
+    for _ in range(steps):
+        if e.now[STARTED] == 0:
+            if not _wake(t, e) or e.now[CLOCK_NS] >= t.rules[HORIZON_NS]:
+                _leave_waiting(t, e)
+                return FINISHED
+            if not rows_left(t, t.rules[ROW_RESERVE]):
+                return NEEDS_ROWS
+            if not peaks_left(t, e):
+                return NEEDS_PEAKS
+            _schedule_running(t, e)
+            e.now[STARTED] = 1
+        if not _admit(t, e):
+            return NEEDS_ROWS
+        e.now[STARTED] = 0
+        _compute(t, e)
+    return PAUSED
+
+
+@kernel
+def _wake(t, e):
+    """Let arrivals up to the clock join the queue, or jump to the next; False when all is done."""
+    now = e.now
+    requests = t.plan.shape[0]
+    idle = now[RUNNING] == 0 and now[PREEMPTED_COUNT] == 0
+    if idle and now[ARRIVED] == now[NEXT_WAITING]:
+        if now[ARRIVED] == requests:
+            return False
+        now[CLOCK_NS] = max(now[CLOCK_NS], t.plan[now[ARRIVED], ARRIVAL_NS])
+    while now[ARRIVED] < requests and t.plan[now[ARRIVED], ARRIVAL_NS] <= now[CLOCK_NS]:
+        now[ARRIVED] += 1
+    return True
+
+
+@kernel
+def _leave_waiting(t, e):
+    """Account for the prompts that were never looked up because the clock stopped first."""
+    for request in range(e.now[NEXT_WAITING], t.plan.shape[0]):
+        attribute(t, request, 0, 0, NONE)
+
+
+# --- what runs already ----------------------------------------------------------------------
+
+
+@kernel
+def _schedule_running(t, e):
+    """Give every running request its tokens and blocks for this step."""
+    now = e.now
+    now[STEP_PREEMPTIONS] = 0
+    now[STEP_EVICTIONS] = t.counters[EVICTIONS]
+    opened = e.phases[now[DECODE_STEP] % t.rules[BLOCK_SIZE]]
+    if opened <= free_blocks(t):
+        take_blocks(t, opened)
+    else:
+        _open_one_by_one(t, e)
+    now[BUDGET] = t.rules[MAX_BATCHED_TOKENS] - now[DECODING_COUNT]
+    at = 0
+    while at < now[PREFILLING_COUNT]:
+        request = e.prefilling[at]
+        e.chunks[at] = 0
+        if _schedule_chunk(t, e, request, at):
+            at += 1
+
+
+@kernel
+def _open_one_by_one(t, e):
+    """Open the blocks this step needs in order of admission, preempting from the other end."""
+    request = e.now[FIRST_RUNNING]
+    while request != NONE:
+        if t.state[request, PHASE] == DECODING and opens_block_now(t, e, request):
+            if not _make_room(t, e, request, 1, 0):
+                return  # it was the last one running
+            take_blocks(t, 1)
+        request = t.state[request, NEXT_RUNNING]
+
+
+@kernel
+def _make_room(t, e, request, blocks, opened):
+    """Preempt the last admitted until `blocks` are free; False if that was `request` itself."""
+    while free_blocks(t) < blocks:
+        victim = e.now[LAST_RUNNING]
+        preempt(t, e, victim, opened)
+        if victim == request:
+            return False
+    return True
+
+
+@kernel
+def _schedule_chunk(t, e, request, at):
+    """Give a prompt that is being computed its next chunk; False if it was preempted instead."""
+    left = t.state[request, TARGET] - t.state[request, COMPUTED]
+    chunk = min(left, e.now[BUDGET], t.rules[PREFILL_CHUNK_TOKENS])
+    if chunk <= 0:
+        return True
+    wanted = _blocks_wanted(t, request, chunk)
+    if not _make_room(t, e, request, wanted, 1):
+        return False
+    _take_chunk(t, e, request, at, chunk, wanted)
+    return True
+
+
+@kernel
+def _blocks_wanted(t, request, chunk):
+    size = t.rules[BLOCK_SIZE]
+    tokens = t.state[request, COMPUTED] + chunk
+    return max((tokens + size - 1) // size - t.state[request, HELD], 0)
+
+
+@kernel
+def _take_chunk(t, e, request, at, chunk, wanted):
+    evictions = t.counters[EVICTIONS]
+    take_blocks(t, wanted)
+    t.outcome[request, EVICTED_BLOCKS] += t.counters[EVICTIONS] - evictions
+    t.state[request, HELD] += wanted
+    e.chunks[at] = chunk
+    e.now[BUDGET] -= chunk
+    if t.rules[ENABLED] and t.rules[COMMIT] == ON_SCHEDULE:
+        publish(t, request, visible_blocks(t, request, t.state[request, COMPUTED] + chunk))
+
+
+# --- who joins ------------------------------------------------------------------------------
+
+
+@kernel
+def _admit(t, e):
+    """Admit waiting requests in order while they fit; False if a table must grow first."""
+    now = e.now
+    if now[STEP_PREEMPTIONS] > 0:
+        return True
+    while now[RUNNING] < t.rules[MAX_SEQUENCES] and now[BUDGET] > 0 and now[BLOCKED] == 0:
+        again = now[PREEMPTED_COUNT] > 0
+        if not again and now[NEXT_WAITING] == now[ARRIVED]:
+            return True
+        request = now[PREEMPTED] if again else now[NEXT_WAITING]
+        if not again and _never_fits(t, request):
+            t.outcome[request, STATUS] = REJECTED
+            t.state[request, PHASE] = DONE
+            attribute(t, request, 0, 0, NONE)
+            now[NEXT_WAITING] += 1
+            continue
+        if not again:
+            t.state[request, TARGET] = t.plan[request, INPUT_TOKENS]
+        hit, idle, pieces = _look_up(t, request, again)
+        computed = _tokens_of(t, request, hit)
+        left = t.state[request, TARGET] - computed
+        if not again and t.rules[CHUNKED_PREFILL] == 0 and left > now[BUDGET]:
+            return True
+        size = t.rules[BLOCK_SIZE]
+        blocks = (t.state[request, TARGET] + size - 1) // size
+        if blocks - hit + idle > free_blocks(t):
+            now[BLOCKED] = 1
+            return True
+        path = t.plan[request, PATH_STOP] - t.plan[request, PATH_START]
+        if not rows_left(t, t.rules[ROW_RESERVE] + 2 * pieces + path):
+            return False
+        _start(t, e, request, hit, computed, again)
+    return True
+
+
+@kernel
+def _never_fits(t, request):
+    """Return whether a request could not run even alone."""
+    size = t.rules[BLOCK_SIZE]
+    prompt = t.plan[request, INPUT_TOKENS]
+    last = prompt + t.plan[request, OUTPUT_TOKENS] - 1
+    if t.rules[CHUNKED_PREFILL] == 0 and prompt > t.rules[MAX_BATCHED_TOKENS]:
+        return True
+    return (last + size - 1) // size > t.counters[CAPACITY]
+
+
+@kernel
+def _look_up(t, request, again):
+    if t.rules[ENABLED] == 0:
+        return 0, 0, 0
+    limit = t.plan[request, MATCH_BLOCKS]
+    if again and t.rules[PARTIAL_BLOCKS] == 0:
+        known = (t.state[request, TARGET] - 1) // t.rules[BLOCK_SIZE]
+        limit = min(known, t.plan[request, PATH_BLOCKS])
+    return match(t, request, limit)
+
+
+@kernel
+def _tokens_of(t, request, hit):
+    """Return the tokens `hit` blocks save; the last one before the next sample is computed."""
+    tokens = hit * t.rules[BLOCK_SIZE]
+    if t.rules[PARTIAL_BLOCKS]:
+        tokens = min(tokens, t.plan[request, INPUT_TOKENS])
+    return min(tokens, t.state[request, TARGET] - 1)
+
+
+@kernel
+def _start(t, e, request, hit, computed, again):
+    """Admit a request that fits: hold its hit, take its first chunk, count what it missed."""
+    now = e.now
+    session = acquire(t, request, hit)
+    if again:
+        lost = min(t.state[request, LOST], t.state[request, TARGET])
+        t.outcome[request, RECOMPUTED] += max(lost - computed, 0)
+        now[PREEMPTED] = t.state[request, PREVIOUS_RUNNING]
+        now[PREEMPTED_COUNT] -= 1
+    else:
+        attribute(t, request, hit, session, now[FIRST_RUNNING])
+        mark_seen(t, request)
+        t.outcome[request, SCHEDULED_NS] = now[CLOCK_NS]
+        now[NEXT_WAITING] += 1
+    t.state[request, COMPUTED] = computed
+    left = t.state[request, TARGET] - computed
+    chunk = min(left, now[BUDGET])
+    if t.rules[CHUNKED_PREFILL]:
+        chunk = min(chunk, t.rules[PREFILL_CHUNK_TOKENS])
+    at = now[PREFILLING_COUNT]
+    start_running(t, e, request)
+    _take_chunk(t, e, request, at, chunk, _blocks_wanted(t, request, chunk))
+
+
+# --- the step itself ------------------------------------------------------------------------
+
+
+@kernel
+def _compute(t, e):
+    """Let the scheduled step take its time, then count what it made."""
+    now = e.now
+    decoding = now[DECODING_COUNT]
+    prompt_tokens = 0
+    sampled = decoding
+    duration = 0.0
+    for at in range(now[PREFILLING_COUNT]):
+        chunk = e.chunks[at]
+        if chunk > 0:
+            request = e.prefilling[at]
+            computed = t.state[request, COMPUTED]
+            prompt_tokens += chunk
+            duration += prefill_attention_ns(e.attention, chunk, computed)
+            if computed + chunk == t.state[request, TARGET]:
+                sampled += 1
+    if decoding + prompt_tokens == 0:
+        return  # the only running request preempted itself: try again at the same instant
+    if decoding > 0:
+        duration += decode_attention_ns(e.attention, decoding, now[CONTEXT_TOKENS])
+    duration += e.linear_ns[decoding + prompt_tokens] + e.head_ns[sampled]
+    step_ns = math.ceil(duration)
+    now[CLOCK_NS] += step_ns
+    now[DECODE_STEP] += 1
+    now[CONTEXT_TOKENS] += decoding
+    _record_interval(t, e, step_ns, prompt_tokens, decoding)
+    if decoding > 0:
+        record_step(e, step_ns)
+        finish_decoding(t, e)
+    if prompt_tokens > 0:
+        _finish_chunks(t, e)
+        now[BLOCKED] = 0  # what they published may be what the first waiting request lacks
+
+
+@kernel
+def _finish_chunks(t, e):
+    now = e.now
+    kept = 0
+    for at in range(now[PREFILLING_COUNT]):
+        request = e.prefilling[at]
+        t.state[request, COMPUTED] += e.chunks[at]
+        computed = t.state[request, COMPUTED]
+        if t.rules[ENABLED] and t.rules[COMMIT] == INCREMENTAL:
+            publish(t, request, visible_blocks(t, request, computed))
+        if computed < t.state[request, TARGET]:
+            e.prefilling[kept] = request
+            kept += 1
+        else:
+            emit_first(t, e, request)
+    now[PREFILLING_COUNT] = kept
+
+
+@kernel
+def _record_interval(t, e, step_ns, prompt_tokens, decoding):
+    """Add a step to the interval of time in which it ended, widening intervals when time grows."""
+    now = e.now
+    count = e.bins.shape[0]
+    while now[CLOCK_NS] // now[BIN_NS] >= count:
+        now[BIN_NS] *= 2
+        for at in range(count):
+            for field in range(BIN_FIELDS):
+                merged = 0
+                if 2 * at < count:
+                    merged = e.bins[2 * at, field]
+                if 2 * at + 1 < count:
+                    merged += e.bins[2 * at + 1, field]
+                e.bins[at, field] = merged
+    at = now[CLOCK_NS] // now[BIN_NS]
+    idle = t.counters[IDLE]
+    waiting = now[ARRIVED] - now[NEXT_WAITING] + now[PREEMPTED_COUNT]
+    e.bins[at, STEPS] += 1
+    e.bins[at, BUSY_NS] += step_ns
+    e.bins[at, PREFILL_TOKENS] += prompt_tokens
+    e.bins[at, DECODE_TOKENS] += decoding
+    e.bins[at, RUNNING_NS] += now[RUNNING] * step_ns
+    e.bins[at, WAITING_NS] += waiting * step_ns
+    e.bins[at, USED_BLOCK_NS] += (t.counters[CAPACITY] - free_blocks(t)) * step_ns
+    e.bins[at, CACHED_BLOCK_NS] += idle * step_ns
+    e.bins[at, BIN_EVICTED] += t.counters[EVICTIONS] - now[STEP_EVICTIONS]
+    e.bins[at, BIN_PREEMPTIONS] += now[STEP_PREEMPTIONS]
