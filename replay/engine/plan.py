@@ -5,7 +5,7 @@ All casting happens here. Tables and their columns: replay/kernels/layout.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,6 +39,12 @@ class Plan:
     def requests(self) -> int:
         """Number of requests."""
         return len(self.table)
+
+    def without_cache(self) -> Plan:
+        """Return the same plan with caching off."""
+        rules = self.rules.copy()
+        rules[layout.ENABLED] = 0
+        return replace(self, rules=rules)
 
 
 def make_plan(

@@ -8,7 +8,7 @@ modulo block size, the KV it reads from one running sum, and the requests it fin
 from __future__ import annotations
 
 from replay.kernels.heap import STEP, WHO, pop, push, remove
-from replay.kernels.jit import kernel
+from replay.kernels.jit import inner
 from replay.kernels.layout import (
     ADMISSIONS,
     BLOCK_SIZE,
@@ -64,7 +64,7 @@ from replay.kernels.pool import publish, release
 # --- the list of running requests, by order of admission ------------------------------------
 
 
-@kernel
+@inner
 def start_running(t, e, request):
     """Put a request at the end of the running list and of the prompts being computed."""
     now = e.now
@@ -84,7 +84,7 @@ def start_running(t, e, request):
     now[PREFILLING_COUNT] += 1
 
 
-@kernel
+@inner
 def _stop_running(t, e, request):
     now = e.now
     before = t.state[request, PREVIOUS_RUNNING]
@@ -104,7 +104,7 @@ def _stop_running(t, e, request):
 # --- step times that can still be somebody's longest gap ------------------------------------
 
 
-@kernel
+@inner
 def record_step(e, duration_ns):
     """Remember a step's duration; forget those it exceeds, which can be nobody's maximum now."""
     now = e.now
@@ -116,7 +116,7 @@ def record_step(e, duration_ns):
     now[PEAKS_LAST] = last + 1
 
 
-@kernel
+@inner
 def peaks_left(t, e):
     """Drop what no running request can need and return whether there is room for more steps."""
     now = e.now
@@ -139,7 +139,7 @@ def peaks_left(t, e):
     return 2 * kept < e.peaks.shape[0]
 
 
-@kernel
+@inner
 def _longest_step_since(e, step):
     """Return the longest step after `step`: the first one remembered, as they only get shorter."""
     low = e.now[PEAKS_FIRST]
@@ -156,7 +156,7 @@ def _longest_step_since(e, step):
 # --- a request's way through the batch ------------------------------------------------------
 
 
-@kernel
+@inner
 def visible_blocks(t, request, computed):
     """Return how many blocks of a request's path can be shared once `computed` tokens are."""
     blocks = computed // t.rules[BLOCK_SIZE]
@@ -165,12 +165,12 @@ def visible_blocks(t, request, computed):
     return min(blocks, t.plan[request, PATH_BLOCKS])
 
 
-@kernel
+@inner
 def _blocks_of(t, tokens):
     return (tokens + t.rules[BLOCK_SIZE] - 1) // t.rules[BLOCK_SIZE]
 
 
-@kernel
+@inner
 def _opens_at(t, e, request):
     """Return the step, modulo the block size, in which a decoding request opens a block.
 
@@ -180,13 +180,13 @@ def _opens_at(t, e, request):
     return (t.state[request, JOINED] - t.state[request, TARGET]) % size
 
 
-@kernel
+@inner
 def opens_block_now(t, e, request):
     """Return whether a decoding request needs a new block in the step being scheduled."""
     return e.now[DECODE_STEP] % t.rules[BLOCK_SIZE] == _opens_at(t, e, request)
 
 
-@kernel
+@inner
 def _leave_batch(t, e, request, opened):
     """Take a decoding request out of the running sums and settle how far it came.
 
@@ -207,7 +207,7 @@ def _leave_batch(t, e, request, opened):
         state[request, LAST_TOKEN_NS] = now[CLOCK_NS]
 
 
-@kernel
+@inner
 def _complete(t, e, request):
     """Give back what a finished request holds, its cacheable blocks published."""
     if t.rules[ENABLED]:
@@ -219,7 +219,7 @@ def _complete(t, e, request):
     t.outcome[request, DONE_NS] = e.now[CLOCK_NS]
 
 
-@kernel
+@inner
 def finish_decoding(t, e):
     """Complete the decoding requests whose last token the step just made."""
     now = e.now
@@ -230,7 +230,7 @@ def finish_decoding(t, e):
         _complete(t, e, request)
 
 
-@kernel
+@inner
 def emit_first(t, e, request):
     """Count the token sampled from a computed prompt; the request decodes on, or is complete."""
     now = e.now
@@ -258,7 +258,7 @@ def emit_first(t, e, request):
     )
 
 
-@kernel
+@inner
 def preempt(t, e, request, opened):
     """Send a running request back to the head of the queue without its KV.
 

@@ -13,7 +13,7 @@ a running request has still to publish is in flight; anything else was evicted.
 
 from __future__ import annotations
 
-from replay.kernels.jit import kernel
+from replay.kernels.jit import inner
 from replay.kernels.layout import (
     NEXT_RUNNING,
     BLOCK_SIZE,
@@ -42,7 +42,7 @@ from replay.kernels.layout import (
 )
 
 
-@kernel
+@inner
 def seen_tokens(t, request):
     """Return (depth, whole): how deep admitted requests contained this prompt, and if all of it.
 
@@ -57,14 +57,14 @@ def seen_tokens(t, request):
     return depth, True
 
 
-@kernel
+@inner
 def mark_seen(t, request):
     """Count the prompt of an admitted request as seen."""
     for at in range(t.plan[request, PATH_START], t.plan[request, PATH_PROMPT_STOP]):
         t.edges[t.path_edges[at], SEEN] = 1
 
 
-@kernel
+@inner
 def _shared_blocks(t, one, other, block_size):
     """Return how many leading whole blocks two prompts have in common."""
     depth = 0
@@ -79,7 +79,7 @@ def _shared_blocks(t, one, other, block_size):
     return depth // block_size
 
 
-@kernel
+@inner
 def _in_flight_tokens(t, request, hit, ideal, oldest, block_size):
     """Return how many tokens of blocks hit..ideal some running request has yet to publish.
 
@@ -111,7 +111,7 @@ def _in_flight_tokens(t, request, hit, ideal, oldest, block_size):
     return tokens
 
 
-@kernel
+@inner
 def attribute(t, request, hit, session, oldest):
     """Fill the hit and miss columns of a request that reuses `hit` blocks, `session` of them its own.
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from replay.kernels.jit import kernel
+from replay.kernels.jit import inner
 
 STEP, ORDER, WHO = 0, 1, 2
 HEAP_FIELDS = 3
 
 
-@kernel
+@inner
 def _before(heap, one, other):
     if heap[one, STEP] != heap[other, STEP]:
         return heap[one, STEP] < heap[other, STEP]
     return heap[one, ORDER] < heap[other, ORDER]
 
 
-@kernel
+@inner
 def _swap(heap, one, other):
     for field in range(HEAP_FIELDS):
         kept = heap[one, field]
@@ -23,7 +23,7 @@ def _swap(heap, one, other):
         heap[other, field] = kept
 
 
-@kernel
+@inner
 def push(heap, size, step, order, who):
     """Add an entry to a heap of `size` entries; return its new size. The caller made room."""
     at = size
@@ -36,7 +36,7 @@ def push(heap, size, step, order, who):
     return size + 1
 
 
-@kernel
+@inner
 def _sink(heap, size, at):
     while True:
         least = at
@@ -49,7 +49,7 @@ def _sink(heap, size, at):
         at = least
 
 
-@kernel
+@inner
 def pop(heap, size):
     """Remove the first entry of a heap of `size` entries; return its new size."""
     _swap(heap, 0, size - 1)
@@ -57,7 +57,7 @@ def pop(heap, size):
     return size - 1
 
 
-@kernel
+@inner
 def remove(heap, size, who):
     """Remove the entry of `who`; return the new size. Linear: only preempted requests pay it."""
     at = 0

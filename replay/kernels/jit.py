@@ -61,13 +61,17 @@ CACHED = _choose_folder()
 import numba  # noqa: E402  (reads the folder variable when imported)
 
 _OPTIONS = {"cache": CACHED, "nogil": True}
+_INNER = {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 jit = numba.njit(**_OPTIONS)
 
+# Counting references to the arrays of a NamedTuple costs the cache kernels a factor of five. They
+# allocate nothing, so they are compiled without; the option has no public name, and where Numba
+# does not know it they are merely slower. A kernel that only kernels call needs no door for
+# Python, which is most of what there is to compile, and no cache entry of its own.
 try:
-    # Counting references to the arrays of a NamedTuple costs the cache kernels a factor of five.
-    # They allocate nothing, so they are compiled without; the option has no public name, and
-    # where Numba does not know it they are merely slower.
     kernel = numba.njit(_nrt=False, **_OPTIONS)
+    inner = numba.njit(_nrt=False, **_INNER)
 except KeyError:
     kernel = jit
+    inner = numba.njit(**_INNER)

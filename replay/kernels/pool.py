@@ -15,7 +15,7 @@ Tables and their columns: layout.py. Nothing here knows time.
 
 from __future__ import annotations
 
-from replay.kernels.jit import kernel
+from replay.kernels.jit import inner
 from replay.kernels.layout import (
     BELOW,
     BLOCKS,
@@ -58,7 +58,7 @@ from replay.kernels.layout import (
 # --- rows of the tables ---------------------------------------------------------------------
 
 
-@kernel
+@inner
 def rows_left(t, wanted):
     """Return whether `wanted` new rows fit in both tables, not counting rows given back."""
     return (
@@ -67,7 +67,7 @@ def rows_left(t, wanted):
     )
 
 
-@kernel
+@inner
 def _new_run(t):
     run = t.counters[RUN_FREE]
     if run == NONE:
@@ -82,7 +82,7 @@ def _new_run(t):
     return run
 
 
-@kernel
+@inner
 def _push_hold(t, request, run, first, last):
     hold = t.counters[HOLD_FREE]
     if hold == NONE:
@@ -100,7 +100,7 @@ def _push_hold(t, request, run, first, last):
 # --- the recency list: free runs with content -----------------------------------------------
 
 
-@kernel
+@inner
 def _append_youngest(t, run):
     youngest = t.counters[YOUNGEST]
     t.runs[run, OLDER] = youngest
@@ -113,7 +113,7 @@ def _append_youngest(t, run):
     t.counters[IDLE] += t.runs[run, STOP] - t.runs[run, START]
 
 
-@kernel
+@inner
 def _unlink(t, run):
     older = t.runs[run, OLDER]
     newer = t.runs[run, NEWER]
@@ -128,7 +128,7 @@ def _unlink(t, run):
     t.counters[IDLE] -= t.runs[run, STOP] - t.runs[run, START]
 
 
-@kernel
+@inner
 def _forget(t, run):
     """Take an emptied run off its edge and give its row back."""
     edge = t.runs[run, EDGE]
@@ -147,13 +147,13 @@ def _forget(t, run):
     t.counters[RUN_FREE] = run
 
 
-@kernel
+@inner
 def free_blocks(t):
     """Return how many blocks could be taken now."""
     return t.counters[UNKEYED] + t.counters[IDLE]
 
 
-@kernel
+@inner
 def take_blocks(t, wanted):
     """Take `wanted` free blocks: those without content first, then the least recently used.
 
@@ -180,7 +180,7 @@ def take_blocks(t, wanted):
 # --- look-up --------------------------------------------------------------------------------
 
 
-@kernel
+@inner
 def _covering(t, edge, block):
     """Return (run, stop): the oldest run that holds `block`, and where an older one takes over."""
     run = t.edges[edge, OLDEST_RUN]
@@ -195,7 +195,7 @@ def _covering(t, edge, block):
     return run, stop
 
 
-@kernel
+@inner
 def match(t, request, limit):
     """Return (blocks, idle, pieces): the resident prefix, at most `limit` blocks; changes nothing.
 
@@ -222,7 +222,7 @@ def match(t, request, limit):
     return blocks, idle, pieces
 
 
-@kernel
+@inner
 def _split(t, run, block):
     """Cut a run in two at `block`; return the upper part, next to it in every order."""
     upper = _new_run(t)
@@ -251,7 +251,7 @@ def _split(t, run, block):
     return upper
 
 
-@kernel
+@inner
 def acquire(t, request, blocks):
     """Hold the first `blocks` blocks of a request's path, which `match` found resident.
 
@@ -293,7 +293,7 @@ def acquire(t, request, blocks):
 # --- publishing and giving back -------------------------------------------------------------
 
 
-@kernel
+@inner
 def publish(t, request, upto):
     """Make the request's held blocks below index `upto` visible to later look-ups."""
     at = t.state[request, CURSOR]
@@ -337,14 +337,14 @@ def publish(t, request, upto):
     t.state[request, PUBLISHED] = done
 
 
-@kernel
+@inner
 def _drop(t, run):
     t.runs[run, REFERENCES] -= 1
     if t.runs[run, REFERENCES] == 0:
         _append_youngest(t, run)
 
 
-@kernel
+@inner
 def release(t, request):
     """Give back every block of a request, deepest first; blocks without content go to the front."""
     t.counters[UNKEYED] += t.state[request, HELD] - t.state[request, PUBLISHED]

@@ -27,7 +27,7 @@ from replay.kernels.batch import (
 )
 from replay.kernels.causes import attribute, mark_seen
 from replay.kernels.cost import decode_attention_ns, prefill_attention_ns
-from replay.kernels.jit import kernel
+from replay.kernels.jit import inner, kernel
 from replay.kernels.layout import (
     ARRIVAL_NS,
     ARRIVED,
@@ -124,7 +124,7 @@ def replay_timed(t, e, steps):
     return PAUSED
 
 
-@kernel
+@inner
 def _wake(t, e):
     """Let arrivals up to the clock join the queue, or jump to the next; False when all is done."""
     now = e.now
@@ -139,7 +139,7 @@ def _wake(t, e):
     return True
 
 
-@kernel
+@inner
 def _leave_waiting(t, e):
     """Account for the prompts that were never looked up because the clock stopped first."""
     for request in range(e.now[NEXT_WAITING], t.plan.shape[0]):
@@ -149,7 +149,7 @@ def _leave_waiting(t, e):
 # --- what runs already ----------------------------------------------------------------------
 
 
-@kernel
+@inner
 def _schedule_running(t, e):
     """Give every running request its tokens and blocks for this step."""
     now = e.now
@@ -169,7 +169,7 @@ def _schedule_running(t, e):
             at += 1
 
 
-@kernel
+@inner
 def _open_one_by_one(t, e):
     """Open the blocks this step needs in order of admission, preempting from the other end."""
     request = e.now[FIRST_RUNNING]
@@ -181,7 +181,7 @@ def _open_one_by_one(t, e):
         request = t.state[request, NEXT_RUNNING]
 
 
-@kernel
+@inner
 def _make_room(t, e, request, blocks, opened):
     """Preempt the last admitted until `blocks` are free; False if that was `request` itself."""
     while free_blocks(t) < blocks:
@@ -192,7 +192,7 @@ def _make_room(t, e, request, blocks, opened):
     return True
 
 
-@kernel
+@inner
 def _schedule_chunk(t, e, request, at):
     """Give a prompt that is being computed its next chunk; False if it was preempted instead."""
     left = t.state[request, TARGET] - t.state[request, COMPUTED]
@@ -206,14 +206,14 @@ def _schedule_chunk(t, e, request, at):
     return True
 
 
-@kernel
+@inner
 def _blocks_wanted(t, request, chunk):
     size = t.rules[BLOCK_SIZE]
     tokens = t.state[request, COMPUTED] + chunk
     return max((tokens + size - 1) // size - t.state[request, HELD], 0)
 
 
-@kernel
+@inner
 def _take_chunk(t, e, request, at, chunk, wanted):
     evictions = t.counters[EVICTIONS]
     take_blocks(t, wanted)
@@ -228,7 +228,7 @@ def _take_chunk(t, e, request, at, chunk, wanted):
 # --- who joins ------------------------------------------------------------------------------
 
 
-@kernel
+@inner
 def _admit(t, e):
     """Admit waiting requests in order while they fit; False if a table must grow first."""
     now = e.now
@@ -264,7 +264,7 @@ def _admit(t, e):
     return True
 
 
-@kernel
+@inner
 def _never_fits(t, request):
     """Return whether a request could not run even alone."""
     size = t.rules[BLOCK_SIZE]
@@ -275,7 +275,7 @@ def _never_fits(t, request):
     return (last + size - 1) // size > t.counters[CAPACITY]
 
 
-@kernel
+@inner
 def _look_up(t, request, again):
     if t.rules[ENABLED] == 0:
         return 0, 0, 0
@@ -286,7 +286,7 @@ def _look_up(t, request, again):
     return match(t, request, limit)
 
 
-@kernel
+@inner
 def _tokens_of(t, request, hit):
     """Return the tokens `hit` blocks save; the last one before the next sample is computed."""
     tokens = hit * t.rules[BLOCK_SIZE]
@@ -295,7 +295,7 @@ def _tokens_of(t, request, hit):
     return min(tokens, t.state[request, TARGET] - 1)
 
 
-@kernel
+@inner
 def _start(t, e, request, hit, computed, again):
     """Admit a request that fits: hold its hit, take its first chunk, count what it missed."""
     now = e.now
@@ -323,7 +323,7 @@ def _start(t, e, request, hit, computed, again):
 # --- the step itself ------------------------------------------------------------------------
 
 
-@kernel
+@inner
 def _compute(t, e):
     """Let the scheduled step take its time, then count what it made."""
     now = e.now
@@ -358,7 +358,7 @@ def _compute(t, e):
         now[BLOCKED] = 0  # what they published may be what the first waiting request lacks
 
 
-@kernel
+@inner
 def _finish_chunks(t, e):
     now = e.now
     kept = 0
@@ -376,7 +376,7 @@ def _finish_chunks(t, e):
     now[PREFILLING_COUNT] = kept
 
 
-@kernel
+@inner
 def _record_interval(t, e, step_ns, prompt_tokens, decoding):
     """Add a step to the interval of time in which it ended, widening intervals when time grows."""
     now = e.now

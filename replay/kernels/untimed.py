@@ -7,7 +7,7 @@ publish it, then add the response where it fits, then give everything back.
 from __future__ import annotations
 
 from replay.kernels.causes import attribute, mark_seen
-from replay.kernels.jit import kernel
+from replay.kernels.jit import inner, kernel
 from replay.kernels.layout import (
     BLOCK_SIZE,
     COMPLETED,
@@ -85,7 +85,7 @@ def replay_untimed(t, start, stop):
     return FINISHED, stop
 
 
-@kernel
+@inner
 def _respond(t, request):
     """Add the response to the cache, all of it or, where it does not fit, nothing."""
     size = t.rules[BLOCK_SIZE]

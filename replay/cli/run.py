@@ -1,0 +1,83 @@
+"""`replay run`: one trace through one cache and one engine, into a run directory."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from replay.cli.options import read_scenario, scenario_options
+
+
+@click.command()
+@click.argument("trace", type=click.Path(path_type=Path), metavar="TRACE")
+@scenario_options
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="RUN", help="Run directory to make."
+)
+@click.option("--force", is_flag=True, help="Replace a run directory that is there already.")
+@click.option("--dry-run", is_flag=True, help="Show what would run; run and write nothing.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 64),
+    default=2,
+    show_default=True,
+    metavar="N",
+    help="Threads; two replay with and without caching side by side. Results do not depend on it.",
+)
+def run(
+    trace: Path, output: Path | None, force: bool, dry_run: bool, threads: int, **parameters: Any
+) -> None:
+    """Replay TRACE through a prefix cache and write a run directory.
+
+    Timed by default: a continuous-batching engine on the GPU and model named, with the same
+    requests replayed once more without caching, so that savings are paired. `--untimed` asks the
+    cache alone. Prints the summary; `replay report RUN` prints the rest.
+
+    \b
+    replay run trace.jsonl --gpu h100-sxm --model llama-3.1-8b -o runs/h100
+    replay run trace.jsonl --untimed --capacity 20000blocks -o runs/lru
+    """
+    from replay.cli.output import emit, note
+    from replay.cli.progress import progress
+    from replay.config.dump import dump_scenario
+    from replay.runs.layout import check_target
+    from replay.runs.write import write_run
+
+    scenario = read_scenario(parameters)
+    target = output or _default_folder(trace)
+    if not dry_run:
+        check_target(target, force)
+    with progress("Starting") as bar:
+        from replay.engine.run import describe_size, execute, prepare
+
+        prepared = prepare(trace, scenario, progress=bar.hook)
+        if not dry_run:
+            result = execute(prepared, threads=threads, progress=bar.hook)
+            manifest = {"argv": sys.argv[1:], **result.manifest}
+            bar.hook("Writing", 0, 0)
+            scenario_yaml = dump_scenario(result.scenario)
+            write_run(target, result.tables, manifest, scenario_yaml, force=force)
+    if dry_run:
+        from replay.report.tables import Table
+
+        size = describe_size(prepared)
+        click.echo(dump_scenario(scenario))
+        emit([Table(tuple(size), [tuple(size.values())])])
+        return
+    _summarise(target)
+    note(f"\nRun written to {target}; see `replay report {target}`")
+
+
+def _default_folder(trace: Path) -> Path:
+    now = datetime.datetime.now()
+    return Path("runs") / f"{now:%Y%m%d-%H%M%S}-{trace.stem or 'trace'}"
+
+
+def _summarise(target: Path) -> None:
+    from replay.cli.report import show_reports
+
+    show_reports(target, ["summary"])

@@ -1,0 +1,163 @@
+"""From the kernels' integer tables to the tables of a run: columns of replay/schema.py."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from replay.engine.plan import Plan
+from replay.engine.simulate import Simulation
+from replay.kernels import layout
+from replay.schema import REQUESTS, TRACE, column_names
+
+if TYPE_CHECKING:
+    from replay.trace.frame import Trace
+    from replay.trace.tree import PrefixTree
+
+_STATUSES = {
+    layout.COMPLETED: "completed",
+    layout.REJECTED: "rejected",
+    layout.UNFINISHED: "unfinished",
+}
+_COUNTS = {
+    "hit_tokens": layout.HIT,
+    "session_hit_tokens": layout.SESSION_HIT,
+    "cross_request_hit_tokens": layout.CROSS_REQUEST_HIT,
+    "cold_tokens": layout.COLD,
+    "capacity_miss_tokens": layout.CAPACITY_MISS,
+    "in_flight_tokens": layout.IN_FLIGHT,
+    "granularity_tokens": layout.GRANULARITY,
+    "disabled_tokens": layout.DISABLED,
+    "input_blocks": layout.INPUT_BLOCKS,
+    "hit_blocks": layout.HIT_BLOCKS,
+    "full_hit_blocks": layout.FULL_HIT_BLOCKS,
+    "evicted_blocks": layout.EVICTED_BLOCKS,
+    "preemptions": layout.PREEMPTIONS,
+    "recomputed_tokens": layout.RECOMPUTED,
+}
+_BIN_COLUMNS = {
+    "steps": layout.STEPS,
+    "busy_ns": layout.BUSY_NS,
+    "prefill_tokens": layout.PREFILL_TOKENS,
+    "decode_tokens": layout.DECODE_TOKENS,
+    "running_request_ns": layout.RUNNING_NS,
+    "waiting_request_ns": layout.WAITING_NS,
+    "used_block_ns": layout.USED_BLOCK_NS,
+    "cached_block_ns": layout.CACHED_BLOCK_NS,
+    "evicted_blocks": layout.BIN_EVICTED,
+    "preemptions": layout.BIN_PREEMPTIONS,
+}
+_PAIRED = ("status", "queue_ns", "prefill_ns", "ttft_ns", "e2e_ns")
+
+
+def requests_frame(
+    trace: Trace, plan: Plan, simulation: Simulation, baseline: Simulation | None, *, timed: bool
+) -> pl.DataFrame:
+    """Return one row a request; latencies are null where the clock never ran or got there."""
+    columns: dict[str, object] = {
+        name: trace.frame[name] if name in trace.frame.columns else pl.Series([None] * plan.requests)
+        for name in ("request_id", "session_id", "turn", "parent_request_id", "arrival_ns")
+    }
+    columns["input_tokens"] = plan.table[:, layout.INPUT_TOKENS]
+    columns["output_tokens"] = plan.table[:, layout.OUTPUT_TOKENS]
+    columns |= {name: simulation.outcome[:, field] for name, field in _COUNTS.items()}
+    columns |= _latencies(plan, simulation, timed=timed)
+    paired = _latencies(plan, baseline or simulation, timed=timed and baseline is not None)
+    for name in _PAIRED:
+        absent = pl.Series([None] * plan.requests)
+        columns[f"no_cache_{name}"] = paired[name] if baseline is not None else absent
+    frame = pl.DataFrame(columns).select(column_names(REQUESTS))
+    known = {*column_names(TRACE), *frame.columns, "tokens"}
+    extra = [name for name in trace.frame.columns if name not in known]
+    return frame.hstack(trace.frame.select(extra)) if extra else frame
+
+
+def _latencies(plan: Plan, simulation: Simulation, *, timed: bool) -> dict[str, pl.Series]:
+    outcome = simulation.outcome
+    status = outcome[:, layout.STATUS]
+    arrival = plan.table[:, layout.ARRIVAL_NS]
+    output_tokens = plan.table[:, layout.OUTPUT_TOKENS]
+    scheduled, first = outcome[:, layout.SCHEDULED_NS], outcome[:, layout.FIRST_TOKEN_NS]
+    done = outcome[:, layout.DONE_NS]
+    completed = (status == layout.COMPLETED) & timed
+    gaps = np.maximum(output_tokens - 1, 1)
+    several = completed & (output_tokens > 1)
+    return {
+        "status": pl.Series(status).replace_strict(_STATUSES, return_dtype=pl.String),
+        "queue_ns": _only(scheduled - arrival, (first > 0) & timed),
+        "prefill_ns": _only(first - scheduled, (first > 0) & timed),
+        "ttft_ns": _only(first - arrival, (first > 0) & timed),
+        "itl_mean_ns": _only((done - first) // gaps, several),
+        "itl_max_ns": _only(outcome[:, layout.ITL_MAX_NS], several),
+        "e2e_ns": _only(done - arrival, completed),
+    }
+
+
+def _only(values: np.ndarray, valid: np.ndarray) -> pl.Series:
+    """Return the values as a column that is null wherever they are not valid."""
+    return pl.select(pl.when(pl.Series(valid)).then(pl.Series(values))).to_series()
+
+
+def timeline_frame(simulation: Simulation) -> pl.DataFrame:
+    """Return one row an interval of simulated time."""
+    count = len(simulation.bins)
+    start = np.arange(count, dtype=np.int64) * simulation.bin_ns
+    columns = {name: simulation.bins[:, field] for name, field in _BIN_COLUMNS.items()}
+    width = np.full(count, simulation.bin_ns, np.int64)
+    return pl.DataFrame({"start_ns": start, "width_ns": width, **columns})
+
+
+def prefixes_frame(tree: PrefixTree, plan: Plan, simulation: Simulation) -> pl.DataFrame:
+    """Return one row an edge that at least two prompts contain, in tree order."""
+    request_of = np.repeat(np.arange(tree.requests), np.diff(tree.path_offsets))
+    requests = np.bincount(tree.path_edges, minlength=tree.edges)
+    shared = np.flatnonzero(requests > 1)
+    first = np.full(tree.edges, -1, np.int64)
+    first[tree.path_edges[::-1]] = request_of[::-1]
+    hit_tokens, evicted = _edge_totals(tree, plan, simulation)
+    parent = tree.edge_parent[shared].astype(np.int64)
+    return pl.DataFrame(
+        {
+            "prefix_id": shared,
+            "parent_prefix_id": _only(parent, parent >= 0),
+            "start_tokens": tree.edge_start[shared],
+            "stop_tokens": tree.edge_stop[shared],
+            "requests": requests[shared],
+            "sessions": _sessions_on(tree, plan, request_of, shared),
+            "first_request_id": first[shared],
+            "last_block_id": tree.edge_last_block[shared],
+            "hit_tokens": hit_tokens[shared],
+            "evicted_blocks": evicted[shared],
+        }
+    )
+
+
+def _edge_totals(
+    tree: PrefixTree, plan: Plan, simulation: Simulation
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return hit tokens and evicted blocks of each tree edge, tails counted where they hang."""
+    size = int(plan.rules[layout.BLOCK_SIZE])
+    paths = plan.paths
+    of_block = np.full(len(paths.first), size, np.int64)
+    tails = slice(tree.edges, None)
+    of_block[tails] = paths.stop_tokens[tails] - paths.first[tails] * size
+    counted = paths.tree_edge >= 0
+    edge = paths.tree_edge[counted]
+    tokens = (simulation.edges[:, layout.REUSED] * of_block)[counted]
+    hit_tokens, evicted = np.zeros(tree.edges, np.int64), np.zeros(tree.edges, np.int64)
+    np.add.at(hit_tokens, edge, tokens)
+    np.add.at(evicted, edge, simulation.edges[counted, layout.EVICTED])
+    return hit_tokens, evicted
+
+
+def _sessions_on(
+    tree: PrefixTree, plan: Plan, request_of: np.ndarray, shared: np.ndarray
+) -> pl.Series:
+    """Return how many sessions' prompts contain each edge; null where there are no sessions."""
+    session = plan.table[request_of, layout.SESSION]
+    known = session >= 0
+    pairs = pl.DataFrame({"edge": tree.path_edges[known], "session": session[known]}).unique()
+    counts = np.bincount(pairs["edge"].to_numpy(), minlength=tree.edges)
+    return _only(counts[shared], np.full(len(shared), bool(known.any())))

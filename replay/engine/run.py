@@ -1,0 +1,280 @@
+"""One run from a trace file and a scenario to tables and a manifest: the library's main door."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+import polars as pl
+
+from replay.config.scenario import Scenario
+from replay.engine.frames import prefixes_frame, requests_frame, timeline_frame
+from replay.engine.overload import judge_overload
+from replay.engine.plan import Plan, make_plan
+from replay.engine.simulate import Simulation, simulate_timed, simulate_untimed
+from replay.engine.sizing import Sizing, size_cache
+from replay.errors import Interrupted
+from replay.gpu.cost import StepCost, step_cost
+from replay.progress import Hook, ignore
+from replay.trace.arrivals import speed_up, spread_arrivals
+from replay.trace.frame import SESSIONS_NONE, Trace
+from replay.trace.readers import load_trace
+from replay.trace.sessions import infer_sessions
+from replay.trace.tree import PrefixTree, build_tree
+from replay.units import format_bytes
+
+RESPONSES_UNKNOWN = (
+    "the trace does not identify responses: they occupy the cache, but no later prompt can hit "
+    "them, so a follow-up's hit stops where the earlier prompt ended"
+)
+IDS_ONLY = "with partial blocks only the trace's own ids are cacheable: responses are not kept"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A trace read, its tree built and the cache sized: all that can fail before time passes."""
+
+    scenario: Scenario
+    trace: Trace
+    tree: PrefixTree
+    sizing: Sizing
+    cost: StepCost | None
+    timings_ns: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """The tables of a run, its manifest, and the scenario with everything resolved."""
+
+    tables: dict[str, pl.DataFrame]
+    manifest: dict[str, Any]
+    scenario: Scenario
+
+
+def prepare(trace_path: Path, scenario: Scenario, *, progress: Hook = ignore) -> Prepared:
+    """Read, order and link a trace, size its cache and build its prefix tree.
+
+    Raises what reading a trace, looking up hardware and sizing the cache raise.
+    """
+    started = time.perf_counter_ns()
+    progress("Reading the trace", 0, 0)
+    trace = load_trace(trace_path, block_size=None)
+    sizing = size_cache(scenario, trace.meta.block_size)
+    trace = _adjust(trace, scenario)
+    read = time.perf_counter_ns()
+    progress("Building the prefix tree", 0, 0)
+    tree = build_tree(trace)
+    cost = _cost(scenario, sizing) if scenario.engine.mode == "timed" else None
+    timings = {"read_ns": read - started, "tree_ns": time.perf_counter_ns() - read}
+    return Prepared(scenario, trace, tree, sizing, cost, timings)
+
+
+def _adjust(trace: Trace, scenario: Scenario) -> Trace:
+    wanted = scenario.trace
+    if wanted.arrival_jitter is not None:
+        trace = spread_arrivals(trace, wanted.arrival_jitter, seed=scenario.seed)
+    if wanted.speedup != 1:
+        trace = speed_up(trace, wanted.speedup)
+    if wanted.sessions == "infer" and not trace.has_sessions and trace.has_blocks:
+        return infer_sessions(trace)
+    if wanted.sessions == "off" and trace.has_sessions:
+        dropped = [name for name in ("session_id", "turn") if name in trace.frame.columns]
+        meta = dataclasses.replace(trace.meta, sessions=SESSIONS_NONE)
+        return Trace(trace.frame.drop(dropped), meta.noting("the trace's sessions were left out"))
+    return trace
+
+
+def _cost(scenario: Scenario, sizing: Sizing) -> StepCost:
+    assert sizing.hardware is not None  # a timed run always looks it up
+    return step_cost(
+        sizing.hardware.gpu,
+        sizing.hardware.model,
+        tensor_parallel=sizing.hardware.tensor_parallel,
+        max_batched_tokens=scenario.engine.max_batched_tokens,
+        max_sequences=scenario.engine.max_sequences,
+    )
+
+
+def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) -> RunResult:
+    """Replay a prepared trace, and beside it the same requests with caching off.
+
+    The pair runs in two threads where `threads` allows; the result is the same either way.
+    """
+    scenario, sizing = _resolved(prepared), prepared.sizing
+    started = time.perf_counter_ns()
+    plan = make_plan(
+        prepared.trace,
+        prepared.tree,
+        scenario,
+        block_size=sizing.block_size,
+        capacity_blocks=sizing.capacity_blocks,
+    )
+    timed = prepared.cost is not None
+    main, baseline = _simulate(plan, prepared, threads=threads, progress=progress)
+    simulated = time.perf_counter_ns()
+    tables = {
+        "requests": requests_frame(prepared.trace, plan, main, baseline, timed=timed),
+        "prefixes": prefixes_frame(prepared.tree, plan, main),
+    }
+    if timed:
+        tables["timeline"] = timeline_frame(main)
+    manifest = {
+        "seed": scenario.seed,
+        "versions": _versions(),
+        "mode": scenario.engine.mode,
+        "trace": _trace_record(prepared.trace),
+        "scenario": scenario.model_dump(mode="json"),
+        **_size_record(sizing),
+        "overload": dataclasses.asdict(judge_overload(plan, main)) if timed else None,
+        "no_cache_overload": dataclasses.asdict(judge_overload(plan, baseline))
+        if baseline is not None
+        else None,
+        "totals": {"evicted_blocks": main.evictions, "end_ns": main.end_ns},
+        "timings": {
+            **prepared.timings_ns,
+            "simulate_ns": simulated - started,
+            "tables_ns": time.perf_counter_ns() - simulated,
+        },
+        "notes": _notes(prepared),
+    }
+    return RunResult(tables, manifest, scenario)
+
+
+def _resolved(prepared: Prepared) -> Scenario:
+    """Return the scenario with block size and capacity written out, so that it runs again alike."""
+    blocks = prepared.sizing.capacity_blocks
+    cache = prepared.scenario.cache.model_copy(
+        update={
+            "block_size": prepared.sizing.block_size,
+            "capacity": "inf" if blocks is None else f"{blocks}blocks",
+        }
+    )
+    return prepared.scenario.model_copy(update={"cache": cache})
+
+
+def _simulate(
+    plan: Plan, prepared: Prepared, *, threads: int, progress: Hook
+) -> tuple[Simulation, Simulation | None]:
+    cost = prepared.cost
+    if cost is None:
+        return simulate_untimed(plan, progress=progress), None
+    cache, engine = prepared.scenario.cache, prepared.scenario.engine
+    if not (engine.baseline and cache.enabled):
+        return simulate_timed(plan, cost, progress=progress), None
+    without = plan.without_cache()
+    if threads == 1:
+        main = simulate_timed(plan, cost, progress=progress)
+        return main, simulate_timed(without, cost, progress=progress)
+    with ThreadPoolExecutor(1) as pool:
+        stop = _StopSignal()
+        paired = pool.submit(simulate_timed, without, cost, progress=stop.hook)
+        try:
+            main = simulate_timed(plan, cost, progress=progress)
+            return main, paired.result()
+        except BaseException:
+            stop.set()
+            raise
+
+
+class _StopSignal:
+    """A progress hook that ends the work it is given to once set: for a pair's other half."""
+
+    def __init__(self) -> None:
+        self._stopped = False
+
+    def set(self) -> None:
+        """End the work at its next report."""
+        self._stopped = True
+
+    def hook(self, title: str, done: int, total: int) -> None:
+        """Raise Interrupted once stopped; show nothing."""
+        if self._stopped:
+            raise Interrupted(title)
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "polars": pl.__version__,
+        "numba": numba.__version__,
+    }
+
+
+def _trace_record(trace: Trace) -> dict[str, Any]:
+    meta = trace.meta
+    return {
+        "path": meta.path,
+        "name": meta.name,
+        "sha256": meta.sha256,
+        "format": meta.format,
+        "requests": trace.requests,
+        "block_size": meta.block_size,
+        "content": meta.content,
+        "sessions": meta.sessions,
+        "rejected_rows": meta.rejected_rows,
+        "notes": list(meta.notes),
+    }
+
+
+def _size_record(sizing: Sizing) -> dict[str, Any]:
+    hardware = sizing.hardware
+    return {
+        "cache": {
+            "block_size": sizing.block_size,
+            "capacity_blocks": sizing.capacity_blocks,
+            "capacity_tokens": sizing.capacity_tokens,
+            "capacity_bytes": sizing.capacity_bytes,
+            "capacity_source": sizing.source,
+            "kv_bytes_per_token": hardware.pool.kv_bytes_per_token if hardware else None,
+        },
+        "gpu": {
+            "name": hardware.gpu.name,
+            "model": hardware.model.name,
+            "tensor_parallel": hardware.tensor_parallel,
+            "weight_bytes": hardware.pool.weight_bytes,
+            "activation_bytes": hardware.pool.activation_bytes,
+            "kv_pool_bytes": hardware.pool.pool_bytes,
+        }
+        if hardware
+        else None,
+    }
+
+
+def _notes(prepared: Prepared) -> list[str]:
+    cache = prepared.scenario.cache
+    notes = list(prepared.sizing.notes)
+    if not prepared.trace.has_blocks:
+        notes.append("the trace has lengths only: no prompt shares content with another")
+    elif cache.enabled and cache.partial_blocks:
+        notes.append(IDS_ONLY)
+    elif cache.enabled and cache.responses:
+        notes.append(RESPONSES_UNKNOWN)
+    return notes
+
+
+def describe_size(prepared: Prepared) -> dict[str, object]:
+    """Return what a run would be, without running it: trace, cache, memory."""
+    sizing, tree = prepared.sizing, prepared.tree
+    hardware = sizing.hardware
+    return {
+        "requests": tree.requests,
+        "input_tokens": int(tree.input_tokens.sum()),
+        "unique_tokens": int((tree.edge_stop - tree.edge_start).sum()),
+        "prefix_tree_edges": tree.edges,
+        "mode": prepared.scenario.engine.mode,
+        "block_size": sizing.block_size,
+        "capacity": "unlimited" if sizing.capacity_blocks is None else sizing.capacity_blocks,
+        "capacity_from": sizing.source,
+        "gpu": hardware.gpu.name if hardware else None,
+        "model": hardware.model.name if hardware else None,
+        "weights": format_bytes(hardware.pool.weight_bytes) if hardware else None,
+        "kv_pool": format_bytes(hardware.pool.pool_bytes) if hardware else None,
+    }

@@ -1,0 +1,110 @@
+"""How large the cache of a run is, and where that number comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from replay.config.scenario import Scenario
+from replay.errors import InputError
+from replay.gpu.memory import KvPool, kv_pool
+from replay.gpu.spec import Gpu, Model, load_gpu, load_model
+from replay.units import Capacity, format_bytes
+
+DEFAULT_BLOCK_SIZE = 16  # vLLM's default, for traces that have no block size of their own
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """The GPU and model of a run, and the KV pool they leave."""
+
+    gpu: Gpu
+    model: Model
+    tensor_parallel: int
+    pool: KvPool
+
+
+@dataclass(frozen=True, slots=True)
+class Sizing:
+    """The cache of a run: `capacity_blocks` None is unlimited, `source` says who decided.
+
+    `hardware` is None where nothing about a GPU was needed.
+    """
+
+    block_size: int
+    capacity_blocks: int | None
+    source: str
+    hardware: Hardware | None
+
+    @property
+    def capacity_tokens(self) -> int | None:
+        """The capacity in tokens."""
+        return None if self.capacity_blocks is None else self.capacity_blocks * self.block_size
+
+    @property
+    def capacity_bytes(self) -> int | None:
+        """The capacity in bytes, where the model is known."""
+        if self.hardware is None or self.capacity_tokens is None:
+            return None
+        return self.capacity_tokens * self.hardware.pool.kv_bytes_per_token
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the results should know about the size."""
+        if self.hardware is None or self.source == "the GPU's memory":
+            return ()
+        pool = self.hardware.pool.pool_bytes
+        if self.capacity_bytes is not None and self.capacity_bytes <= pool:
+            return ()
+        return (f"the cache is larger than the {format_bytes(pool)} the GPU leaves for KV: a what-if",)
+
+
+def size_cache(scenario: Scenario, trace_block_size: int | None) -> Sizing:
+    """Return block size and capacity of a run, looking the hardware up where it matters.
+
+    The GPU matters to timed runs, to capacities in bytes, and to an untimed run that names one.
+    Raises UnknownNameError, DoesNotFitError, and InputError for a cache below one block.
+    """
+    block_size = scenario.cache.block_size or trace_block_size or DEFAULT_BLOCK_SIZE
+    asked = scenario.cache.parsed_capacity
+    timed = scenario.engine.mode == "timed"
+    named = bool({"gpu", "model"} & scenario.model_fields_set)
+    if asked.unit == "auto" and not timed and not named:
+        asked = Capacity("inf")
+    if not timed and asked.unit not in ("auto", "bytes"):
+        return _sized(asked, block_size, None)
+    return _sized(asked, block_size, find_hardware(scenario))
+
+
+def find_hardware(scenario: Scenario) -> Hardware:
+    """Return the GPU and model a scenario names and the KV pool they leave."""
+    gpu, model = load_gpu(scenario.gpu.name), load_model(scenario.model.name)
+    pool = kv_pool(
+        gpu,
+        model,
+        tensor_parallel=scenario.gpu.tensor_parallel,
+        memory_utilization=scenario.gpu.memory_utilization,
+        max_batched_tokens=scenario.engine.max_batched_tokens,
+        max_sequences=scenario.engine.max_sequences,
+    )
+    return Hardware(gpu, model, scenario.gpu.tensor_parallel, pool)
+
+
+def _sized(asked: Capacity, block_size: int, hardware: Hardware | None) -> Sizing:
+    if asked.unit == "inf":
+        return Sizing(block_size, None, "unlimited", hardware)
+    if asked.unit == "blocks":
+        blocks, source = asked.amount, "as given"
+    elif asked.unit == "tokens":
+        blocks, source = asked.amount // block_size, "as given"
+    else:
+        assert hardware is not None  # size_cache looked it up for `auto` and `bytes`
+        block_bytes = block_size * hardware.pool.kv_bytes_per_token
+        given = asked.unit == "bytes"
+        size = asked.amount if given else hardware.pool.pool_bytes
+        blocks, source = size // block_bytes, "as given" if given else "the GPU's memory"
+    if blocks < 1:
+        raise InputError(
+            f"a cache of {asked} holds no block of {block_size} tokens",
+            hint="give a larger --capacity or a smaller --block-size",
+        )
+    return Sizing(block_size, blocks, source, hardware)

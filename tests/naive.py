@@ -1,0 +1,453 @@
+"""Slow, obvious twins of the fast kernels: plain lists and dictionaries, block by block.
+
+The pool follows the published rules of vLLM's block pool one block at a time; the engine visits
+every running request in every step. Nothing here knows edges, runs, heaps or running sums.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from itertools import count, islice
+
+CAUSES = ("cold", "capacity", "in_flight", "granularity", "disabled")
+
+
+def dictionary_lru(prompts: list[list[int]], capacity: int) -> list[int]:
+    """Return the hit blocks of each prompt in an LRU cache of `capacity` ids, tail first."""
+    cache: OrderedDict[int, None] = OrderedDict()
+    hits = []
+    for ids in prompts:
+        hit = 0
+        while hit < len(ids) and ids[hit] in cache:
+            hit += 1
+        for one in ids[:hit]:
+            cache.move_to_end(one)
+        while len(cache) + len(ids) - hit > capacity:
+            cache.popitem(last=False)
+        for one in reversed(ids):
+            cache[one] = None
+            cache.move_to_end(one)
+        hits.append(hit)
+    return hits
+
+
+@dataclass
+class Request:
+    """A request as tokens: its prompt and, unless it leaves none, the KV of its response."""
+
+    index: int
+    arrival_ns: int
+    prompt: tuple[int, ...]
+    response: tuple[int, ...]
+    output_tokens: int
+    session: int | None = None
+    # where it is
+    table: list[Block] = field(default_factory=list)
+    keyed: int = 0
+    computed: int = 0
+    emitted: int = 0
+    lost: int = 0
+    chunk: int = 0
+    decoding: bool = False
+    last_token_ns: int = 0
+    # what became of it
+    status: str = "unfinished"
+    hit: int = 0
+    session_hit: int = 0
+    hit_blocks: int = 0
+    misses: dict[str, int] = field(default_factory=lambda: dict.fromkeys(CAUSES, 0))
+    evicted: int = 0
+    scheduled_ns: int = 0
+    first_token_ns: int = 0
+    done_ns: int = 0
+    itl_max_ns: int = 0
+    preemptions: int = 0
+    recomputed: int = 0
+    free_after: int = 0
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        return self.prompt + self.response
+
+    @property
+    def target(self) -> int:
+        """Tokens to compute before the next one can be sampled."""
+        return len(self.prompt) + self.emitted
+
+
+@dataclass(eq=False)
+class Block:
+    key: tuple | None = None
+    owner: Request | None = None
+    references: int = 0
+
+
+class Pool:
+    """Blocks, a free queue and a map from content to the blocks that hold it, oldest first."""
+
+    def __init__(self, capacity: int) -> None:
+        self.free: list[Block] = [Block() for _ in range(capacity)]
+        self.holders: dict[tuple, list[Block]] = {}
+        self.evictions = 0
+
+    def take(self, wanted: int) -> list[Block]:
+        taken = []
+        for _ in range(wanted):
+            block = self.free.pop(0)
+            if block.key is not None:
+                self.holders[block.key].remove(block)
+                if not self.holders[block.key]:
+                    del self.holders[block.key]
+                block.key = None
+                self.evictions += 1
+            block.references = 1
+            taken.append(block)
+        return taken
+
+    def find(self, keys: list[tuple]) -> list[Block]:
+        found = []
+        for key in keys:
+            if key not in self.holders:
+                break
+            found.append(self.holders[key][0])
+        return found
+
+    def hold(self, blocks: list[Block]) -> None:
+        for block in blocks:
+            if block.references == 0:
+                self.free.remove(block)
+            block.references += 1
+
+    def publish(self, block: Block, key: tuple, owner: Request) -> None:
+        block.key, block.owner = key, owner
+        self.holders.setdefault(key, []).append(block)
+
+    def give_back(self, table: list[Block]) -> None:
+        for block in reversed(table):
+            block.references -= 1
+            if block.references == 0:
+                if block.key is None:
+                    self.free.insert(0, block)
+                else:
+                    self.free.append(block)
+
+
+@dataclass
+class Rules:
+    block_size: int
+    capacity: int
+    enabled: bool = True
+    partial_blocks: bool = False
+    responses: bool = True
+    commit: str = "on_schedule"
+    max_batched_tokens: int = 64
+    max_sequences: int = 4
+    chunked_prefill: bool = True
+    prefill_chunk_tokens: int | None = None
+    horizon_ns: int | None = None
+
+
+class Cache:
+    """A pool with the rules of what is looked up, published and counted."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.pool = Pool(rules.capacity)
+        self.seen: set[tuple[int, ...]] = set()
+        self.seen_whole: set[tuple[int, ...]] = set()
+        self.running: list[Request] = []
+
+    def blocks(self, tokens: int) -> int:
+        return math.ceil(tokens / self.rules.block_size)
+
+    def keys(self, request: Request, tokens: int) -> list[tuple]:
+        """Return the keys of the blocks that can be shared once `tokens` are computed."""
+        size = self.rules.block_size
+        known = request.prompt
+        if self.rules.responses and not self.rules.partial_blocks:
+            known = request.tokens
+        full = min(tokens, len(known)) // size
+        keys: list[tuple] = [known[: (i + 1) * size] for i in range(full)]
+        if self.rules.partial_blocks and tokens >= len(known) and len(known) % size:
+            keys.append(("ends here", *known))
+        return keys
+
+    def matchable(self, request: Request) -> list[tuple]:
+        if not self.rules.enabled:
+            return []
+        if self.rules.partial_blocks:
+            return self.keys(request, request.target)
+        return self.keys(request, request.target - 1)
+
+    def saved(self, request: Request, blocks: int) -> int:
+        tokens = blocks * self.rules.block_size
+        if self.rules.partial_blocks:
+            tokens = min(tokens, len(request.prompt))
+        return min(tokens, request.target - 1)
+
+    def publish(self, request: Request, tokens: int) -> None:
+        if not self.rules.enabled:
+            return
+        for at, key in enumerate(self.keys(request, tokens)):
+            if at >= request.keyed:
+                self.pool.publish(request.table[at], key, request)
+                request.keyed = at + 1
+
+    def count(self, request: Request, found: list[Block]) -> None:
+        """Attribute every prompt token, before the prompt counts as seen."""
+        size, prompt = self.rules.block_size, request.prompt
+        seen = max((d for d in range(len(prompt) + 1) if prompt[:d] in self.seen or d == 0))
+        ideal = min(seen, len(prompt) - 1) // size
+        if self.rules.partial_blocks:
+            ideal = seen // size
+            if prompt in self.seen_whole:
+                ideal = self.blocks(len(prompt))
+        ideal = max(ideal, len(found))
+        hit = self.saved(request, len(found)) if found else 0
+        reachable = min(ideal * size, len(prompt) - 1)
+        seen = max(seen, reachable)
+        request.misses["cold"] = len(prompt) - seen
+        if not self.rules.enabled:
+            request.misses["disabled"] = seen
+            return
+        request.hit, request.hit_blocks = hit, len(found)
+        own = [b for b in found if request.session is not None and b.owner.session == request.session]
+        request.session_hit = min(len(own) * size, hit)
+        in_flight = 0
+        for block in range(len(found), ideal):
+            shared = prompt[: (block + 1) * size]
+            if any(
+                len(shared) == (block + 1) * size
+                and other.prompt[: len(shared)] == shared
+                and other.keyed <= block
+                for other in self.running
+            ):
+                in_flight += min((block + 1) * size, reachable) - min(block * size, reachable)
+        request.misses["in_flight"] = in_flight
+        request.misses["granularity"] = seen - reachable
+        request.misses["capacity"] = reachable - hit - in_flight
+
+    def remember(self, request: Request) -> None:
+        for depth in range(1, len(request.prompt) + 1):
+            self.seen.add(request.prompt[:depth])
+        self.seen_whole.add(request.prompt)
+
+    def release(self, request: Request) -> None:
+        self.pool.give_back(request.table)
+        request.table, request.keyed = [], 0
+
+
+def replay_untimed(requests: list[Request], rules: Rules) -> None:
+    """Let each request complete before the next."""
+    cache = Cache(rules)
+    pool = cache.pool
+    for request in requests:
+        found = pool.find(cache.matchable(request))
+        wanted = cache.blocks(len(request.prompt)) - len(found)
+        if wanted + sum(block.references == 0 for block in found) > len(pool.free):
+            request.status = "rejected"
+            cache.count(request, [])
+            continue
+        cache.count(request, found)
+        cache.remember(request)
+        pool.hold(found)
+        before = pool.evictions
+        request.table = found + pool.take(wanted)
+        request.keyed = len(found)
+        request.evicted = pool.evictions - before
+        cache.publish(request, len(request.prompt))
+        if rules.responses and not rules.partial_blocks:
+            grown = cache.blocks(len(request.tokens)) - len(request.table)
+            if grown <= len(pool.free):
+                request.table += pool.take(grown)
+                cache.publish(request, len(request.tokens))
+        cache.release(request)
+        request.status = "completed"
+        request.free_after = len(pool.free)
+
+
+class Engine:
+    """Continuous batching, one request at a time in every step."""
+
+    def __init__(self, requests: list[Request], rules: Rules, step_ns) -> None:
+        self.rules, self.step_ns = rules, step_ns
+        self.cache = Cache(rules)
+        self.pool = self.cache.pool
+        self.running = self.cache.running
+        self.arriving = list(requests)
+        self.never = list(requests)
+        self.waiting: list[Request] = []
+        self.clock = 0
+
+    def run(self) -> None:
+        while self.arriving or self.waiting or self.running:
+            if not self.waiting and not self.running:
+                self.clock = max(self.clock, self.arriving[0].arrival_ns)
+            while self.arriving and self.arriving[0].arrival_ns <= self.clock:
+                self.waiting.append(self.arriving.pop(0))
+            if self.rules.horizon_ns is not None and self.clock >= self.rules.horizon_ns:
+                break
+            self.step()
+        for request in self.never:
+            self.cache.count(request, [])
+
+    def step(self) -> None:
+        self.preempted = False
+        self.budget = self.rules.max_batched_tokens
+        for request in list(self.running):
+            request.chunk = 0
+        for request in list(self.running):
+            if request in self.running and request.decoding:
+                wanted = self.cache.blocks(request.computed + 1) - len(request.table)
+                if self.make_room(request, wanted):
+                    request.table += self.pool.take(wanted)
+                    request.chunk = 1
+        self.budget -= sum(request.chunk for request in self.running)
+        for request in list(self.running):
+            if request in self.running and not request.decoding:
+                self.schedule_chunk(request)
+        if not self.preempted:
+            self.admit()
+        self.compute()
+
+    def limit(self) -> int:
+        return min(self.budget, self.rules.prefill_chunk_tokens or self.budget)
+
+    def schedule_chunk(self, request: Request) -> None:
+        chunk = min(request.target - request.computed, self.limit())
+        if chunk <= 0:
+            return
+        wanted = max(self.cache.blocks(request.computed + chunk) - len(request.table), 0)
+        if self.make_room(request, wanted):
+            self.take_chunk(request, chunk, wanted)
+
+    def take_chunk(self, request: Request, chunk: int, wanted: int) -> None:
+        before = self.pool.evictions
+        request.table += self.pool.take(wanted)
+        request.evicted += self.pool.evictions - before
+        request.chunk = chunk
+        self.budget -= chunk
+        if self.rules.commit == "on_schedule":
+            self.cache.publish(request, request.computed + chunk)
+
+    def make_room(self, request: Request, wanted: int) -> bool:
+        while len(self.pool.free) < wanted:
+            victim = self.running[-1]
+            self.preempt(victim)
+            if victim is request:
+                return False
+        return True
+
+    def preempt(self, victim: Request) -> None:
+        self.preempted = True
+        victim.preemptions += 1
+        if self.rules.commit != "on_completion":
+            self.cache.publish(victim, victim.computed)
+        self.cache.release(victim)
+        self.running.remove(victim)
+        victim.lost, victim.computed, victim.chunk = victim.computed, 0, 0
+        victim.decoding = False
+        self.waiting.insert(0, victim)
+
+    def admit(self) -> None:
+        while self.waiting and len(self.running) < self.rules.max_sequences and self.budget > 0:
+            request = self.waiting[0]
+            again = request.preemptions > 0
+            last = len(request.prompt) + request.output_tokens - 1
+            too_long = (
+                not self.rules.chunked_prefill
+                and len(request.prompt) > self.rules.max_batched_tokens
+            )
+            if not again and (too_long or self.cache.blocks(last) > self.rules.capacity):
+                request.status = "rejected"
+                self.cache.count(request, [])
+                self.never.remove(request)
+                self.waiting.pop(0)
+                continue
+            found = self.pool.find(self.cache.matchable(request))
+            computed = self.cache.saved(request, len(found)) if found else 0
+            left = request.target - computed
+            if not again and not self.rules.chunked_prefill and left > self.budget:
+                return
+            wanted = self.cache.blocks(request.target) - len(found)
+            idle = sum(block.references == 0 for block in found)
+            if wanted + idle > len(self.pool.free):
+                return
+            self.start(request, found, computed, again=again)
+
+    def start(self, request: Request, found: list[Block], computed: int, *, again: bool) -> None:
+        self.waiting.pop(0)
+        if again:
+            request.recomputed += max(min(request.lost, request.target) - computed, 0)
+        else:
+            self.cache.count(request, found)
+            self.cache.remember(request)
+            self.never.remove(request)
+            request.scheduled_ns = self.clock
+        self.pool.hold(found)
+        request.table, request.keyed, request.computed = list(found), len(found), computed
+        left = request.target - computed
+        chunk = min(left, self.limit() if self.rules.chunked_prefill else self.budget)
+        self.running.append(request)
+        wanted = max(self.cache.blocks(computed + chunk) - len(request.table), 0)
+        self.take_chunk(request, chunk, wanted)
+
+    def compute(self) -> None:
+        prompts = [r for r in self.running if not r.decoding and r.chunk]
+        decodes = [r for r in self.running if r.decoding and r.chunk]
+        if not prompts and not decodes:
+            return
+        self.clock += self.step_ns(
+            [(r.chunk, r.computed) for r in prompts],
+            [r.computed + 1 for r in decodes],
+            sum(r.computed + r.chunk == r.target for r in prompts) + len(decodes),
+        )
+        for request in decodes:
+            request.computed += 1
+            self.emit(request)
+        for request in prompts:
+            request.computed += request.chunk
+            if self.rules.commit == "incremental":
+                self.cache.publish(request, request.computed)
+            if request.computed == request.target:
+                request.decoding = True
+                self.emit(request)
+
+    def emit(self, request: Request) -> None:
+        if request.emitted == 0:
+            request.first_token_ns = self.clock
+        else:
+            gap = self.clock - request.last_token_ns
+            request.itl_max_ns = max(request.itl_max_ns, gap)
+        request.last_token_ns = self.clock
+        request.emitted += 1
+        if request.emitted < request.output_tokens:
+            return
+        self.cache.publish(request, request.computed)
+        self.cache.release(request)
+        self.running.remove(request)
+        request.status, request.done_ns = "completed", self.clock
+
+
+def tokens_of(block_ids: list[int], length: int, block_size: int) -> tuple[int, ...]:
+    """Return a prompt's tokens: token j of block id h is h * block_size + j."""
+    tokens = (one * block_size + j for one in block_ids for j in range(block_size))
+    return tuple(islice(tokens, length))
+
+
+def make_requests(rows: list[dict], block_size: int) -> list[Request]:
+    """Return requests from rows of arrival_ns, block_ids, input_tokens, output_tokens, session_id."""
+    fresh = count(-1, -1)
+    return [
+        Request(
+            index=index,
+            arrival_ns=row["arrival_ns"],
+            prompt=tokens_of(row["block_ids"], row["input_tokens"], block_size),
+            response=tuple(islice(fresh, row["output_tokens"] - 1)),
+            output_tokens=row["output_tokens"],
+            session=row.get("session_id"),
+        )
+        for index, row in enumerate(rows)
+    ]

@@ -1,0 +1,52 @@
+"""Random traces of prefix-chained blocks, as hypothesis strategies and as canonical traces."""
+
+from __future__ import annotations
+
+import polars as pl
+from hypothesis import strategies as st
+
+from replay.trace.frame import Trace, TraceMeta, canonical_trace
+
+BLOCK = 4
+
+
+@st.composite
+def rows(draw: st.DrawFn, *, most: int = 24, last_arrival_ns: int = 4_000) -> list[dict]:
+    """Draw requests whose prompts extend, repeat, cut and branch off one another."""
+    ids: dict[tuple, int] = {}
+    drawn: list[dict] = []
+    prompts: list[tuple] = []
+    for _ in range(draw(st.integers(1, most))):
+        base: tuple = ()
+        if prompts and draw(st.booleans()):
+            base = draw(st.sampled_from(prompts))
+            base = base[: draw(st.integers(0, len(base)))]
+        content = base + tuple(draw(st.lists(st.integers(0, 2), max_size=5)))
+        tail = draw(st.integers(0, BLOCK - 1)) or (0 if content else 1)
+        prompts.append(content)
+        chain = [content[: i + 1] for i in range(len(content))]
+        if tail:
+            chain.append((*content, "tail", tail, draw(st.integers(0, 1))))
+        drawn.append(
+            {
+                "arrival_ns": draw(st.integers(0, last_arrival_ns)),
+                "block_ids": [ids.setdefault(one, len(ids)) for one in chain],
+                "input_tokens": BLOCK * len(content) + tail,
+                "output_tokens": draw(st.integers(1, 12)),
+                "session_id": draw(st.sampled_from([None, 0, 1, 2])),
+            }
+        )
+    return sorted(drawn, key=lambda row: row["arrival_ns"])
+
+
+def trace_of(drawn: list[dict]) -> Trace:
+    """Return rows as a canonical trace whose clock keeps their arrivals."""
+    drawn = [{**row, "arrival_ns": row["arrival_ns"] - drawn[0]["arrival_ns"]} for row in drawn]
+    schema = {
+        "arrival_ns": pl.Int64, "block_ids": pl.List(pl.UInt64), "input_tokens": pl.Int32,
+        "output_tokens": pl.Int32, "session_id": pl.Int64,
+    }  # fmt: skip
+    meta = TraceMeta(
+        path="random", name="random", sha256="", format="random", block_size=BLOCK, content="drawn"
+    )
+    return canonical_trace(pl.DataFrame(drawn, schema=schema), meta)
