@@ -195,7 +195,7 @@ class Cache:
                 self.pool.publish(request.table[at], key, request)
                 request.keyed = at + 1
 
-    def count(self, request: Request, found: list[Block]) -> None:
+    def count(self, request: Request, found: list[Block], *, looked_up: bool = True) -> None:
         """Attribute every prompt token, before the prompt counts as seen."""
         size, prompt = self.rules.block_size, request.prompt
         seen = max((d for d in range(len(prompt) + 1) if prompt[:d] in self.seen or d == 0))
@@ -222,7 +222,7 @@ class Cache:
                 len(shared) == (block + 1) * size
                 and other.prompt[: len(shared)] == shared
                 and other.keyed <= block
-                for other in self.running
+                for other in (self.running if looked_up else [])
             ):
                 in_flight += min((block + 1) * size, reachable) - min(block * size, reachable)
         request.misses["in_flight"] = in_flight
@@ -248,7 +248,7 @@ def replay_untimed(requests: list[Request], rules: Rules) -> None:
         wanted = cache.blocks(len(request.prompt)) - len(found)
         if wanted + sum(block.references == 0 for block in found) > len(pool.free):
             request.status = "rejected"
-            cache.count(request, [])
+            cache.count(request, [], looked_up=False)
             continue
         cache.count(request, found)
         cache.remember(request)
@@ -291,7 +291,7 @@ class Engine:
                 break
             self.step()
         for request in self.never:
-            self.cache.count(request, [])
+            self.cache.count(request, [], looked_up=False)
 
     def step(self) -> None:
         self.preempted = False
@@ -362,7 +362,7 @@ class Engine:
             )
             if not again and (too_long or self.cache.blocks(last) > self.rules.capacity):
                 request.status = "rejected"
-                self.cache.count(request, [])
+                self.cache.count(request, [], looked_up=False)
                 self.never.remove(request)
                 self.waiting.pop(0)
                 continue

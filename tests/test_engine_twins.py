@@ -113,7 +113,7 @@ engine_rules = st.fixed_dictionaries(
 
 
 @pytest.mark.slow
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(
     drawn=rows(),
     size=sizes,
