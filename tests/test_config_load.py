@@ -1,9 +1,10 @@
 """Configuration files: every mistake named at its place, nothing crashes the reader."""
 
 from pathlib import Path
+from typing import Annotated
 
 import pytest
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from replay.config.load import load_document, load_scenario
 from replay.config.scenario import Scenario
@@ -14,7 +15,7 @@ class Tier(BaseModel):
     model_config = ConfigDict(extra="forbid")
     kind: str
     blocks: int
-    ratio: float = 1.0
+    ratio: Annotated[float, Field(gt=0)] | None = None
 
 
 class Hardware(BaseModel):
@@ -90,6 +91,10 @@ def test_a_boolean_is_no_number(write):
     path = write("seed: true\ncache: {block_size: false, enabled: true}\n")
     assert problems_of(path)[0] == "s.yaml:1:7: seed: must be a number (got true)"
     assert "cache.block_size: must be a number (got false)" in problems_of(path)[1]
+    path = write("name: x\ntiers: [{kind: hbm, blocks: 1, ratio: true}]\nshared: true\n")
+    assert problems_of(path, Hardware) == [
+        "s.yaml:2:39: tiers[0].ratio: must be a number (got true)"
+    ]
 
 
 def test_an_unknown_key_is_looked_for_in_other_sections(write):

@@ -61,13 +61,14 @@ def cost_of(most_tokens: int, most_sequences: int) -> StepCost:
 
 def naive_step_ns(cost: StepCost):
     def step_ns(prompts, contexts, sampled) -> int:
-        duration = 0.0
+        prefill_ns = 0.0
         for chunk, computed in prompts:
-            duration += prefill_attention_ns(cost.attention, chunk, computed)
+            prefill_ns += prefill_attention_ns(cost.attention, chunk, computed)
+        decode_ns = 0.0
         if contexts:
-            duration += decode_attention_ns(cost.attention, len(contexts), sum(contexts))
+            decode_ns = decode_attention_ns(cost.attention, len(contexts), sum(contexts))
         tokens = len(contexts) + sum(chunk for chunk, _ in prompts)
-        return math.ceil(duration + (cost.linear_ns[tokens] + cost.head_ns[sampled]))
+        return math.ceil(cost.linear_ns[tokens] + cost.head_ns[sampled] + prefill_ns + decode_ns)
 
     return step_ns
 

@@ -226,7 +226,9 @@ def test_any_bytes_give_a_trace_or_a_trace_error_and_both_parsers_agree(data):
     whole = f"{FULL}\n{NEXT}\n{row(2000, 3, 1, [7])}\n".encode()
     start = data.draw(st.integers(0, len(whole)))
     stop = data.draw(st.integers(start, min(start + 9, len(whole))))
-    pieces = st.sampled_from([b"", b"\n", b"\r", b"}", b"null", b"1e3", b'"', b"-", b"\\", b"7", b","])
+    pieces = st.sampled_from(
+        [b"", b"\n", b"\r", b"}", b"null", b"1e3", b'"', b"-", b"\\", b"7", b","]
+    )
     text = whole[:start] + data.draw(pieces | st.binary(max_size=4)) + whole[stop:]
     fast = mooncake._parse_plain(text)
     if fast is not None:

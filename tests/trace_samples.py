@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import strategies as st
 
 from replay.trace.frame import Trace
 from replay.trace.readers.mooncake import read_mooncake
@@ -59,9 +58,3 @@ def trace_of(text, block_size=4, name="sample.jsonl") -> Trace:
     """The trace in the text of a Mooncake file."""
     data = text if isinstance(text, bytes) else text.encode()
     return read_mooncake(Source(name, name, data, "0" * 64), block_size=block_size)
-
-
-tokens = st.integers(0, 2)
-prompt_lists = st.lists(
-    st.lists(tokens, min_size=1, max_size=24).map(tuple), min_size=1, max_size=20
-)

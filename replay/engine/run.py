@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 import polars as pl
 
@@ -22,6 +21,7 @@ from replay.engine.simulate import Simulation, simulate_timed, simulate_untimed
 from replay.engine.sizing import Sizing, size_cache
 from replay.errors import Interrupted
 from replay.gpu.cost import StepCost, step_cost
+from replay.kernels.jit import VERSION as NUMBA_VERSION
 from replay.progress import Hook, ignore
 from replay.trace.arrivals import speed_up, spread_arrivals
 from replay.trace.frame import SESSIONS_NONE, Trace
@@ -204,7 +204,7 @@ def _versions() -> dict[str, str]:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "polars": pl.__version__,
-        "numba": numba.__version__,
+        "numba": NUMBA_VERSION,
     }
 
 

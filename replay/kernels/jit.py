@@ -56,10 +56,16 @@ def _choose_folder() -> bool:
     return True
 
 
+def is_compiled(entry: str) -> bool:
+    """Return whether machine code of the kernel called `entry` lies in the cache folder."""
+    return CACHED and any(Path(os.environ[FOLDER_VARIABLE]).rglob(f"*.{entry}-*.nbc"))
+
+
 CACHED = _choose_folder()
 
 import numba  # noqa: E402  (reads the folder variable when imported)
 
+VERSION = numba.__version__
 _OPTIONS = {"cache": CACHED, "nogil": True}
 _INNER = {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 

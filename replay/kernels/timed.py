@@ -13,8 +13,6 @@ progress bar or grow a table; calling it again goes on from there.
 
 from __future__ import annotations
 
-import math
-
 from replay.kernels.batch import (
     emit_first,
     finish_decoding,
@@ -26,7 +24,7 @@ from replay.kernels.batch import (
     visible_blocks,
 )
 from replay.kernels.causes import attribute, mark_seen
-from replay.kernels.cost import decode_attention_ns, prefill_attention_ns
+from replay.kernels.cost import decode_attention_ns, prefill_attention_ns, step_ns
 from replay.kernels.jit import inner, kernel
 from replay.kernels.layout import (
     ARRIVAL_NS,
@@ -330,28 +328,29 @@ def _compute(t, e):
     decoding = now[DECODING_COUNT]
     prompt_tokens = 0
     sampled = decoding
-    duration = 0.0
+    prefill_ns = 0.0
+    decode_ns = 0.0
     for at in range(now[PREFILLING_COUNT]):
         chunk = e.chunks[at]
         if chunk > 0:
             request = e.prefilling[at]
             computed = t.state[request, COMPUTED]
             prompt_tokens += chunk
-            duration += prefill_attention_ns(e.attention, chunk, computed)
+            prefill_ns += prefill_attention_ns(e.attention, chunk, computed)
             if computed + chunk == t.state[request, TARGET]:
                 sampled += 1
     if decoding + prompt_tokens == 0:
         return  # the only running request preempted itself: try again at the same instant
     if decoding > 0:
-        duration += decode_attention_ns(e.attention, decoding, now[CONTEXT_TOKENS])
-    duration += e.linear_ns[decoding + prompt_tokens] + e.head_ns[sampled]
-    step_ns = math.ceil(duration)
-    now[CLOCK_NS] += step_ns
+        decode_ns = decode_attention_ns(e.attention, decoding, now[CONTEXT_TOKENS])
+    linear_ns = e.linear_ns[decoding + prompt_tokens]
+    duration_ns = step_ns(linear_ns, e.head_ns[sampled], prefill_ns, decode_ns)
+    now[CLOCK_NS] += duration_ns
     now[DECODE_STEP] += 1
     now[CONTEXT_TOKENS] += decoding
-    _record_interval(t, e, step_ns, prompt_tokens, decoding)
+    _record_interval(t, e, duration_ns, prompt_tokens, decoding)
     if decoding > 0:
-        record_step(e, step_ns)
+        record_step(e, duration_ns)
         finish_decoding(t, e)
     if prompt_tokens > 0:
         _finish_chunks(t, e)
@@ -377,7 +376,7 @@ def _finish_chunks(t, e):
 
 
 @inner
-def _record_interval(t, e, step_ns, prompt_tokens, decoding):
+def _record_interval(t, e, duration_ns, prompt_tokens, decoding):
     """Add a step to the interval of time in which it ended, widening intervals when time grows."""
     now = e.now
     count = e.bins.shape[0]
@@ -395,12 +394,12 @@ def _record_interval(t, e, step_ns, prompt_tokens, decoding):
     idle = t.counters[IDLE]
     waiting = now[ARRIVED] - now[NEXT_WAITING] + now[PREEMPTED_COUNT]
     e.bins[at, STEPS] += 1
-    e.bins[at, BUSY_NS] += step_ns
+    e.bins[at, BUSY_NS] += duration_ns
     e.bins[at, PREFILL_TOKENS] += prompt_tokens
     e.bins[at, DECODE_TOKENS] += decoding
-    e.bins[at, RUNNING_NS] += now[RUNNING] * step_ns
-    e.bins[at, WAITING_NS] += waiting * step_ns
-    e.bins[at, USED_BLOCK_NS] += (t.counters[CAPACITY] - free_blocks(t)) * step_ns
-    e.bins[at, CACHED_BLOCK_NS] += idle * step_ns
+    e.bins[at, RUNNING_NS] += now[RUNNING] * duration_ns
+    e.bins[at, WAITING_NS] += waiting * duration_ns
+    e.bins[at, USED_BLOCK_NS] += (t.counters[CAPACITY] - free_blocks(t)) * duration_ns
+    e.bins[at, CACHED_BLOCK_NS] += idle * duration_ns
     e.bins[at, BIN_EVICTED] += t.counters[EVICTIONS] - now[STEP_EVICTIONS]
     e.bins[at, BIN_PREEMPTIONS] += now[STEP_PREEMPTIONS]
