@@ -85,7 +85,7 @@ def compare(requests: list[naive.Request], outcome: np.ndarray, columns: dict[st
         assert row[layout.SESSION_HIT] + row[layout.CROSS_REQUEST_HIT] == row[layout.HIT]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(drawn=rows(), size=sizes, capacity=st.integers(1, 40), rules=cache_rules)
 def test_untimed_replay_equals_block_by_block_pool(drawn, size, capacity, rules):
     trace = trace_of(drawn)
@@ -114,7 +114,7 @@ engine_rules = st.fixed_dictionaries(
 
 
 @pytest.mark.slow
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(
     drawn=rows(),
     size=sizes,

@@ -1,0 +1,8 @@
+"""What all tests share: hypothesis without deadlines, as nothing here may depend on the clock."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+settings.register_profile("replay", deadline=None)
+settings.load_profile("replay")

@@ -1,0 +1,99 @@
+"""The prefix tree against plain sets of prefixes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from replay.errors import TraceError
+from replay.kernels.factorize import codes_of_any_ids, codes_of_small_ids
+from replay.trace.frame import Trace
+from replay.trace.tree import PrefixTree, build_tree
+from tests.naive import tokens_of
+from tests.random_traces import BLOCK, rows, trace_of
+
+
+def prompts_of(tree: PrefixTree) -> list[list[int]]:
+    return [
+        tree.path_edges[tree.path_offsets[r] : tree.path_offsets[r + 1]].tolist()
+        for r in range(tree.requests)
+    ]
+
+
+@settings(max_examples=200)
+@given(drawn=rows())
+def test_edges_spell_out_every_prompt_and_share_exactly_what_is_common(drawn):
+    tree = build_tree(trace_of(drawn))
+    prompts = [tokens_of(row["block_ids"], row["input_tokens"], BLOCK) for row in drawn]
+    of_edge: dict[int, tuple] = {}
+    for path, prompt in zip(prompts_of(tree), prompts, strict=True):
+        depth, parent = 0, -1
+        for edge in path:
+            assert tree.edge_parent[edge] == parent
+            assert tree.edge_start[edge] == depth
+            depth, parent = int(tree.edge_stop[edge]), edge
+            assert of_edge.setdefault(edge, prompt[:depth]) == prompt[:depth]
+        assert depth == len(prompt)
+    assert len(set(of_edge.values())) == tree.edges
+
+
+@settings(max_examples=200)
+@given(drawn=rows())
+def test_no_edge_could_be_joined_with_its_only_child(drawn):
+    tree = build_tree(trace_of(drawn))
+    ends = {path[-1] for path in prompts_of(tree)}
+    children = np.bincount(tree.edge_parent[tree.edge_parent >= 0], minlength=tree.edges)
+    for edge in np.flatnonzero(children == 1):
+        assert edge in ends
+
+
+@given(drawn=rows(), salt=st.integers(1, 2**62))
+def test_sparse_ids_give_the_same_tree_as_small_ones(drawn, salt):
+    small = build_tree(trace_of(drawn))
+    scrambled = [
+        {**row, "block_ids": [(one * 0x9E3779B97F4A7C15 + salt) % 2**64 for one in row["block_ids"]]}
+        for row in drawn
+    ]
+    sparse = build_tree(trace_of(scrambled))
+    for name in ("edge_parent", "edge_start", "edge_stop", "path_offsets", "path_edges"):
+        assert np.array_equal(getattr(small, name), getattr(sparse, name)), name
+
+
+@given(ids=st.lists(st.integers(0, 2**64 - 1), max_size=200), few=st.integers(1, 50))
+def test_codes_count_first_appearances(ids, few):
+    ids = [one % few if few > 25 else one for one in ids]
+    codes, distinct = codes_of_any_ids(np.array(ids, np.uint64), 2)
+    seen: dict[int, int] = {}
+    assert codes.tolist() == [seen.setdefault(one, len(seen)) for one in ids]
+    assert distinct == len(seen)
+    if ids and max(ids) < 1000:
+        small, count = codes_of_small_ids(np.array(ids, np.int64), max(ids))
+        assert small.tolist() == codes.tolist()
+        assert count == distinct
+
+
+def test_a_trace_of_lengths_only_shares_nothing():
+    drawn = [{"arrival_ns": 0, "input_tokens": n, "output_tokens": 1} for n in (5, 5, 9)]
+    with_ids = trace_of([{**row, "block_ids": [0, 1, 2]} for row in drawn])
+    tree = build_tree(Trace(with_ids.frame.drop("block_ids"), with_ids.meta))
+    assert tree.edges == 3
+    assert tree.edge_stop.tolist() == [5, 5, 9]
+
+
+@pytest.mark.parametrize(
+    ("ids", "tokens", "what"),
+    [([[0, 1], [2, 1]], [8, 8], "follows two different ids"), ([[0], [0]], [4, 3], "two lengths")],
+)
+def test_ids_that_are_not_prefix_chained_are_refused(ids, tokens, what):
+    frame = pl.DataFrame(
+        {"arrival_ns": [0, 0], "input_tokens": tokens, "output_tokens": [1, 1], "block_ids": ids},
+        schema_overrides={"block_ids": pl.List(pl.UInt64)},
+    )
+    chained = trace_of([{"arrival_ns": 0, "block_ids": [0], "input_tokens": 4, "output_tokens": 1}])
+    with pytest.raises(TraceError, match=what):
+        build_tree(Trace(frame, dataclasses.replace(chained.meta, block_size=4)))
