@@ -67,14 +67,15 @@ import numba  # noqa: E402  (reads the folder variable when imported)
 
 VERSION = numba.__version__
 _OPTIONS = {"cache": CACHED, "nogil": True}
-_INNER = {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_INNER = {"nogil": True, "forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 jit = numba.njit(**_OPTIONS)
 
 # Counting references to the arrays of a NamedTuple costs the cache kernels a factor of five. They
 # allocate nothing, so they are compiled without; the option has no public name, and where Numba
 # does not know it they are merely slower. A kernel that only kernels call needs no door for
-# Python, which is most of what there is to compile, and no cache entry of its own.
+# Python, which is most of what there is to compile, and no cache entry of its own; it is inlined,
+# because handing two dozen arrays over at every call would take most of a step.
 try:
     kernel = numba.njit(_nrt=False, **_OPTIONS)
     inner = numba.njit(_nrt=False, **_INNER)
