@@ -1,0 +1,156 @@
+"""What replay costs, in CPU seconds of whole processes, beside the peers' figures and its own twins.
+
+    python benchmarks/run.py [--trace TRACE] [--runs 5] [-o RESULTS.json]
+
+Each command runs once to warm the kernel cache, then `--runs` times; the median of user plus
+system time and the largest resident set are printed. Peers' figures are those of the sources
+named in benchmarks/README.md, on the same trace; absolute times of different machines compare
+only roughly, so the ratio to replay's own slow twin is printed too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+CONVERSATION = ROOT.parent / "shared" / "traces" / "mooncake" / "conversation_trace.jsonl"
+SAMPLE = ROOT / "traces" / "chat-small.jsonl"
+COPIES = 10
+
+
+def measured(command: list[str], runs: int) -> dict[str, float]:
+    """Return median CPU seconds and the largest peak RSS in MB of a command run several times."""
+    cpu, peak = [], 0.0
+    for index in range(runs + 1):
+        pid = os.posix_spawn(
+            command[0],
+            command,
+            os.environ,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+            ],
+        )
+        _, status, usage = os.wait4(pid, 0)
+        if status != 0:
+            raise SystemExit(f"{' '.join(command)}: exit status {os.waitstatus_to_exitcode(status)}")
+        if index:
+            cpu.append(usage.ru_utime + usage.ru_stime)
+            peak = max(peak, usage.ru_maxrss / 1024)
+    return {"cpu_s": statistics.median(cpu), "peak_mb": peak}
+
+
+def copies(trace: Path, folder: Path) -> Path:
+    """Write the trace several times end to end, with ids of its own for each copy."""
+    rows = [json.loads(line) for line in trace.read_text().splitlines()]
+    span = rows[-1]["timestamp"] + 1000
+    ids = 1 + max(max(row["hash_ids"]) for row in rows)
+    target = folder / "copies.jsonl"
+    with target.open("w") as file:
+        for copy in range(COPIES):
+            for row in rows:
+                shifted = {
+                    **row,
+                    "timestamp": row["timestamp"] + copy * span,
+                    "hash_ids": [one + copy * ids for one in row["hash_ids"]],
+                }
+                file.write(json.dumps(shifted) + "\n")
+    return target
+
+
+def kernel_rates(trace: Path) -> dict[str, float]:
+    """Return CPU seconds of the kernels alone, best of five, and of their naive twins."""
+    from replay.config.scenario import Scenario
+    from replay.engine.plan import make_plan
+    from replay.engine.run import prepare
+    from replay.engine.simulate import simulate_timed, simulate_untimed
+    from tests import naive
+
+    prepared = prepare(trace, Scenario())
+    blocks = prepared.sizing.capacity_blocks
+    plan = make_plan(
+        prepared.trace, prepared.tree, Scenario(), block_size=512, capacity_blocks=blocks
+    )
+
+    def best(function) -> float:
+        times = []
+        for _ in range(6):
+            start = time.process_time()
+            function()
+            times.append(time.process_time() - start)
+        return min(times[1:])
+
+    prompts = prepared.trace.frame["block_ids"].to_list()
+    start = time.process_time()
+    naive.dictionary_lru(prompts, blocks)
+    return {
+        "requests": plan.requests,
+        "untimed_kernel_s": best(lambda: simulate_untimed(plan)),
+        "timed_kernel_s": best(lambda: simulate_timed(plan, prepared.cost)),
+        "dictionary_lru_s": time.process_time() - start,
+    }
+
+
+def main() -> None:
+    """Measure, print a table, and write JSON where asked."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trace", type=Path, default=CONVERSATION if CONVERSATION.exists() else SAMPLE)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("-o", "--output", type=Path)
+    options = parser.parse_args()
+    replay = str(Path(sys.executable).parent / "replay")
+    sys.path.insert(0, str(ROOT))
+    rates = kernel_rates(options.trace)
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        many = copies(options.trace, folder)
+        out = ["-o", str(folder / "run"), "--force"]
+        jobs = [
+            ("replay --help", ["--help"], "0.10", "-"),
+            ("describe", ["describe", str(options.trace)], "-", "aiperf analyze-trace 3.3"),
+            (
+                "run --untimed, 20,000 blocks",
+                ["run", str(options.trace), "--untimed", "--capacity", "20000blocks", *out],
+                "1.2",
+                "kvcache-simulator 1.1 (14 capacities)",
+            ),
+            ("run, timed pair, 1 GPU", ["run", str(options.trace), *out], "1.5", "dynamo.replay 2.8-3.1"),
+            (
+                f"run --untimed, {COPIES} copies",
+                ["run", str(many), "--untimed", "--capacity", "20000blocks", *out],
+                "4",
+                "kvcache-simulator 12.3, 352 MB",
+            ),
+            (
+                f"run, timed pair, {COPIES} copies",
+                ["run", str(many), *out],
+                "4",
+                "dynamo.replay 17.7, 5,864 MB",
+            ),
+        ]
+        for name, arguments, goal, peer in jobs:
+            figures = measured([replay, *arguments], options.runs)
+            rows.append({"job": name, **figures, "goal_cpu_s": goal, "peer_cpu_s": peer})
+    print(f"{'job':34}{'CPU s':>8}{'peak MB':>9}{'goal':>7}  peer, same trace")
+    for row in rows:
+        line = f"{row['job']:34}{row['cpu_s']:8.2f}{row['peak_mb']:9.0f}{row['goal_cpu_s']:>7}"
+        print(f"{line}  {row['peer_cpu_s']}")
+    requests = rates["requests"]
+    untimed, timed = rates["untimed_kernel_s"], rates["timed_kernel_s"]
+    ratio = rates["dictionary_lru_s"] / untimed
+    print(f"\nuntimed kernel  {requests / untimed:12,.0f} requests/s, {ratio:,.0f} x the dictionary LRU")
+    print(f"timed kernel    {requests / timed:12,.0f} requests/s (goal 300,000)")
+    if options.output:
+        options.output.write_text(json.dumps({"commands": rows, "kernels": rates}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

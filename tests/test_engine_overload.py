@@ -1,0 +1,78 @@
+"""A queue that diverges is told from one that comes and goes."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from replay.engine.overload import judge_overload
+from replay.kernels import layout
+from replay.units import NS_PER_S
+
+
+def judged(arrival_s, queue_s, *, service_s: float = 1.0, status: int = layout.COMPLETED):
+    arrival = (np.asarray(arrival_s) * NS_PER_S).astype(np.int64)
+    queue = (np.asarray(queue_s) * NS_PER_S).astype(np.int64)
+    table = np.zeros((len(arrival), layout.PLAN_FIELDS), np.int64)
+    table[:, layout.ARRIVAL_NS] = arrival
+    outcome = np.zeros((len(arrival), layout.OUTCOME_FIELDS), np.int64)
+    outcome[:, layout.STATUS] = status
+    outcome[:, layout.SCHEDULED_NS] = arrival + queue
+    outcome[:, layout.DONE_NS] = arrival + queue + int(service_s * NS_PER_S)
+    end = int(outcome[:, layout.DONE_NS].max(initial=0))
+    return judge_overload(
+        SimpleNamespace(table=table), SimpleNamespace(outcome=outcome, end_ns=end)
+    )
+
+
+def single_server(load: float, *, seed: int, count: int = 4000) -> tuple[np.ndarray, np.ndarray]:
+    """Return arrivals and queue times of Poisson arrivals at one server of one second each."""
+    arrival = np.cumsum(np.random.default_rng(seed).exponential(1 / load, count))
+    queue = np.zeros(count)
+    free = 0.0
+    for i, at in enumerate(arrival):
+        queue[i] = max(free - at, 0.0)
+        free = max(free, at) + 1.0
+    return arrival, queue
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("load", [0.3, 0.7, 0.9])
+def test_a_stable_queue_is_not_overload(load, seed):
+    assert not judged(*single_server(load, seed=seed)).overloaded
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("load", [1.1, 1.5, 4.0])
+def test_a_diverging_queue_is_overload(load, seed):
+    verdict = judged(*single_server(load, seed=seed))
+    assert verdict.overloaded
+    assert verdict.queue_growth == pytest.approx(load - 1, abs=0.1)
+
+
+def test_a_burst_that_drains_is_not_overload():
+    arrival = np.arange(1000.0)
+    queue = np.clip(100 - np.abs(arrival - 500), 0, None)
+    assert not judged(arrival, queue).overloaded
+
+
+def test_overload_that_sets_in_half_way_is_seen():
+    arrival = np.arange(1000.0)
+    assert judged(arrival, np.clip(arrival - 500, 0, None) * 0.2).overloaded
+
+
+def test_growth_below_one_service_time_is_not_overload():
+    arrival = np.linspace(0, 10, 1000)
+    assert not judged(arrival, arrival * 0.05, service_s=10).overloaded
+
+
+def test_backlog_and_drain_are_counted_at_the_last_arrival():
+    verdict = judged([0.0, 1.0, 2.0, 3.0], [0.0, 4.0, 5.0, 6.0])
+    assert (verdict.backlog_requests, verdict.drain_ns) == (2, 6 * NS_PER_S)
+
+
+def test_rejected_requests_and_empty_runs_say_nothing():
+    verdict = judged([0.0, 1.0], [9.0, 9.0], status=layout.REJECTED)
+    assert (verdict.overloaded, verdict.backlog_requests) == (False, 0)
