@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.trace_samples import CONVERSATION, mooncake_text, needs_conversation, row, trace_of
 
 from replay.errors import InputError, TraceError
 from replay.trace.problems import ProblemList
 from replay.trace.readers import load_trace, mooncake
+from tests.trace_samples import CONVERSATION, mooncake_text, needs_conversation, row, trace_of
 
 FULL = row(0, 512, 3, [0])
 NEXT = row(1000, 700, 4, [0, 1])
@@ -70,7 +70,10 @@ def test_harmless_differences_are_accepted(text):
         (row(hash_ids=[2**63]), "hash_ids[0] is out of range"),
         (row(hash_ids=[]), "input_length 5 in blocks of 512 needs 1 hash_ids (got 0)"),
         (row(hash_ids=[8, 9]), "input_length 5 in blocks of 512 needs 1 hash_ids (got 2)"),
-        ('{"timestamp": 0, "input_length": 5}', "key 'output_length' is missing"),
+        (
+            '{"timestamp": 0, "input_length": 5}',
+            "lacks output_length, hash_ids (got 'timestamp'",
+        ),
         (row()[:-1] + ', "timestamp": 0}', "key 'timestamp' given twice"),
         (row()[:-1] + ', "x": NaN}', "not valid JSON: NaN is not a number"),
         (row() + " x", "not valid JSON: extra data (got 'x')"),
@@ -189,6 +192,14 @@ def test_a_clock_that_starts_late_is_moved_to_zero_and_noted():
     assert trace.meta.notes == ("the source's clock starts at 27.482 s; moved to zero",)
 
 
+def requests_in(text):
+    """Number of requests, or None where the text is refused as it should be."""
+    try:
+        return trace_of(text, 512).requests
+    except TraceError:
+        return None
+
+
 json_ish = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
     lambda inner: (
@@ -212,12 +223,7 @@ rows_ish = st.fixed_dictionaries(
 @settings(max_examples=300, deadline=None)
 @given(st.lists(rows_ish, min_size=1, max_size=4))
 def test_any_json_gives_a_trace_or_a_trace_error(rows):
-    try:
-        trace = trace_of("\n".join(json.dumps(line) for line in rows), 512)
-    except TraceError as error:
-        assert error.problems
-    else:
-        assert trace.requests == len(rows)
+    assert requests_in("\n".join(json.dumps(line) for line in rows)) in (None, len(rows))
 
 
 @settings(max_examples=300, deadline=None)
@@ -237,10 +243,7 @@ def test_any_bytes_give_a_trace_or_a_trace_error_and_both_parsers_agree(data):
         assert problems.total == 0
         assert fast.frame.equals(slow.frame)
         assert np.array_equal(fast.lines, slow.lines)
-    try:
-        assert trace_of(text, 512).requests >= 1
-    except TraceError as error:
-        assert error.problems
+    assert requests_in(text) != 0
 
 
 def test_a_gzip_file_is_unpacked(tmp_path):

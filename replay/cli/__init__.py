@@ -1,1 +1,105 @@
-def main() -> None: ...
+"""The `replay` command: one module per verb, errors turned into text in one place.
+
+Command modules import nothing heavy at module level; `replay --help` stays fast.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import shlex
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from replay import __version__
+from replay.cli.describe import describe
+from replay.cli.doctor import doctor
+from replay.cli.list import list_
+from replay.cli.run import run
+from replay.errors import Interrupted, ReplayError
+
+
+class _Commands(click.Group):
+    """Commands in the order they were added, and the one place where errors become text."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*self.commands]  # `list` is a module here
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise  # click's own; it also ends quietly when whoever read the output has gone
+        except (KeyboardInterrupt, Interrupted):
+            click.echo("Interrupted", err=True)
+            ctx.exit(Interrupted.exit_code)
+        # The last resort, for bugs too: Polars raises its panics past Exception.
+        except BaseException as error:  # noqa: BLE001
+            _fail(ctx, error)
+        return result
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "REPLAY"},
+)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("--no-color", is_flag=True, help="No colour and no bold; NO_COLOR does the same.")
+@click.pass_context
+def main(ctx: click.Context, debug: bool, no_color: bool) -> None:
+    """Replay LLM request traces through prefix (KV) caches.
+
+    Start with `replay describe TRACE`, then `replay run TRACE`, then `replay report RUN`.
+    """
+    if no_color:
+        ctx.color = False
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file name may hold bytes that are no text; print it rather than stop.
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+for _command in (describe, run, list_, doctor):
+    main.add_command(_command)
+
+
+def _fail(ctx: click.Context, error: BaseException) -> NoReturn:
+    """Print an error, what to do about it, and leave with its exit code."""
+    if ctx.params["debug"]:
+        import traceback
+
+        traceback.print_exception(error)
+    message, hint, exit_code = _explained(error)
+    click.echo(f"Error: {message}", err=True)
+    if hint:
+        click.echo(f"Hint: {hint}", err=True)
+    if isinstance(error, OSError):
+        _drop_unwritten_output()
+    ctx.exit(exit_code)
+
+
+def _explained(error: BaseException) -> tuple[str, str | None, int]:
+    """Return message, hint and exit code of an error."""
+    if isinstance(error, ReplayError):
+        return error.message, error.hint, error.exit_code
+    if isinstance(error, OSError) and error.errno is not None:
+        where = f"{error.filename}: " if error.filename else ""
+        hint = "free some space or write elsewhere" if error.errno == errno.ENOSPC else None
+        return f"{where}{error.strerror}", hint, 1
+    if isinstance(error, MemoryError):
+        return "out of memory", "replay a shorter trace, or use a machine with more memory", 1
+    again = shlex.join(["replay", "--debug", *(word for word in sys.argv[1:] if word != "--debug")])
+    hint = f"this is a bug in replay; please report it with the output of: {again}"
+    return f"internal error: {type(error).__name__}: {error}", hint, 1
+
+
+def _drop_unwritten_output() -> None:
+    """Let the interpreter end quietly when standard output itself is what failed."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,64 @@
+# Every target works from a fresh checkout: the first one sets up .venv.
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+REPLAY := $(BIN)/replay
+DEMO   := build/demo
+SMOKE  := build/smoke
+SAMPLE := traces/chat-small.jsonl
+
+# The first Python new enough; `make PYTHON=/path/to/python` names another.
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
+
+# Some containers forbid byte code; each start would then parse every library again.
+unexport PYTHONDONTWRITEBYTECODE
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench smoke clean
+
+help:  ## show this help
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: $(STAMP)  ## describe and replay the sample trace, and show its reports
+	$(REPLAY) describe $(SAMPLE)
+	$(REPLAY) run $(SAMPLE) -o $(DEMO) --force
+	$(REPLAY) report $(DEMO)
+
+test: $(STAMP)  ## run the tests; ARGS="-k name" picks some
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP)  ## lint, formatting, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP)  ## measure speed
+	$(BIN)/python benchmarks/run.py
+
+smoke: $(STAMP)  ## install as a user does, without a checkout, and replay the sample trace
+	rm -rf $(SMOKE)
+	$(BIN)/python -m venv $(SMOKE)
+	$(SMOKE)/bin/python -m pip install --quiet --disable-pip-version-check .
+	cd $(SMOKE) && bin/replay --help && bin/replay doctor
+	cd $(SMOKE) && bin/replay run $(CURDIR)/$(SAMPLE) -o run && bin/replay report run
+
+clean:  ## remove what the targets above wrote, but not .venv
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find replay tests benchmarks traces -name __pycache__ -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "replay needs Python 3.11 or newer, and none was found." \
+		"Install one (Debian, Ubuntu: apt install python3 python3-venv)" \
+		"or name it: make PYTHON=/path/to/python" >&2; exit 1; }
+	@$(PYTHON) -c '$(NEW_ENOUGH)' || { echo "replay needs Python 3.11 or newer;" \
+		"$(PYTHON) is older or cannot be run" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual" \
+		"environments. Debian, Ubuntu: apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python -m compileall -q replay
+	@touch $@

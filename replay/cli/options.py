@@ -1,0 +1,103 @@
+"""Options that several commands share, and how they become overrides of a scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import click
+
+from replay.cli.output import FORMATS
+
+if TYPE_CHECKING:
+    from replay.config.scenario import Scenario
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class _Short(NamedTuple):
+    """A short name for one key of the scenario; a flag gives it `value`."""
+
+    option: str
+    path: str
+    help: str
+    metavar: str | None = None
+    value: object = None
+
+    @property
+    def parameter(self) -> str:
+        """The name click passes its value under."""
+        return self.option.removeprefix("--").replace("-", "_")
+
+
+_SHORT_OPTIONS = (
+    _Short("--gpu", "gpu.name", "GPU to model; see `replay list gpus`.", "NAME"),
+    _Short("--model", "model.name", "Model served; see `replay list models`.", "NAME"),
+    _Short("--tp", "gpu.tensor_parallel", "GPUs one replica spans.", "N"),
+    _Short("--block-size", "cache.block_size", "Tokens in a KV block.", "N"),
+    _Short(
+        "--capacity", "cache.capacity", "KV the cache holds: inf, auto, 40GiB, 10Mtokens.", "SIZE"
+    ),
+    _Short(
+        "--untimed", "engine.mode", "Cache only: one request at a time, no GPU.", None, "untimed"
+    ),
+    _Short("--no-responses", "cache.responses", "Keep no generated tokens.", None, False),
+    _Short("--partial-blocks", "cache.partial_blocks", "Reuse a partial last block.", None, True),
+    _Short("--no-cache", "cache.enabled", "Reuse nothing.", None, False),
+    _Short("--seed", "seed", "Seed of everything drawn at random.", "N"),
+)
+
+
+def scenario_options(command: Command) -> Command:
+    """Give a command the options that make a scenario; `read_scenario` takes their values."""
+    for short in reversed(_SHORT_OPTIONS):
+        is_flag = short.metavar is None
+        command = click.option(
+            short.option, is_flag=is_flag, metavar=short.metavar, help=short.help
+        )(command)
+    command = click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="PATH=VALUE",
+        help="Set any key of the scenario, such as cache.commit=incremental; repeatable.",
+    )(command)
+    return click.option(
+        "-c",
+        "--config",
+        type=click.Path(path_type=Path),
+        metavar="SCENARIO.yaml",
+        help="Scenario file; the options below change it.",
+    )(command)
+
+
+def read_scenario(parameters: Mapping[str, Any]) -> Scenario:
+    """Return the scenario that the values of `scenario_options` describe.
+
+    Raises ConfigError with every problem, each named after the option or the line it stands in.
+    """
+    from replay.config.load import load_scenario
+    from replay.config.overrides import Override, parse_setting
+
+    overrides = [
+        Override(short.path, given if short.metavar else short.value, short.option)
+        for short in _SHORT_OPTIONS
+        if (given := parameters[short.parameter]) not in (None, False)
+    ]
+    overrides += [parse_setting(text) for text in parameters["settings"]]
+    return load_scenario(parameters["config"], overrides)
+
+
+def output_options(command: Command) -> Command:
+    """Give a command `--format` and `-o/--output`; `replay.cli.output.emit` takes their values."""
+    command = click.option(
+        "-o",
+        "--output",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Write to a file; its suffix tells the format.",
+    )(command)
+    return click.option(
+        "--format", type=click.Choice(FORMATS), help="How to print; default: table."
+    )(command)

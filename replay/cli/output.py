@@ -1,0 +1,289 @@
+"""Tables as a person reads them; every other format is written by `replay.report.tables`.
+
+Standard output carries data only; notes and paths go to standard error.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from replay.errors import InputError
+from replay.units import NS_PER_MS, NS_PER_S, format_bytes
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    from replay.report.tables import Table
+
+FORMATS = ("table", "md", "csv", "json", "jsonl", "parquet")
+SUFFIXES = {
+    ".txt": "table", ".md": "md", ".csv": "csv", ".json": "json",
+    ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet",
+}  # fmt: skip
+
+NULL = "-"
+GAP = 2
+TEXT_WIDTH = 24  # a column of text is folded, but no narrower than this
+FILE_WIDTH = 120
+SI_FROM = 10**6  # speeds from here on are shown with an SI prefix
+
+
+def emit(tables: Sequence[Table], *, format: str | None = None, output: Path | None = None) -> None:
+    """Print tables, or write them to a file in the format asked for or told by its suffix.
+
+    Raises InputError for a suffix that tells none, for Parquet on a terminal, and for several
+    tables in a format that holds one; OutputError where the file cannot be written.
+    """
+    chosen = format or _format_of(output)
+    if len(tables) > 1 and chosen not in ("table", "md"):
+        raise InputError(
+            f"{chosen} holds one table (got {len(tables)})", hint="ask for one report at a time"
+        )
+    if chosen == "table":
+        _deliver(_as_text(tables, output), output)
+        return
+    from replay.report.tables import write_table
+
+    if output is not None and len(tables) == 1:
+        write_table(tables[0], chosen, output)
+        return
+    text = io.BytesIO() if chosen == "parquet" else io.StringIO()
+    for index, table in enumerate(tables):
+        if index:
+            text.write("\n")  # type: ignore[arg-type]
+        write_table(table, chosen, text)
+    _deliver(text.getvalue(), output)
+
+
+def note(message: str) -> None:
+    """Print a line for the person at the terminal, beside the data."""
+    click.echo(message, err=True)
+
+
+def console(*, stderr: bool = False, file: io.StringIO | None = None) -> Console:
+    """Return a rich console that keeps to `--no-color`, NO_COLOR and what the terminal can do."""
+    from rich.console import Console
+
+    context = click.get_current_context(silent=True)
+    plain = bool(os.environ.get("NO_COLOR")) or (context is not None and context.color is False)
+    return Console(
+        stderr=stderr,
+        file=file,
+        no_color=plain,
+        # Rich keeps bold and dim where it may not use colour; data goes out without either. The
+        # progress bar on stderr still has to move.
+        force_terminal=False if plain and not stderr else None,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+def _format_of(output: Path | None) -> str:
+    if output is None:
+        return "table"
+    if output.suffix.lower() not in SUFFIXES:
+        raise InputError(
+            f"{output}: the suffix tells no format (got {output.suffix!r})",
+            hint=f"give --format, or one of {', '.join(SUFFIXES)}",
+        )
+    return SUFFIXES[output.suffix.lower()]
+
+
+def _as_text(tables: Sequence[Table], output: Path | None) -> str:
+    """Return tables as a person reads them, as wide as the terminal or as a file may be."""
+    target = console() if output is None else console(file=io.StringIO())
+    if output is not None:
+        target.width = FILE_WIDTH
+    with target.capture() as capture:
+        for index, table in enumerate(tables):
+            if index:
+                target.print()
+            for part in render(table, target.width):
+                target.print(part)
+    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+
+
+def _deliver(content: str | bytes, output: Path | None) -> None:
+    """Send finished text or bytes to standard output or to a file."""
+    if output is None:
+        if isinstance(content, bytes) and sys.stdout.isatty():
+            raise InputError(
+                "Parquet is not for a terminal", hint="give -o FILE.parquet, or pipe it into a file"
+            )
+        click.echo(content, nl=False)
+        return
+    from replay.runs.failures import writing
+
+    with writing(output):
+        output.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def render(table: Table, width: int) -> Iterator[Any]:
+    """Yield what rich prints for a table: its title, and parts of it that fit the width.
+
+    One row is shown as names and values. A table too wide for the terminal continues below
+    itself, its first column repeated, because a number cut short would be a wrong number.
+    """
+    from rich.text import Text
+
+    if table.title:
+        yield Text(table.title, style="bold")
+    if len(table.rows) == 1:
+        yield _vertical(table)
+        return
+    if not table.rows:
+        yield Text("no rows", style="dim")
+        return
+    columns = [_Column(name, values) for name, values in _by_column(table)]
+    for index, part in enumerate(_parts(columns, width)):
+        if index:
+            yield Text("")
+        yield _horizontal([columns[position] for position in part], len(table.rows))
+
+
+class _Column:
+    """A column made ready to print: header, cells as text, and the width it needs."""
+
+    def __init__(self, name: str, values: Sequence[object]) -> None:
+        from rich.cells import cell_len
+
+        unit, scale = _time_unit(name, values)
+        self.header = f"{_words(name)} {unit}".strip()
+        self.cells = [_cell(name, value, scale) for value in values]
+        self.is_number = any(_is_number(value) for value in values)
+        longest = max(cell_len(cell) for cell in self.cells)
+        if not self.is_number:
+            longest = min(longest, TEXT_WIDTH)
+        self.width = max(longest, *(cell_len(word) for word in self.header.split()))
+
+
+def _by_column(table: Table) -> Iterator[tuple[str, list[object]]]:
+    for index, name in enumerate(table.columns):
+        yield name, [row[index] for row in table.rows]
+
+
+def _parts(columns: Sequence[_Column], width: int) -> list[list[int]]:
+    """Return the columns of each part: the first one, and as many more as fit beside it."""
+    parts: list[list[int]] = [[0]] if columns else []
+    used = columns[0].width if columns else 0
+    for index, column in enumerate(columns[1:], start=1):
+        # Rich counts a padding after the last column too, though it prints none.
+        if used + GAP + column.width >= width and len(parts[-1]) > 1:
+            parts.append([0])
+            used = columns[0].width
+        parts[-1].append(index)
+        used += GAP + column.width
+    return parts
+
+
+def _grid(*, header: bool) -> RichTable:
+    from rich import box
+    from rich.table import Table as RichTable
+
+    return RichTable(
+        box=box.SIMPLE_HEAD,
+        show_header=header,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, GAP - 1, 0, 0),  # the box adds a space of its own
+        header_style="bold",
+    )
+
+
+def _horizontal(columns: Sequence[_Column], height: int) -> RichTable:
+    grid = _grid(header=True)
+    for column in columns:
+        justify: Literal["left", "right"] = "right" if column.is_number else "left"
+        grid.add_column(column.header, justify=justify, min_width=column.width, overflow="fold")
+    for row in range(height):
+        grid.add_row(*(_styled(column.cells[row]) for column in columns))
+    return grid
+
+
+def _vertical(table: Table) -> RichTable:
+    """Return a table of one row as lines of name and value, each value with its own unit."""
+    grid = _grid(header=False)
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in zip(table.columns, table.rows[0], strict=True):
+        unit, scale = _time_unit(name, [value])
+        cell = _cell(name, value, scale)
+        styled = _styled(f"{cell} {unit}" if unit and value is not None else cell)
+        styled.justify = "right" if value is None or _is_number(value) else "left"
+        grid.add_row(_words(name), styled)
+    return grid
+
+
+def _styled(cell: str) -> Text:
+    from rich.text import Text
+
+    return Text(cell, style="dim" if cell == NULL else "")
+
+
+def _words(name: str) -> str:
+    return name.removesuffix("_ns").replace("_", " ")
+
+
+def _time_unit(name: str, values: Sequence[object]) -> tuple[str, int]:
+    """Return unit and nanoseconds of it for a column of times: seconds once any reaches ten."""
+    if not name.endswith("_ns"):
+        return "", 1
+    longest = max((abs(value) for value in values if _is_number(value)), default=0)  # type: ignore[arg-type]
+    return ("s", NS_PER_S) if longest >= 10 * NS_PER_S else ("ms", NS_PER_MS)
+
+
+def _cell(name: str, value: object, scale: int) -> str:
+    if value is None:
+        return NULL
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return _number(name, value, scale)
+    # What a trace calls things must not steer the terminal.
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value)
+    )
+
+
+def _number(name: str, value: float, scale: int) -> str:
+    if scale != 1:
+        return _decimal(value / scale)
+    if name.endswith(("_rate", "_share")):
+        return f"{value:.1%}"
+    if name.endswith("_per_s") and abs(value) >= SI_FROM:
+        return _with_prefix(value)
+    if isinstance(value, float):
+        return _decimal(value)
+    if name.endswith("_bytes"):
+        return format_bytes(value)
+    return str(value) if name.endswith("_id") else f"{value:,}"
+
+
+def _decimal(value: float) -> str:
+    """Return a number with as many decimals as keep three or four digits."""
+    size = abs(value)
+    if 0 < size < 1:
+        return f"{value:.3g}"
+    return f"{value:,.{0 if size >= 1000 else 1 if size >= 100 else 2}f}"
+
+
+def _with_prefix(value: float) -> str:
+    """Return a large number with its SI prefix: `3.35 T`."""
+    for prefix, size in (("P", 10**15), ("T", 10**12), ("G", 10**9), ("M", 10**6)):
+        if abs(value) >= size:
+            return f"{value / size:.4g} {prefix}"
+    return _decimal(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

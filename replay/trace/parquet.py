@@ -1,0 +1,152 @@
+"""The canonical trace as one Parquet file: columns of `replay.schema.TRACE`, facts in its metadata.
+
+The facts travel as JSON under the key `replay` of the file's key-value metadata. A file without
+them is not one of ours: which blocks are content, and of what size, cannot be guessed.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from replay.errors import OutputError, OutputExistsError, Problem, TraceError
+from replay.schema import TRACE_SCHEMA_VERSION
+from replay.trace.blocks import dense_codes, find_chain_breaks, flat_blocks
+from replay.trace.frame import Trace, TraceMeta, canonical_trace
+from replay.trace.problems import ProblemList
+
+METADATA_KEY = "replay"
+MAGIC = b"PAR1"
+FORMAT = "parquet"
+_FACT_TYPES: dict[str, tuple[type, ...]] = {
+    "name": (str,), "sha256": (str,), "format": (str,), "block_size": (int, NoneType),
+    "content": (str,), "sessions": (str,), "rejected_rows": (int,), "notes": (list,),
+    "tool_version": (str,),
+}  # fmt: skip
+_HINT = "read the original trace instead; of Parquet files only those replay wrote can be read"
+
+
+def write_trace(trace: Trace, path: str | Path, *, force: bool = False) -> Path:
+    """Write the trace as canonical Parquet and return its path; the file appears whole or not.
+
+    Raises OutputExistsError where a file is there already, OutputError where writing fails.
+    """
+    path = Path(path)
+    if path.exists() and not force:
+        raise OutputExistsError(f"{path} is there already", hint="--force overwrites it")
+    facts = {"schema_version": TRACE_SCHEMA_VERSION, **asdict(trace.meta)}
+    del facts["path"]
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                trace.frame.write_parquet(file, metadata={METADATA_KEY: json.dumps(facts)})
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    return path
+
+
+def read_trace(data: bytes, path: str, *, sha256: str, block_size: int | None = None) -> Trace:
+    """Return the trace in the bytes of a canonical Parquet file.
+
+    Raises TraceError where it is cut short, is not one of ours, has other columns, or its block
+    ids are not prefix-chained; also when `block_size` is given and is not the file's own.
+    """
+    facts = _facts(data, path)
+    try:
+        frame = pl.read_parquet(io.BytesIO(data))
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise TraceError([Problem(path, f"damaged Parquet file ({_first_line(error)})")]) from error
+    meta = _meta(facts, path, sha256)
+    if block_size not in (None, meta.block_size):
+        own = f"{meta.block_size}" if meta.block_size else "none"
+        raise TraceError([Problem(path, f"its block size is {own} (got {block_size})")])
+    if meta.block_size is not None and meta.block_size < 1:
+        raise TraceError([Problem(path, f"its block size is below 1 (got {meta.block_size})")])
+    trace = canonical_trace(frame, meta)
+    if trace.has_blocks:
+        check_blocks(trace)
+    return trace
+
+
+def check_blocks(trace: Trace) -> None:
+    """Raise TraceError where block ids do not cover the prompt or are not prefix-chained."""
+    size = trace.meta.block_size
+    assert size is not None
+    flat = flat_blocks(trace.frame["block_ids"])
+    input_tokens = trace.column("input_tokens")
+    wanted = -(-input_tokens // size)
+    problems = ProblemList(trace.meta.path)
+    problems.add_rows(
+        np.flatnonzero(flat.counts != wanted),
+        lambda row: (
+            f"request {row}: {input_tokens[row]} tokens in blocks of {size} need "
+            f"{wanted[row]} block ids (got {flat.counts[row]})"
+        ),
+        lines=None,
+    )
+    problems.raise_any()
+    codes, count = dense_codes(flat.ids)
+    breaks = find_chain_breaks(flat, codes, size=count, input_tokens=input_tokens, block_size=size)
+    owner = flat.requests
+
+    def word(what: str, place: int) -> str:
+        first, again = owner[breaks.first[place]], owner[place]
+        return f"block id {flat.ids[place]} {what}: in request {first} and in request {again}"
+
+    problems.add_rows(breaks.links, lambda place: word("follows two ids", place), lines=None)
+    problems.add_rows(breaks.lengths, lambda place: word("has two lengths", place), lines=None)
+    problems.hint("block ids must be prefix-chained: an id names a block and all that precedes it")
+    problems.raise_any()
+
+
+def _facts(data: bytes, path: str) -> dict[str, object]:
+    if len(data) < 12 or not data.startswith(MAGIC) or not data.endswith(MAGIC):
+        what = "not a Parquet file, or one that was cut short"
+        raise TraceError([Problem(path, what)])
+    try:
+        text = pl.read_parquet_metadata(io.BytesIO(data)).get(METADATA_KEY)
+        facts = json.loads(text) if text is not None else None
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError) as error:
+        raise TraceError([Problem(path, f"damaged Parquet file ({_first_line(error)})")]) from error
+    if not isinstance(facts, dict) or "schema_version" not in facts:
+        raise TraceError([Problem(path, "a Parquet file, but no trace of ours")], hint=_HINT)
+    version = facts["schema_version"]
+    if not isinstance(version, int) or version > TRACE_SCHEMA_VERSION:
+        what = f"trace schema {version!r} is newer than this version reads ({TRACE_SCHEMA_VERSION})"
+        raise TraceError([Problem(path, what)], hint="upgrade kvreplay")
+    return facts
+
+
+def _meta(facts: dict[str, object], path: str, sha256: str) -> TraceMeta:
+    wrong = [name for name, types in _FACT_TYPES.items() if type(facts.get(name, ...)) not in types]
+    if wrong:
+        what = f"its metadata lacks {', '.join(wrong)}, or not as replay writes it"
+        raise TraceError([Problem(path, what)], hint=_HINT)
+    chosen: dict[str, Any] = {name: facts[name] for name in _FACT_TYPES}
+    notes = tuple(str(note) for note in chosen["notes"])
+    if chosen["format"] != FORMAT:
+        origin = f"{chosen['format']} format, sha256 {chosen['sha256'][:12]}"
+        notes = (f"from {chosen['name']}, {origin}", *notes)
+    chosen |= {"notes": notes, "sha256": sha256, "format": FORMAT}
+    return TraceMeta(path=path, **chosen)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or ["no reason given"])[0]

@@ -1,0 +1,17 @@
+"""Our own Parquet files, as a format among the others."""
+
+from __future__ import annotations
+
+from replay.trace.frame import Trace
+from replay.trace.parquet import MAGIC, read_trace
+from replay.trace.readers.source import Source
+
+
+def looks_like_parquet(head: bytes) -> bool:
+    """Return whether the first bytes of a file are those of a Parquet file."""
+    return head.startswith(MAGIC)
+
+
+def read_canonical(source: Source, *, block_size: int | None = None) -> Trace:
+    """Return the trace in a canonical Parquet file."""
+    return read_trace(source.data, source.path, sha256=source.sha256, block_size=block_size)

@@ -1,0 +1,287 @@
+"""Mooncake traces: one JSON object a line, block ids of 512 tokens, prefix-chained.
+
+    {"timestamp": 0, "input_length": 2290, "output_length": 316, "hash_ids": [0, 42, 43, 44, 45]}
+
+Times are whole milliseconds, `hash_ids` has ceil(input_length / block size) ids, the last one
+possibly partial (format and example: https://github.com/kvcache-ai/Mooncake, FAST25-release).
+A plain file is parsed by Polars and checked in NumPy; a file with other keys, or one that Polars
+refuses, is walked line by line, which is slower and says exactly what is wrong and where.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from replay.schema import TRACE, column_names
+from replay.trace.blocks import dense_codes, find_chain_breaks, flat_blocks
+from replay.trace.frame import (
+    SESSIONS_NONE,
+    SESSIONS_SOURCE,
+    Trace,
+    TraceMeta,
+    canonical_trace,
+)
+from replay.trace.problems import ProblemList, shown
+from replay.trace.readers.json_lines import walk_objects
+from replay.trace.readers.source import Source
+from replay.units import NS_PER_MS
+
+BLOCK_SIZE = 512
+NUMBERS = ("timestamp", "input_length", "output_length")
+KEYS = (*NUMBERS, "hash_ids")
+_SCHEMA = {name: pl.Int64() for name in NUMBERS} | {"hash_ids": pl.List(pl.Int64)}
+_LIMITS = {
+    "timestamp": (0, (2**63 - 1) // NS_PER_MS),
+    "input_length": (1, 2**31 - 1),
+    "output_length": (1, 2**31 - 1),
+}
+_INT64 = range(-(2**63), 2**63)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The rows of a file, KEYS and the source's scalar columns, with the line of each."""
+
+    frame: pl.DataFrame
+    lines: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
+def looks_like_mooncake(head: bytes) -> bool:
+    """Return whether the first bytes of a file are those of a Mooncake trace."""
+    return head.lstrip().startswith(b"{") and b'"hash_ids"' in head
+
+
+def read_mooncake(source: Source, *, block_size: int | None = None) -> Trace:
+    """Return the trace in a Mooncake file; `block_size` in tokens, 512 unless given.
+
+    Raises TraceError that names the line of each row that breaks the format.
+    """
+    size = block_size or BLOCK_SIZE
+    problems = ProblemList(source.path)
+    rows = _parse_plain(source.data) or _parse_lines(source.data, problems)
+    if rows.frame.height:
+        _check_numbers(rows, problems)
+        _check_order(rows, problems)
+        _check_blocks(rows, problems, size=size)
+    elif not problems.total:
+        problems.add("no requests")
+    problems.raise_any()
+    frame, sessions = _with_sessions(_renamed(rows.frame))
+    meta = TraceMeta(
+        path=source.path,
+        name=source.name,
+        sha256=source.sha256,
+        format="mooncake",
+        block_size=size,
+        content="prefix-chained block ids of the source; responses have none",
+        sessions=sessions,
+        notes=rows.notes,
+    )
+    return canonical_trace(frame, meta)
+
+
+def _parse_plain(data: bytes) -> _Rows | None:
+    """Return the rows of a file of nothing but the four keys on each line, else None.
+
+    Polars drops other keys, takes the first of two equal ones, and gives null for a missing one.
+    Eight quotation marks a row and no null leave room for none of these.
+    """
+    try:
+        frame = pl.read_ndjson(data, schema=_SCHEMA)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return None
+    lines = data.count(b"\n") + (not data.endswith(b"\n"))
+    if frame.height != lines or data.count(b'"') != 2 * len(KEYS) * lines:
+        return None
+    if any(frame[name].null_count() for name in KEYS):
+        return None
+    if frame["hash_ids"].explode(empty_as_null=False, keep_nulls=False).null_count():
+        return None
+    return _Rows(frame, np.arange(1, lines + 1))
+
+
+def _parse_lines(data: bytes, problems: ProblemList) -> _Rows:
+    lines: list[int] = []
+    columns: dict[str, list[object]] = {name: [] for name in KEYS}
+    other: dict[str, dict[int, object]] = {}
+    for line, row in walk_objects(data, problems):
+        faults = _faults(row)
+        for fault in faults:
+            problems.add(fault, line=line)
+        if faults:
+            continue
+        for name in KEYS:
+            columns[name].append(row.pop(name))
+        for name, value in row.items():
+            other.setdefault(name, {})[len(lines)] = value
+        lines.append(line)
+    frame = pl.DataFrame(columns, schema=_SCHEMA)
+    kept, dropped = [], []
+    for name, values in other.items():
+        column = _scalar_column(name, [values.get(row) for row in range(len(lines))])
+        dropped.append(shown(name)) if column is None else kept.append(column)
+    notes = (f"keys without one plain type were left out: {', '.join(dropped)}",) if dropped else ()
+    return _Rows(frame.with_columns(kept), np.array(lines, np.int64), notes)
+
+
+def _faults(row: dict[str, object]) -> list[str]:
+    faults = []
+    missing = [name for name in KEYS if name not in row]
+    if missing:
+        got = f"got {', '.join(map(shown, row)) or 'no keys'}"
+        faults.append(f"lacks {', '.join(missing)} ({got})")
+    for name in NUMBERS:
+        if name in row and type(row[name]) is not int:
+            faults.append(f"{name} must be an integer (got {shown(row[name])})")
+        elif name in row and row[name] not in _INT64:
+            faults.append(f"{name} is out of range (got {shown(row[name])})")
+    ids = row.get("hash_ids", [])
+    if not isinstance(ids, list):
+        return [*faults, f"hash_ids must be a list of integers (got {shown(ids)})"]
+    for at, value in enumerate(ids):
+        if type(value) is not int:
+            return [*faults, f"hash_ids[{at}] must be an integer (got {shown(value)})"]
+        if value not in _INT64:
+            return [*faults, f"hash_ids[{at}] is out of range (got {shown(value)})"]
+    return faults
+
+
+def _scalar_column(name: str, values: list[object]) -> pl.Series | None:
+    """Return the values as a column where they are all integers, numbers, texts or truths."""
+    types = {type(value) for value in values if value is not None}
+    for allowed, dtype in (
+        ({bool}, pl.Boolean), ({int}, pl.Int64), ({int, float}, pl.Float64), ({str}, pl.String),
+    ):  # fmt: skip
+        if types and types <= allowed:
+            try:
+                return pl.Series(name, values, dtype=dtype)
+            except (OverflowError, TypeError, UnicodeEncodeError, pl.exceptions.PolarsError):
+                return None
+    return None
+
+
+def _check_numbers(rows: _Rows, problems: ProblemList) -> None:
+    for name, (lowest, highest) in _LIMITS.items():
+        values = rows.frame[name].to_numpy()
+
+        def message(row: int, *, name: str = name, values: np.ndarray = values) -> str:
+            lowest, highest = _LIMITS[name]
+            return f"{name} must be between {lowest} and {highest} (got {values[row]})"
+
+        wrong = np.flatnonzero((values < lowest) | (values > highest))
+        problems.add_rows(wrong, message, lines=rows.lines)
+
+
+def _check_order(rows: _Rows, problems: ProblemList) -> None:
+    times = rows.frame["timestamp"].to_numpy()
+    late = np.flatnonzero(times[1:] < times[:-1]) + 1
+    problems.add_rows(
+        late,
+        lambda row: (
+            f"timestamp is before that of line {rows.lines[row - 1]} "
+            f"(got {times[row]} after {times[row - 1]})"
+        ),
+        lines=rows.lines,
+    )
+    if len(late):
+        problems.hint("sort the lines by timestamp with a stable sort, so that ties stay in order")
+
+
+def _check_blocks(rows: _Rows, problems: ProblemList, *, size: int) -> None:
+    flat = flat_blocks(rows.frame["hash_ids"])
+    lengths = rows.frame["input_length"].to_numpy()
+    wanted = -(-lengths // size)
+    short = np.flatnonzero((flat.counts != wanted) & (lengths > 0))
+    problems.add_rows(
+        short,
+        lambda row: (
+            f"input_length {lengths[row]} in blocks of {size} needs {wanted[row]} hash_ids "
+            f"(got {flat.counts[row]})"
+        ),
+        lines=rows.lines,
+    )
+    owner = flat.requests
+    negative = np.flatnonzero(flat.ids < 0)
+    problems.add_rows(
+        negative,
+        lambda place: f"a block id must be between 0 and 2^63 - 1 (got {flat.ids[place]})",
+        lines=rows.lines[owner],
+    )
+    if len(short):
+        fits = [b for b in (2**k for k in range(21)) if (flat.counts == -(-lengths // b)).all()]
+        if fits:
+            problems.hint(f"every row fits a block size of {' or '.join(map(str, fits))}")
+    elif not len(negative) and lengths.min() > 0:
+        _check_chaining(rows, problems, size=size)
+
+
+def _check_chaining(rows: _Rows, problems: ProblemList, *, size: int) -> None:
+    flat = flat_blocks(rows.frame["hash_ids"])
+    codes, count = dense_codes(flat.ids)
+    input_tokens = rows.frame["input_length"].to_numpy()
+    breaks = find_chain_breaks(flat, codes, size=count, input_tokens=input_tokens, block_size=size)
+    if not len(breaks.links) and not len(breaks.lengths):
+        return
+    line = rows.lines[flat.requests]
+
+    def before(place: int) -> str:
+        return "starts the prompt" if breaks.before[place] < 0 else f"follows {flat.ids[place - 1]}"
+
+    def link(place: int) -> str:
+        block, first = flat.ids[place], breaks.first[place]
+        row = flat.requests[place]
+        if np.count_nonzero(flat.ids[flat.offsets[row] : place] == block):
+            return f"block id {block} stands twice in hash_ids"
+        return f"block id {block} {before(place)} here and {before(first)} on line {line[first]}"
+
+    def length(place: int) -> str:
+        here, there = (
+            "full" if tokens == size else f"a partial block of {tokens} tokens"
+            for tokens in breaks.tokens[[place, breaks.first[place]]]
+        )
+        where = line[breaks.first[place]]
+        return f"block id {flat.ids[place]} is {here} here and {there} on line {where}"
+
+    problems.add_rows(breaks.links, link, lines=line)
+    problems.add_rows(breaks.lengths, length, lines=line)
+    problems.hint("block ids must be prefix-chained: an id names a block and all that precedes it")
+
+
+def _renamed(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return canonical columns, and the source's own under their names.
+
+    One that bears a canonical name gets `source_` before it, but for `session_id`.
+    """
+    taken = set(column_names(TRACE))
+    own = [name for name in frame.columns if name not in KEYS]
+    return frame.select(
+        arrival_ns=pl.col("timestamp") * NS_PER_MS,
+        input_tokens=pl.col("input_length").cast(pl.Int32),
+        output_tokens=pl.col("output_length").cast(pl.Int32),
+        block_ids=pl.col("hash_ids").cast(pl.List(pl.UInt64)),
+        **{f"source_{name}" if name in taken else name: pl.col(name) for name in own},
+    )
+
+
+def _with_sessions(frame: pl.DataFrame) -> tuple[pl.DataFrame, str]:
+    """Return the frame with sessions where every row of the source names one, and how."""
+    names = frame.get_column("source_session_id", default=None)
+    if names is None or names.null_count() or names.dtype == pl.Float64:
+        return frame, SESSIONS_NONE
+    codes = _codes_first_seen(names)
+    frame = frame.with_columns(session_id=codes, row=pl.int_range(pl.len(), dtype=pl.Int64))
+    frame = frame.with_columns(
+        turn=pl.col("row").cum_count().over("session_id").cast(pl.Int32) - 1,
+        parent_request_id=pl.col("row").shift(1).over("session_id"),
+    )
+    return frame.drop("row"), SESSIONS_SOURCE
+
+
+def _codes_first_seen(values: pl.Series) -> pl.Series:
+    """Return Int64 codes of the values, counted from 0 in order of first appearance."""
+    distinct = values.unique(maintain_order=True)
+    return values.replace_strict(distinct, pl.int_range(len(distinct), eager=True)).cast(pl.Int64)
