@@ -3,6 +3,7 @@
 import io
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -11,10 +12,12 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from replay.errors import InputError, OutputError, OutputExistsError, TraceError, UnknownNameError
+from replay.schema import TRACE
+from replay.trace.describe import CONTENT_FACTS
 from replay.trace.frame import TraceMeta, canonical_trace
 from replay.trace.parquet import METADATA_KEY, read_trace, write_trace
 from replay.trace.readers import READERS, load_trace
-from replay.trace.sessions import infer_sessions
+from replay.trace.sessions import LINKS, infer_sessions
 from tests import random_traces
 from tests.trace_samples import row, trace_of
 
@@ -279,3 +282,22 @@ def test_any_file_gives_a_trace_or_an_input_error(tmp_path_factory, content):
 def test_notes_are_added_to_a_copy():
     assert META.noting("a", "b") == replace(META, notes=("a", "b"))
     assert META.notes == ()
+
+
+DOCUMENT = (Path(__file__).parents[1] / "docs" / "traces.md").read_text()
+
+
+@pytest.mark.parametrize("column", TRACE, ids=lambda column: column.name)
+def test_every_column_is_documented_as_it_is_defined(column):
+    line = f"| `{column.name}` | {column.dtype} | {column.unit} | {column.meaning} |"
+    assert line.replace("|  |", "| |") in DOCUMENT
+
+
+@pytest.mark.parametrize("name", [*LINKS, *CONTENT_FACTS["ideal"], *CONTENT_FACTS["sources"]])
+def test_every_link_and_rate_is_documented(name):
+    assert f"`{name}`" in DOCUMENT
+
+
+@pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
+def test_every_format_is_documented(reader):
+    assert f"### {reader.name}\n" in DOCUMENT

@@ -18,6 +18,8 @@ from replay import __version__
 from replay.cli.describe import describe
 from replay.cli.doctor import doctor
 from replay.cli.list import list_
+from replay.cli.query import query
+from replay.cli.report import report
 from replay.cli.run import run
 from replay.errors import Interrupted, ReplayError
 
@@ -63,7 +65,7 @@ def main(ctx: click.Context, debug: bool, no_color: bool) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-for _command in (describe, run, list_, doctor):
+for _command in (describe, run, report, query, list_, doctor):
     main.add_command(_command)
 
 

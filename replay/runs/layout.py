@@ -20,9 +20,9 @@ def table_file(name: str) -> str:
     return f"{name}.parquet"
 
 
-def absolute(folder: Path) -> Path:
-    """Return the folder with a name of its own, also where it was given as `.` or `a/..`."""
-    return Path(os.path.abspath(folder))
+def named(folder: Path) -> Path:
+    """Return the folder under a name that can stand beside others, also for `.` and `a/..`."""
+    return folder.resolve() if folder.name in ("", "..") else folder
 
 
 def check_target(folder: Path, force: bool) -> None:
@@ -32,7 +32,7 @@ def check_target(folder: Path, force: bool) -> None:
     is. Raises OutputExistsError, InputError for a link or a file in the path, and OutputError
     where the parent cannot be written.
     """
-    folder = absolute(folder)
+    folder = named(Path(folder))
     if folder.is_symlink():
         raise InputError(
             f"{folder}: is a symbolic link", hint="give the folder itself, or another name"

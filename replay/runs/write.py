@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import errno
 import json
@@ -19,7 +20,7 @@ from replay.errors import OutputExistsError
 from replay.runs.conform import conform
 from replay.runs.digest import result_digest
 from replay.runs.failures import interrupts_held, output_error, writing
-from replay.runs.layout import MANIFEST, SCENARIO, absolute, check_target, table_file
+from replay.runs.layout import MANIFEST, SCENARIO, check_target, named, table_file
 from replay.schema import RUN_SCHEMA_VERSION
 
 
@@ -39,7 +40,7 @@ def write_run(
     folder and nothing else. Whatever fails, Ctrl-C included, the partial folder is removed and
     what stood at `folder` stays. Raises what `check_target` raises, and OutputError.
     """
-    folder = absolute(folder)
+    folder = named(Path(folder))
     check_target(folder, force)
     frames = conform(tables)
     record = _record(manifest, frames)
@@ -61,7 +62,7 @@ def _record(manifest: Mapping[str, Any], frames: Mapping[str, pl.DataFrame]) -> 
         "schema_version": RUN_SCHEMA_VERSION,
         "replay_version": __version__,
         "created_at": now,
-        **manifest,
+        **{key: value for key, value in manifest.items() if key != "schema_version"},
         "result_digest": result_digest(frames),
         "tables": {name: frame.height for name, frame in frames.items()},
     }
@@ -122,11 +123,15 @@ def _put_in_place(partial: Path, folder: Path) -> None:
         _sync(folder.parent)
         return
     old = _make_beside(folder, "replaced")
-    os.rename(folder, old)
     try:
+        folder.replace(old)
         _rename(partial, folder)
     except BaseException:
-        os.rename(old, folder)
+        if not folder.exists():
+            old.replace(folder)
+        else:  # it never moved, or something new is there and what it was is kept under `old`
+            with contextlib.suppress(OSError):
+                old.rmdir()
         raise
     _sync(folder.parent)
     with writing(old):
@@ -135,7 +140,7 @@ def _put_in_place(partial: Path, folder: Path) -> None:
 
 def _rename(partial: Path, folder: Path) -> None:
     try:
-        os.rename(partial, folder)
+        partial.rename(folder)
     except OSError as error:
         if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
             raise

@@ -88,8 +88,11 @@ def _parse_plain(data: bytes) -> _Rows | None:
     """Return the rows of a file of nothing but the four keys on each line, else None.
 
     Polars drops other keys, takes the first of two equal ones, and gives null for a missing one.
-    Eight quotation marks a row and no null leave room for none of these.
+    Eight quotation marks a row and no null leave room for none of these, nor for a number in
+    quotes; a file without a point has no fraction to cut off.
     """
+    if b"." in data:
+        return None
     try:
         frame = pl.read_ndjson(data, schema=_SCHEMA)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):

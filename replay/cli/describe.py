@@ -1,0 +1,118 @@
+"""`replay describe`: what is in a trace, before anything is replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from replay.cli.options import output_options
+from replay.cli.output import SUFFIXES, emit
+
+if TYPE_CHECKING:
+    from replay.report.tables import Table
+    from replay.trace.describe import Facts
+
+_TITLES = {
+    "trace": "Trace",
+    "arrivals": "Arrivals",
+    "lengths": "Lengths",
+    "sessions": "Sessions",
+    "content": "Content",
+    "ideal": "Hit rates of an unbounded cache, requests one after another",
+    "sources": "Whose content those hits are",
+    "reuse": "Blocks and seconds between two uses of a block (hot: in over 1% of requests)",
+}
+_REUSE_ROWS = {
+    "reuse_distance_blocks": "blocks, all",
+    "nonhot_reuse_distance_blocks": "blocks, hot ones left out",
+    "reuse_time_s": "seconds, all",
+    "nonhot_reuse_time_s": "seconds, hot ones left out",
+}
+_LENGTH_ROWS = {"input_tokens": "input tokens", "output_tokens": "output tokens"}
+_FOR_PEOPLE = ("table", "md")
+
+
+@click.command()
+@click.argument("trace", type=click.Path(path_type=Path))
+@click.option(
+    "--block-size",
+    type=click.IntRange(1, 2**20),
+    metavar="N",
+    help="Tokens in a block of the trace, where its format does not say; Mooncake: 512.",
+)
+@click.option("--no-sessions", is_flag=True, help="Look for no sessions in a trace without them.")
+@output_options
+def describe(
+    trace: Path,
+    block_size: int | None,
+    no_sessions: bool,
+    format: str | None,
+    output: Path | None,
+) -> None:
+    """Describe a trace: load, lengths, sessions, and how much of its content repeats.
+
+    Hit rates are those of an unbounded cache, in every usual definition; none is a forecast for a
+    real cache. Tables show groups of facts; other formats hold one flat row.
+    """
+    from replay.trace.describe import describe as facts_of
+    from replay.trace.describe import notes as notes_of
+    from replay.trace.readers import load_trace
+    from replay.trace.sessions import infer_sessions
+    from replay.trace.tree import build_tree
+
+    requests = load_trace(trace, block_size=block_size)
+    if not no_sessions:
+        requests = infer_sessions(requests)
+    tree = build_tree(requests) if requests.has_blocks else None
+    facts, notes = facts_of(requests, tree), notes_of(requests)
+    for_people = (format or _format_told_by(output)) in _FOR_PEOPLE
+    tables = _grouped(facts, notes) if for_people else [_flat(facts, notes)]
+    emit(tables, format=format, output=output)
+
+
+def _format_told_by(output: Path | None) -> str | None:
+    return "table" if output is None else SUFFIXES.get(output.suffix.lower())
+
+
+def _flat(groups: Mapping[str, Facts], notes: list[str]) -> Table:
+    """Return all facts as one row, the notes as its last value."""
+    from replay.report.tables import Table
+
+    row = {name: value for facts in groups.values() for name, value in facts.items()}
+    row["notes"] = "; ".join(notes)
+    return Table(tuple(row), [tuple(row.values())])
+
+
+def _grouped(groups: Mapping[str, Facts], notes: list[str]) -> list[Table]:
+    """Return a table for each group in which anything is known, and one of the notes."""
+    from replay.report.tables import Table
+
+    tables = []
+    for name, facts in groups.items():
+        if any(value is not None for value in facts.values()):
+            rows = {"lengths": _LENGTH_ROWS, "reuse": _REUSE_ROWS}.get(name)
+            row = [tuple(facts.values())]
+            table = (
+                _crossed(facts, rows, _TITLES[name])
+                if rows
+                else Table(tuple(facts), row, title=_TITLES[name])
+            )
+            tables.append(table)
+    if notes:
+        tables.append(Table(("note",), [(text,) for text in notes], title="Notes"))
+    return tables
+
+
+def _crossed(facts: Facts, rows: Mapping[str, str], title: str) -> Table:
+    """Return facts named `row_column` as a table with these rows."""
+    from replay.report.tables import Table
+
+    first = next(iter(rows))
+    columns = [name.removeprefix(f"{first}_") for name in facts if name.startswith(f"{first}_")]
+    found = [
+        (label, *(facts[f"{row}_{column}"] for column in columns)) for row, label in rows.items()
+    ]
+    return Table(("of", *columns), found, title=title)
