@@ -10,6 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from replay.cli import main
+from replay.trace.frame import TraceMeta, canonical_trace
+from replay.trace.parquet import write_trace
 from tests.trace_samples import CONVERSATION, needs_conversation, row
 
 SAMPLE = Path(__file__).parents[1] / "traces" / "chat-small.jsonl"
@@ -85,6 +87,21 @@ def test_block_size_is_that_of_the_trace(tmp_path):
     result = describe(path)
     assert result.exit_code == 2
     assert "Hint: every row fits a block size of 16" in result.stderr
+
+
+def test_block_ids_past_signed_integers_are_written(tmp_path):
+    path = tmp_path / "trace.parquet"
+    frame = pl.DataFrame(
+        {
+            "arrival_ns": [0, 1],
+            "input_tokens": [16, 16],
+            "output_tokens": [1, 1],
+            "block_ids": pl.Series([[2**64 - 1]] * 2, dtype=pl.List(pl.UInt64)),
+        }
+    )
+    meta = TraceMeta("t", "t", "0" * 64, "test", 16, "test")
+    write_trace(canonical_trace(frame, meta), path)
+    assert flat(path)["top_prefix_block_id"] == 2**64 - 1
 
 
 def test_a_missing_trace_ends_with_two_and_no_traceback():

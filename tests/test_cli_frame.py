@@ -9,7 +9,6 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
-from replay.report.tables import Table
 
 from replay import __version__
 from replay.cli import main
@@ -17,6 +16,7 @@ from replay.cli.options import read_scenario, scenario_options
 from replay.cli.output import emit
 from replay.cli.progress import progress
 from replay.errors import ConfigError, InputError, Interrupted, OutputError, Problem
+from replay.report.tables import Table
 
 REPLAY = [sys.executable, "-m", "replay"]
 

@@ -32,6 +32,7 @@ _REUSE_ROWS = {
     "nonhot_reuse_time_s": "seconds, hot ones left out",
 }
 _LENGTH_ROWS = {"input_tokens": "input tokens", "output_tokens": "output tokens"}
+_SQL_TYPES = {int: "BIGINT", str: "VARCHAR"}  # other facts are numbers, known or not
 _FOR_PEOPLE = ("table", "md")
 
 
@@ -83,7 +84,11 @@ def _flat(groups: Mapping[str, Facts], notes: list[str]) -> Table:
 
     row = {name: value for facts in groups.values() for name, value in facts.items()}
     row["notes"] = "; ".join(notes)
-    return Table(tuple(row), [tuple(row.values())])
+    types = tuple(
+        "UBIGINT" if name.endswith("_id") else _SQL_TYPES.get(type(value), "DOUBLE")
+        for name, value in row.items()
+    )
+    return Table(tuple(row), [tuple(row.values())], types=types)
 
 
 def _grouped(groups: Mapping[str, Facts], notes: list[str]) -> list[Table]:

@@ -127,12 +127,12 @@ def _warm_kernels() -> Check:
     import time
 
     from replay.cli.progress import progress
-    from replay.kernels import warm
+    from replay.engine.warm import compile_kernels
 
     start = time.monotonic()
     with progress("Compiling kernels", patience_s=0) as bar:
         bar.update(0, 0)
-        warm()
+        compile_kernels()
     return Check("ok", "kernels", f"ready in {time.monotonic() - start:.1f} s")
 
 

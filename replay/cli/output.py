@@ -37,8 +37,16 @@ FILE_WIDTH = 120
 SI_FROM = 10**6  # speeds from here on are shown with an SI prefix
 
 
-def emit(tables: Sequence[Table], *, format: str | None = None, output: Path | None = None) -> None:
+def emit(
+    tables: Sequence[Table],
+    *,
+    format: str | None = None,
+    output: Path | None = None,
+    preface: Sequence[str] = (),
+) -> None:
     """Print tables, or write them to a file in the format asked for or told by its suffix.
+
+    `preface` are lines to read first: above the tables where people read them, else on stderr.
 
     Raises InputError for a suffix that tells none, for Parquet on a terminal, and for several
     tables in a format that holds one; OutputError where the file cannot be written.
@@ -48,15 +56,20 @@ def emit(tables: Sequence[Table], *, format: str | None = None, output: Path | N
         raise InputError(
             f"{chosen} holds one table (got {len(tables)})", hint="ask for one report at a time"
         )
+    for line in preface if chosen not in ("table", "md") else ():
+        note(line)
+    above = "".join(f"{line}\n\n" for line in preface)
     if chosen == "table":
-        _deliver(_as_text(tables, output), output)
+        _deliver(above + _as_text(tables, output), output)
         return
     from replay.report.tables import write_table
 
-    if output is not None and len(tables) == 1:
+    if output is not None and len(tables) == 1 and not (preface and chosen == "md"):
         write_table(tables[0], chosen, output)
         return
     text = io.BytesIO() if chosen == "parquet" else io.StringIO()
+    if chosen == "md":
+        text.write(above)  # type: ignore[arg-type]
     for index, table in enumerate(tables):
         if index:
             text.write("\n")  # type: ignore[arg-type]

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
+import click
+
 from replay.progress import watch
 
 if TYPE_CHECKING:
@@ -55,6 +57,17 @@ class Bar:
         if self._display is not None:
             self._display.stop()
             self._display = None
+
+
+def announce_compiling(entry: str) -> float:
+    """Say so when the kernel `entry` has to be compiled first; return how soon a bar should show."""
+    from replay.kernels.jit import CACHED, is_compiled
+
+    if is_compiled(entry):
+        return PATIENCE_S
+    when = "on first use only" if CACHED else "on every run: `replay doctor` says why"
+    click.echo(f"Compiling kernels, some 15 s ({when})", err=True)
+    return 0.0
 
 
 @contextmanager

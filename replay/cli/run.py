@@ -42,7 +42,7 @@ def run(
     replay run trace.jsonl --untimed --capacity 20000blocks -o runs/lru
     """
     from replay.cli.output import emit, note
-    from replay.cli.progress import progress
+    from replay.cli.progress import announce_compiling, progress
     from replay.config.dump import dump_scenario
     from replay.runs.layout import check_target
     from replay.runs.write import write_run
@@ -51,7 +51,8 @@ def run(
     target = output or _default_folder(trace)
     if not dry_run:
         check_target(target, force)
-    with progress("Starting") as bar:
+    patience_s = announce_compiling("replay_" + scenario.engine.mode)
+    with progress("Starting", patience_s=patience_s) as bar:
         from replay.engine.run import describe_size, execute, prepare
 
         prepared = prepare(trace, scenario, progress=bar.hook)

@@ -59,21 +59,26 @@ class RunResult:
 
 
 def prepare(trace_path: Path, scenario: Scenario, *, progress: Hook = ignore) -> Prepared:
-    """Read, order and link a trace, size its cache and build its prefix tree.
-
-    Raises what reading a trace, looking up hardware and sizing the cache raise.
-    """
+    """Read a trace and prepare it; raises what reading it and `prepare_trace` raise."""
     started = time.perf_counter_ns()
     progress("Reading the trace", 0, 0)
-    trace = load_trace(trace_path, block_size=None)
+    trace = load_trace(trace_path)
+    prepared = prepare_trace(trace, scenario, progress=progress)
+    timings = {"prepare_ns": time.perf_counter_ns() - started}
+    return dataclasses.replace(prepared, timings_ns=timings)
+
+
+def prepare_trace(trace: Trace, scenario: Scenario, *, progress: Hook = ignore) -> Prepared:
+    """Order and link a trace, size its cache and build its prefix tree.
+
+    Raises what looking up hardware, sizing the cache and building the tree raise.
+    """
     sizing = size_cache(scenario, trace.meta.block_size)
     trace = _adjust(trace, scenario)
-    read = time.perf_counter_ns()
     progress("Building the prefix tree", 0, 0)
     tree = build_tree(trace)
     cost = _cost(scenario, sizing) if scenario.engine.mode == "timed" else None
-    timings = {"read_ns": read - started, "tree_ns": time.perf_counter_ns() - read}
-    return Prepared(scenario, trace, tree, sizing, cost, timings)
+    return Prepared(scenario, trace, tree, sizing, cost, {})
 
 
 def _adjust(trace: Trace, scenario: Scenario) -> Trace:

@@ -1,226 +1,385 @@
-"""DuckDB over a run directory: the only importer of duckdb.
+"""DuckDB over a run directory, and the only module that imports it.
 
-Safe by default, so that a query found in a chat can be pasted in: the connection may read the
-tables of this one run and nothing else, cannot write, cannot load extensions, cannot be
-reconfigured, and runs SELECT statements only. That stops accidents and casual snooping; it is no
-sandbox against an author who means harm (CPU and memory are shared), which takes a container.
+A query from outside may read the run's tables and do nothing else: the files it can reach are
+listed one by one, the configuration is locked, and only statements that select are run. That
+stops accidents and casual file reads; it is no sandbox for a hostile author.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 import duckdb
 
 from replay.errors import InputError, QueryError
+from replay.report.run_view import RUN_COLUMNS, run_row
 from replay.report.tables import Table
-from replay.runs.open import Run, open_run
+from replay.runs.open import Run
+from replay.schema import TABLES, Column
 
-DEFAULT_TIMEOUT_S = 60.0
-MEMORY_LIMIT = "4GB"
+TIMEOUT_S = 60.0
+DUCKDB_TYPES = {"Int32": "INTEGER", "Int64": "BIGINT", "UInt64": "UBIGINT", "String": "VARCHAR"}
+SQL_FOLDER = Path(__file__).parent / "sql"
 
-# The view `run`: column and type.
-FACTS = {
-    "mode": "VARCHAR",
-    "trace_name": "VARCHAR",
-    "trace_requests": "BIGINT",
-    "sessions": "VARCHAR",
-    "block_size": "BIGINT",
-    "capacity_blocks": "BIGINT",
-    "capacity_tokens": "BIGINT",
-    "capacity_bytes": "BIGINT",
-    "kv_bytes_per_token": "BIGINT",
-    "gpu": "VARCHAR",
-    "model": "VARCHAR",
-    "tensor_parallel": "BIGINT",
-    "evicted_blocks": "BIGINT",
-    "end_ns": "BIGINT",
-    "overloaded": "BOOLEAN",
-    "queue_growth": "DOUBLE",
-    "backlog_requests": "BIGINT",
-    "drain_ns": "BIGINT",
-    "no_cache_overloaded": "BOOLEAN",
-    "no_cache_queue_growth": "DOUBLE",
-    "seed": "BIGINT",
-    "replay_version": "VARCHAR",
-    "result_digest": "VARCHAR",
-}
-
-_LOCKS = (
-    "SET autoinstall_known_extensions = false",
-    "SET autoload_known_extensions = false",
-    "SET allow_community_extensions = false",
-    "SET allow_persistent_secrets = false",
-    "SET python_enable_replacements = false",
-    "SET temp_directory = ''",
-    "SET enable_external_access = false",
-    "SET lock_configuration = true",
+_LOCK = (
+    "autoinstall_known_extensions = false",
+    "autoload_known_extensions = false",
+    "allow_community_extensions = false",
+    "allow_persistent_secrets = false",
+    "python_enable_replacements = false",
+    "temp_directory = ''",
+    "enable_external_access = false",
+    "lock_configuration = true",
 )
+_POLL_S = 0.05
 
-# Shares of integer sums, and integer times in milliseconds: what every report needs.
-_MACROS = (
-    "CREATE MACRO ms(ns) AS ns / 1e6",
-    "CREATE MACRO share(part, whole) AS part::DOUBLE / nullif(whole, 0)::DOUBLE",
-    "CREATE MACRO total(amount) AS coalesce(sum(amount), 0)::BIGINT",
-)
+Outcome = TypeVar("Outcome")
+
+
+class ArrowStream(Protocol):
+    """Anything that hands out its rows through the Arrow C stream interface."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
 
 
 class RunDatabase:
-    """A run's tables as views, with a one-row view `run` of what its manifest says.
+    """The tables of one run as SQL views, with the reports' own views, macros and schema.
 
-    Use it in a `with` block. `unsafe` leaves out every lock: any statement, any file.
+    `unsafe` lifts the lock and allows every statement. `threads` and `memory_limit` are
+    DuckDB's settings; a query that needs more memory fails, nothing spills to the disk.
     """
 
-    def __init__(self, run: Run | Path, *, unsafe: bool = False) -> None:
-        self.run = run if isinstance(run, Run) else open_run(run)
+    def __init__(
+        self,
+        run: Run,
+        *,
+        unsafe: bool = False,
+        threads: int | None = None,
+        memory_limit: str = "50%",
+    ) -> None:
+        self.run = run
         self._unsafe = unsafe
         self._connection = duckdb.connect(":memory:")
-        self._open()
-
-    def _open(self) -> None:
-        connection = self._connection
-        paths = [str(path) for path in self.run.tables.values()]
-        connection.execute("SET allowed_paths = " + _literal(paths))
-        for macro in _MACROS:
-            connection.execute(macro)
-        facts = run_facts(self.run)
-        columns = ", ".join(f"?::{FACTS[name]} AS {name}" for name in facts)
-        connection.execute(f"CREATE TABLE run AS SELECT {columns}", list(facts.values()))
-        for name, path in self.run.tables.items():
-            try:
-                connection.execute(
-                    f"CREATE VIEW {name} AS SELECT * FROM read_parquet({_literal(str(path))})"
-                )
-            except duckdb.Error as error:
-                raise InputError(
-                    f"{path}: cannot be read: {_first_line(error)}",
-                    hint="the run is damaged: replay it",
-                ) from error
-        connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
-        if not self._unsafe:
-            for lock in _LOCKS:
-                connection.execute(lock)
+        with _explained(unsafe=unsafe):
+            self._create_views()
+            self._connection.execute(f"SET memory_limit = {_quoted(memory_limit)}")
+            if threads is not None:
+                self._connection.execute(f"SET threads = {threads:d}")
+            for setting in () if unsafe else _LOCK:
+                self._connection.execute(f"SET {setting}")
 
     def __enter__(self) -> RunDatabase:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database; results not yet read are lost."""
         self._connection.close()
 
-    def query(
-        self, sql: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, title: str | None = None
-    ) -> Table:
-        """Return the result of one statement.
+    def query(self, sql: str, *, timeout_s: float = TIMEOUT_S) -> Result:
+        """Return the result of one statement that selects, computed when it is read.
 
-        Raises QueryError where the statement is wrong, is not a SELECT, or takes longer than
-        `timeout_s` seconds.
+        Raises QueryError for SQL that is wrong or not allowed, here and when it is read. An
+        unsafe database runs several statements and returns the result of the last.
         """
-        statement = self._only_statement(sql)
-        with self._limited(timeout_s):
-            relation = self._connection.sql(statement)
-            if relation is None:  # DDL or COPY under `unsafe`
-                return Table((), [], title)
-            rows = relation.fetchall()
-        types = tuple(str(one) for one in relation.types)
-        return Table(tuple(relation.columns), rows, title, types)
+        with _explained(unsafe=self._unsafe):
+            statements = self._statements(sql)
+            for statement in statements[:-1]:
+                self._attended(
+                    lambda s=statement: self._connection.execute(s).fetchall(), timeout_s
+                )
+            relation = self._attended(lambda: self._connection.sql(statements[-1]), timeout_s)
+        return Result(self, relation, timeout_s)
 
-    def _only_statement(self, sql: str) -> str:
+    def _statements(self, sql: str) -> list[duckdb.Statement]:
         try:
             statements = self._connection.extract_statements(sql)
-            kinds = [statement.type for statement in statements]
-        except duckdb.Error as error:
-            raise QueryError(_first_line(error)) from error
-        except ValueError as error:  # a kind of statement this client has no name for
-            raise QueryError("only SELECT statements run here") from error
-        if len(statements) != 1:
-            raise QueryError(f"expected one statement (got {len(statements)})")
-        if not self._unsafe and kinds[0] != duckdb.StatementType.SELECT:
-            raise QueryError(
-                f"only SELECT statements run here (got {kinds[0].name})",
-                hint="DESCRIBE, SUMMARIZE and SHOW TABLES work too; --unsafe allows anything",
-            )
-        return statements[0].query
+        except ValueError as error:  # a kind of statement that the Python client cannot name
+            raise _refused("a statement") from error
+        if not statements:
+            raise QueryError("no SQL in the query", hint="try: FROM requests LIMIT 10")
+        if self._unsafe:
+            return statements
+        for statement in statements:
+            if statement.type != duckdb.StatementType.SELECT:
+                raise _refused(statement.type.name)
+        if len(statements) > 1:
+            raise QueryError(f"one statement at a time (got {len(statements)})")
+        return statements
 
-    @contextmanager
-    def _limited(self, timeout_s: float) -> Iterator[None]:
-        """Interrupt what runs inside once the time is over; turn DuckDB's errors into ours."""
-        late = threading.Event()
+    def _attended(self, work: Callable[[], Outcome], timeout_s: float) -> Outcome:
+        return attended(work, [self._connection], timeout_s)
 
-        def interrupt() -> None:
-            late.set()
-            self._connection.interrupt()
+    def _create_views(self) -> None:
+        files = [_checked_file(self.run, name) for name in self.run.tables]
+        if not self._unsafe:
+            paths = ", ".join(_quoted(path) for file in files for path in {file, _pattern(file)})
+            self._connection.execute(f"SET allowed_paths = [{paths}]")
+        for name, columns in TABLES.items():
+            if name in self.run.tables:
+                self._create_table_view(name, columns)
+            else:
+                nulls = ", ".join(f"NULL::{DUCKDB_TYPES[c.dtype]} AS {c.name}" for c in columns)
+                self._connection.execute(f"CREATE VIEW {name} AS SELECT {nulls} WHERE false")
+        definition = ", ".join(f"{column.name} {column.type}" for column in RUN_COLUMNS)
+        self._connection.execute(f"CREATE TABLE run ({definition})")
+        marks = ", ".join("?" for _ in RUN_COLUMNS)
+        self._connection.execute(f"INSERT INTO run VALUES ({marks})", run_row(self.run))
+        self._connection.execute((SQL_FOLDER / "_views.sql").read_text())
+        self._connection.execute("CREATE SCHEMA report")
+        for file in sorted(SQL_FOLDER.glob("[a-z]*.sql")):
+            self._connection.execute(f"CREATE VIEW report.{file.stem} AS {file.read_text()}")
 
-        timer = threading.Timer(timeout_s, interrupt)
-        timer.daemon = True
-        timer.start()
+    def _create_table_view(self, name: str, columns: Sequence[Column]) -> None:
+        file = self.run.tables[name]
         try:
-            yield
-        except duckdb.InterruptException as error:
-            if late.is_set():
-                raise QueryError(
-                    f"the query took longer than {timeout_s:g} s", hint="give --timeout 10m"
-                ) from error
-            raise KeyboardInterrupt from error
+            # A folder called `day=1` is no partition.
+            self._connection.execute(
+                f"CREATE VIEW {name} AS "
+                f"FROM read_parquet({_quoted(_pattern(str(file)))}, hive_partitioning = false)"
+            )
+            view = self._connection.sql(f"FROM {name}")
         except duckdb.Error as error:
-            raise QueryError(str(error).strip(), hint="tables: " + self._names()) from error
+            raise InputError(
+                f"{file}: cannot read: {_text(error)}", hint="the run is damaged: replay it"
+            ) from error
+        found = dict(zip(view.columns, map(str, view.types), strict=True))
+        for column in columns:
+            wanted = DUCKDB_TYPES[column.dtype]
+            if found.get(column.name) != wanted:
+                raise InputError(
+                    f"{file}: column {column.name} must be {wanted} "
+                    f"(got {found.get(column.name, 'no such column')})",
+                    hint="the run was changed after it was written: replay it",
+                )
+
+
+class Result:
+    """What a query returns: column names and types now, rows when they are read.
+
+    Each read runs the query again. Reads raise QueryError.
+    """
+
+    def __init__(
+        self, database: RunDatabase, relation: duckdb.DuckDBPyRelation | None, timeout_s: float
+    ) -> None:
+        self._database = database
+        self._relation = relation
+        self._timeout_s = timeout_s
+        self.columns = tuple(relation.columns) if relation else ()
+        self.types = tuple(map(str, relation.types)) if relation else ()
+
+    def table(self, limit: int | None = None) -> Table:
+        """Return the rows in memory, at most `limit` of them."""
+        if self._relation is None:
+            return Table((), ())
+        relation = self._relation if limit is None else self._relation.limit(limit)
+        with _explained(unsafe=self._database._unsafe):
+            rows = self._database._attended(relation.fetchall, self._timeout_s)
+        return Table(self.columns, rows, types=self.types)
+
+    def copy(self, options: str, sink: BinaryIO) -> None:
+        """Write the rows to a stream as DuckDB's COPY does, such as `FORMAT csv`."""
+        if self._relation is None:
+            return
+        with _explained(unsafe=self._database._unsafe), _writer(self._relation) as writer:
+            pipe = _Pipe(sink)
+            attended(
+                lambda: pipe.copy(writer, options),
+                [self._database._connection, writer],
+                self._timeout_s,
+                paused_s=pipe.blocked_s,
+            )
+
+
+def copy_rows(
+    columns: Sequence[str],
+    types: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    options: str,
+    sink: BinaryIO,
+) -> None:
+    """Write rows of Python values to a stream as DuckDB's COPY does, in the types given."""
+    definition = ", ".join(
+        f'"{_doubled(name)}" {type}' for name, type in zip(columns, types, strict=True)
+    )
+    with duckdb.connect(":memory:") as writer:
+        writer.execute(f"CREATE TABLE result ({definition})")
+        if rows:
+            marks = ", ".join("?" for _ in columns)
+            writer.executemany(f"INSERT INTO result VALUES ({marks})", rows)
+        _Pipe(sink).copy(writer, options)
+
+
+def read_arrow(
+    source: ArrowStream,
+) -> tuple[tuple[str, ...], tuple[str, ...], list[tuple[Any, ...]]]:
+    """Return column names, DuckDB types and rows of anything that speaks Arrow."""
+    with _writer(source) as connection:
+        relation = connection.sql("FROM result")
+        return tuple(relation.columns), tuple(map(str, relation.types)), relation.fetchall()
+
+
+def attended(
+    work: Callable[[], Outcome],
+    connections: Sequence[duckdb.DuckDBPyConnection],
+    timeout_s: float,
+    *,
+    paused_s: Callable[[], float] = lambda: 0.0,
+) -> Outcome:
+    """Return what `work` returns, stopping its queries at the timeout and at Ctrl-C.
+
+    DuckDB does not look for Ctrl-C while it fetches, so the work is done in a thread and this
+    one keeps watch. `paused_s` tells how long the work waited for whoever reads its output,
+    which does not count. Raises QueryError at the timeout.
+    """
+    started = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(work)
+        try:
+            while not future.done():
+                left_s = timeout_s - (time.monotonic() - started - paused_s())
+                if left_s <= 0:
+                    raise QueryError(
+                        f"stopped after {timeout_s:g} s", hint="give it more time, or ask for less"
+                    )
+                wait([future], timeout=left_s)
         finally:
-            timer.cancel()
-
-    def _names(self) -> str:
-        return ", ".join(["run", *self.run.tables])
-
-
-def run_facts(run: Run) -> dict[str, Any]:
-    """Return the columns of the view `run`: scalars of the manifest, null where it has none."""
-    manifest = run.manifest
-    trace = manifest.get("trace") or {}
-    cache = manifest.get("cache") or {}
-    gpu = manifest.get("gpu") or {}
-    totals = manifest.get("totals") or {}
-    overload = manifest.get("overload") or {}
-    baseline = manifest.get("no_cache_overload") or {}
-    return {
-        "mode": manifest.get("mode"),
-        "trace_name": trace.get("name"),
-        "trace_requests": trace.get("requests"),
-        "sessions": trace.get("sessions"),
-        "block_size": cache.get("block_size"),
-        "capacity_blocks": cache.get("capacity_blocks"),
-        "capacity_tokens": cache.get("capacity_tokens"),
-        "capacity_bytes": cache.get("capacity_bytes"),
-        "kv_bytes_per_token": cache.get("kv_bytes_per_token"),
-        "gpu": gpu.get("name"),
-        "model": gpu.get("model"),
-        "tensor_parallel": gpu.get("tensor_parallel"),
-        "evicted_blocks": totals.get("evicted_blocks"),
-        "end_ns": totals.get("end_ns"),
-        "overloaded": overload.get("overloaded"),
-        "queue_growth": overload.get("queue_growth"),
-        "backlog_requests": overload.get("backlog_requests"),
-        "drain_ns": overload.get("drain_ns"),
-        "no_cache_overloaded": baseline.get("overloaded"),
-        "no_cache_queue_growth": baseline.get("queue_growth"),
-        "seed": manifest.get("seed"),
-        "replay_version": manifest.get("replay_version"),
-        "result_digest": manifest.get("result_digest"),
-    }
+            while not future.done():
+                for connection in connections:
+                    connection.interrupt()
+                wait([future], timeout=_POLL_S)
+    return future.result()
 
 
-def _literal(value: str | list[str]) -> str:
-    if isinstance(value, list):
-        return "[" + ", ".join(_literal(one) for one in value) + "]"
-    return "'" + value.replace("'", "''") + "'"
+class _Pipe:
+    """Carries what COPY writes to a stream of ours, so that errors of the stream stay ours.
+
+    Naming /dev/stdout in COPY would truncate a file that standard output is appended to.
+    """
+
+    def __init__(self, sink: BinaryIO) -> None:
+        self._sink = _Watched(sink)
+
+    def blocked_s(self) -> float:
+        """Return how long the stream has kept the copy waiting."""
+        return self._sink.blocked_s()
+
+    def copy(self, connection: duckdb.DuckDBPyConnection, options: str) -> None:
+        """Copy the table `result` to the stream; raises OSError and duckdb.Error."""
+        read_end, write_end = os.pipe()
+        with ThreadPoolExecutor(1) as pool:
+            drained = pool.submit(self._drain, read_end)
+            try:
+                connection.execute(f"COPY (FROM result) TO '/dev/fd/{write_end}' ({options})")
+            finally:
+                os.close(write_end)
+                # What the stream refused says more than the broken pipe it causes in COPY.
+                drained.result()
+
+    def _drain(self, read_end: int) -> None:
+        with os.fdopen(read_end, "rb") as source:
+            shutil.copyfileobj(source, self._sink)
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0]
+class _Watched:
+    """A stream that keeps the time spent in its writes."""
+
+    def __init__(self, sink: BinaryIO) -> None:
+        self._sink = sink
+        self._finished_s = 0.0
+        self._writing_since: float | None = None
+
+    def write(self, data: bytes) -> int:
+        self._writing_since = time.monotonic()
+        try:
+            return self._sink.write(data)
+        finally:
+            self._finished_s += time.monotonic() - self._writing_since
+            self._writing_since = None
+
+    def blocked_s(self) -> float:
+        since = self._writing_since
+        return self._finished_s + (time.monotonic() - since if since is not None else 0.0)
+
+
+class _Stream:
+    """An Arrow stream and nothing else, which is all DuckDB may see of the object inside."""
+
+    def __init__(self, source: ArrowStream) -> None:
+        self._source = source
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        return self._source.__arrow_c_stream__(requested_schema)
+
+
+@contextmanager
+def _writer(source: ArrowStream) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a second, unlocked connection that sees the rows of `source` as `result`."""
+    with duckdb.connect(":memory:") as connection:
+        connection.register("result", _Stream(source))
+        yield connection
+
+
+@contextmanager
+def _explained(*, unsafe: bool) -> Iterator[None]:
+    """Turn what DuckDB raises inside the block into a QueryError."""
+    try:
+        yield
+    except duckdb.Error as error:
+        hint = None
+        if isinstance(error, duckdb.PermissionException) and not unsafe:
+            hint = "a query reads the tables of its run and no files; see SHOW TABLES"
+        elif isinstance(error, duckdb.OutOfMemoryException):
+            hint = "ask for less at once, or aggregate first"
+        raise QueryError(_text(error), hint=hint) from error
+
+
+def _refused(kind: str) -> QueryError:
+    return QueryError(
+        f"a query may only read (got {kind})",
+        hint="start with SELECT, FROM, WITH, DESCRIBE, SUMMARIZE or SHOW; -o FILE writes a file",
+    )
+
+
+def _text(error: duckdb.Error) -> str:
+    """Return DuckDB's message without what passing rows between two connections adds to it."""
+    wrapped = r"^.*?registered as 'result' failed: \w+: "
+    return re.sub(wrapped, "", str(error), flags=re.DOTALL).strip()
+
+
+def _checked_file(run: Run, name: str) -> str:
+    """Return the path of a table that is a file of its own, in the run's folder."""
+    file = run.tables[name]
+    if file.is_symlink() or file.resolve() != run.folder.resolve() / file.name:
+        raise InputError(f"{file}: is a symbolic link", hint="put the table itself there")
+    try:
+        str(file).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{file}: the path is not UTF-8", hint="rename the folder to read it with SQL"
+        ) from error
+    return str(file)
+
+
+def _pattern(path: str) -> str:
+    """Return the glob pattern that matches this path alone."""
+    return re.sub(r"([*?\[])", r"[\1]", path)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _doubled(text: str) -> str:
+    return text.replace('"', '""')

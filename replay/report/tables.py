@@ -1,131 +1,162 @@
-"""A table as plain values, and how it is written: every format but the one for people."""
+"""Small tables, and every format but the terminal's they and query results are written in."""
 
 from __future__ import annotations
 
 import io
 import os
-import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
-import duckdb
-import polars as pl
+from replay.errors import UnknownNameError
+from replay.runs.failures import writing
 
-from replay.errors import InputError
-from replay.runs.failures import output_error, writing
+if TYPE_CHECKING:
+    import polars as pl
 
-_COPY_OPTIONS = {
-    "csv": "FORMAT csv, HEADER true",
+    from replay.report.db import Result
+
+# DuckDB takes 0.15 s to import and a table on the terminal needs none of it, so the functions
+# below that do need it import it themselves.
+
+COPY_OPTIONS = {
+    "csv": "FORMAT csv",
     "json": "FORMAT json, ARRAY true",
     "jsonl": "FORMAT json",
     "parquet": "FORMAT parquet, COMPRESSION zstd",
 }
+FORMATS = ("md", *COPY_OPTIONS)
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Named columns of plain values; `types` are DuckDB's, where the values came from it."""
+    """A small table in memory: `rows` of plain Python values, one per column.
 
-    columns: tuple[str, ...]
-    rows: list[tuple]
-    title: str | None = None
-    types: tuple[str, ...] | None = None
-
-
-def table_from_frame(frame: pl.DataFrame, title: str | None = None) -> Table:
-    """Return a Polars frame as a table."""
-    return Table(tuple(frame.columns), frame.rows(), title)
-
-
-def write_table(table: Table, format: str, target: Path | IO) -> None:
-    """Write a table as md, csv, json, jsonl or parquet.
-
-    A path is written beside itself and renamed, so that an existing file is replaced by a whole
-    one or not at all; a stream is text, or bytes for parquet. JSON is a list of objects. Raises
-    OutputError where the path cannot be written.
+    `types` are DuckDB type names where they are known; `notes` are lines to read before the
+    numbers.
     """
-    content = _markdown(table).encode() if format == "md" else _copied(table, format)
-    if not isinstance(target, Path):
-        target.write(content if format == "parquet" else content.decode())
-        return
-    with writing(target):
-        beside = target.with_name(f".{target.name}.partial-{os.getpid()}")
-        try:
-            beside.write_bytes(content)
-            beside.replace(target)
-        finally:
-            beside.unlink(missing_ok=True)
+
+    columns: Sequence[str]
+    rows: Sequence[tuple[Any, ...]]
+    title: str | None = None
+    types: Sequence[str] | None = None
+    notes: Sequence[str] = ()
 
 
-class _Stream:
-    """The Arrow stream of a frame, the one way into DuckDB that needs no other library."""
+def table_from_frame(frame: pl.DataFrame, *, title: str | None = None) -> Table:
+    """Return a Polars frame as a table, values and types as DuckDB reads them."""
+    from replay.report.db import read_arrow
 
-    def __init__(self, frame: pl.DataFrame) -> None:
-        self._frame = frame
-
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        return self._frame.__arrow_c_stream__(requested_schema)
+    columns, types, rows = read_arrow(frame)
+    return Table(columns, rows, title, types)
 
 
-def _copied(table: Table, format: str) -> bytes:
-    """Return the table as DuckDB writes it."""
-    if not table.columns:
-        raise InputError("there is nothing to write: the statement returned no columns")
-    with duckdb.connect(":memory:") as connection, tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "table"
-        _load(connection, table)
-        try:
-            connection.execute(f"COPY result TO '{path}' ({_COPY_OPTIONS[format]})")
-        except duckdb.IOException as error:
-            raise output_error(path, None, str(error)) from error
-        return path.read_bytes()
+def write_table(table: Table | Result, format: str, target: Path | IO[str] | IO[bytes]) -> None:
+    """Write a table or the rows of a query as `md`, `csv`, `json`, `jsonl` or `parquet`.
+
+    `target` is a file name or an open stream. A file appears, or replaces the one there, only
+    when it is whole. Raises OutputError, and QueryError where the rows come from a query that
+    fails; UnknownNameError for another format.
+    """
+    if format not in FORMATS:
+        raise UnknownNameError("format", format, FORMATS)
+    if isinstance(target, Path):
+        with _whole_file(target) as sink:
+            _write(table, format, sink)
+    elif isinstance(target, io.TextIOBase):
+        buffer = io.BytesIO()
+        _write(table, format, buffer)
+        target.write(buffer.getvalue().decode())
+    else:
+        with writing(Path(str(getattr(target, "name", "output")))):
+            _write(table, format, target)  # type: ignore[arg-type]
 
 
-def _load(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
-    if table.types is None:
-        frame = pl.DataFrame(
-            table.rows, schema=list(table.columns), orient="row", infer_schema_length=None
-        )
-        connection.register("frame", _Stream(frame))
-        connection.execute("CREATE TABLE result AS FROM frame")
-        return
-    columns = ", ".join(
-        f"{_quoted(name)} {kind}" for name, kind in zip(table.columns, table.types, strict=True)
-    )
-    connection.execute(f"CREATE TABLE result ({columns})")
-    if table.rows:
-        marks = ", ".join("?" for _ in table.columns)
-        connection.executemany(f"INSERT INTO result VALUES ({marks})", table.rows)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _markdown(table: Table) -> str:
-    """Return a Markdown table; one row becomes lines of name and value."""
-    text = io.StringIO()
+def markdown(table: Table) -> str:
+    """Return a table as Markdown: notes, a heading, and one row as names beside values."""
+    lines = [line for note in table.notes for line in (f"> {_escaped(note)}", "")]
     if table.title:
-        text.write(f"### {table.title}\n\n")
-    columns, rows = table.columns, table.rows
-    if len(rows) == 1 and len(columns) > 1:
-        rows = list(zip(columns, rows[0], strict=True))
-        columns = ("name", "value")
-    numeric = [
-        bool(rows) and all(isinstance(row[at], int | float | None) for row in rows)
-        for at in range(len(columns))
-    ]
-    text.write("| " + " | ".join(_cell(name) for name in columns) + " |\n")
-    text.write("|" + "|".join("---:" if right else "---" for right in numeric) + "|\n")
-    for row in rows:
-        text.write("| " + " | ".join(_cell(value) for value in row) + " |\n")
-    return text.getvalue()
+        lines += [f"### {_escaped(table.title)}", ""]
+    columns: Sequence[str] = table.columns
+    cells = [[format_value(value) for value in row] for row in table.rows]
+    numeric = [all(_is_number(row[index]) for row in table.rows) for index in range(len(columns))]
+    if len(cells) == 1 and len(columns) > 1:
+        cells = [list(pair) for pair in zip(columns, cells[0], strict=True)]
+        columns, numeric = ("name", "value"), [False, True]
+    lines.append(_line(columns))
+    lines.append(_line(["---:" if right and cells else "---" for right in numeric]))
+    lines += [_line(row) for row in cells]
+    return "\n".join(lines) + "\n"
 
 
-def _cell(value: object) -> str:
+def format_value(value: object) -> str:
+    """Return a value as a person reads it: four digits of a fraction, thousands apart."""
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.6g}"
-    return str(value).replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _is_number(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(_escaped(cell) for cell in cells) + " |"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\r", " ").replace("\n", " ")
+
+
+def _write(table: Table | Result, format: str, sink: BinaryIO) -> None:
+    if format == "md":
+        sink.write(markdown(table if isinstance(table, Table) else table.table()).encode())
+    elif isinstance(table, Table):
+        from replay.report.db import copy_rows
+
+        types = table.types or [_inferred(table, index) for index in range(len(table.columns))]
+        copy_rows(table.columns, types, table.rows, COPY_OPTIONS[format], sink)
+    else:
+        table.copy(COPY_OPTIONS[format], sink)
+
+
+def _inferred(table: Table, index: int) -> str:
+    """Return the DuckDB type that holds the values of a column."""
+    kinds = {type(row[index]) for row in table.rows} - {type(None)}
+    if kinds == {bool}:
+        return "BOOLEAN"
+    if kinds == {int}:
+        return "BIGINT"
+    return "DOUBLE" if kinds and kinds <= {int, float} else "VARCHAR"
+
+
+@contextmanager
+def _whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Yield a stream whose content takes the file's place once all of it is written.
+
+    A link is followed; a device or a pipe is written as it is.
+    """
+    real = path.resolve()
+    with writing(path):
+        if real.exists() and not real.is_file():
+            with real.open("wb") as sink:
+                yield sink
+            return
+        partial = real.with_name(f".{real.name}.partial-{os.getpid()}")
+        try:
+            with partial.open("wb") as sink:
+                if real.exists():
+                    os.fchmod(sink.fileno(), real.stat().st_mode & 0o7777)
+                yield sink
+                sink.flush()
+                os.fsync(sink.fileno())
+            partial.replace(real)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise

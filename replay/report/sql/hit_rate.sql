@@ -47,58 +47,42 @@ chosen AS (
 
 placed AS (
     SELECT
-        'window' AS slice,
-        arrival_ns // width_ns AS position,
-        width_ns,
-        completed.*
+        arrival_ns // width_ns AS time_window,
+        least(turn, 10) AS turn_bucket,
+        input_tokens,
+        hit_tokens,
+        session_hit_tokens,
+        cross_request_hit_tokens,
+        cold_tokens,
+        capacity_miss_tokens,
+        in_flight_tokens,
+        granularity_tokens,
+        disabled_tokens
     FROM completed, chosen
-    UNION ALL BY NAME
-    SELECT
-        'turn' AS slice,
-        least(turn, 10) AS position,
-        completed.*
-    FROM completed
-    WHERE turn IS NOT NULL
-),
-
-totals AS (
-    SELECT
-        slice,
-        position,
-        any_value(width_ns) AS width_ns,
-        count(*) AS requests,
-        sum(input_tokens)::BIGINT AS input_tokens,
-        sum(hit_tokens)::BIGINT AS hit_tokens,
-        sum(session_hit_tokens) AS session_hit_tokens,
-        sum(cross_request_hit_tokens) AS cross_request_hit_tokens,
-        sum(cold_tokens) AS cold_tokens,
-        sum(capacity_miss_tokens) AS capacity_miss_tokens,
-        sum(in_flight_tokens) AS in_flight_tokens,
-        sum(granularity_tokens) AS granularity_tokens,
-        sum(disabled_tokens) AS disabled_tokens
-    FROM placed
-    GROUP BY slice, position
 )
 
 SELECT
-    slice,
+    if(time_window IS NULL, 'turn', 'window') AS slice,
     CASE
-        WHEN slice = 'window'
-            THEN clock(position * width_ns, width_ns)
-                || '-' || clock((position + 1) * width_ns, width_ns)
-        WHEN position < 10 THEN position::VARCHAR
+        WHEN time_window IS NOT NULL
+            THEN clock(time_window * width_ns, width_ns)
+                || '-' || clock((time_window + 1) * width_ns, width_ns)
+        WHEN turn_bucket < 10 THEN turn_bucket::VARCHAR
         ELSE '10+'
     END AS bucket,
-    requests,
-    input_tokens,
-    hit_tokens,
-    ratio(hit_tokens, input_tokens) AS token_hit_rate,
-    ratio(session_hit_tokens, input_tokens) AS session_hit_share,
-    ratio(cross_request_hit_tokens, input_tokens) AS cross_request_hit_share,
-    ratio(cold_tokens, input_tokens) AS cold_share,
-    ratio(capacity_miss_tokens, input_tokens) AS capacity_miss_share,
-    ratio(in_flight_tokens, input_tokens) AS in_flight_share,
-    ratio(granularity_tokens, input_tokens) AS granularity_share,
-    ratio(disabled_tokens, input_tokens) AS disabled_share
-FROM totals
-ORDER BY slice DESC, position
+    count(*) AS requests,
+    sum(input_tokens)::BIGINT AS input_tokens,
+    sum(hit_tokens)::BIGINT AS hit_tokens,
+    ratio(sum(hit_tokens), sum(input_tokens)) AS token_hit_rate,
+    ratio(sum(session_hit_tokens), sum(input_tokens)) AS session_hit_share,
+    ratio(sum(cross_request_hit_tokens), sum(input_tokens))
+        AS cross_request_hit_share,
+    ratio(sum(cold_tokens), sum(input_tokens)) AS cold_share,
+    ratio(sum(capacity_miss_tokens), sum(input_tokens)) AS capacity_miss_share,
+    ratio(sum(in_flight_tokens), sum(input_tokens)) AS in_flight_share,
+    ratio(sum(granularity_tokens), sum(input_tokens)) AS granularity_share,
+    ratio(sum(disabled_tokens), sum(input_tokens)) AS disabled_share
+FROM placed, chosen
+GROUP BY GROUPING SETS ((time_window, width_ns), (turn_bucket))
+HAVING time_window IS NOT NULL OR turn_bucket IS NOT NULL
+ORDER BY slice DESC, time_window, turn_bucket

@@ -24,38 +24,33 @@
 -- WHERE slice = 'turn'
 WITH timed AS (
     SELECT
-        turn,
-        -- 0 for no hit at all, else the quarter of the prompt it ends in, 1-4
-        (4 * hit_tokens + input_tokens - 1) // nullif(input_tokens, 0)
-            AS quarter,
-        hit_tokens,
+        least(turn, 10) AS turn_bucket,
+        -- 0: no hit at all; else the quarter of the prompt the hit ends in, 1-4
+        CASE
+            WHEN hit_tokens = 0 THEN 0
+            ELSE (4 * hit_tokens + input_tokens - 1) // input_tokens
+        END AS quarter,
         ttft_ns,
         CASE WHEN no_cache_status = 'completed' THEN no_cache_ttft_ns END
             AS no_cache_ns,
         no_cache_ns - ttft_ns AS saving_ns
     FROM completed
     WHERE ttft_ns IS NOT NULL
-),
-
-placed AS (
-    SELECT 1 AS slice_order, 'all' AS slice, 0 AS position, * FROM timed
-    UNION ALL
-    SELECT
-        2, 'hit share',
-        CASE WHEN hit_tokens = 0 THEN 0 ELSE quarter END, *
-    FROM timed
-    UNION ALL
-    SELECT 3, 'turn', least(turn, 10), * FROM timed WHERE turn IS NOT NULL
 )
 
 SELECT
-    slice,
+    CASE grouping(quarter, turn_bucket)
+        WHEN 3 THEN 'all'
+        WHEN 1 THEN 'hit share'
+        ELSE 'turn'
+    END AS slice,
     CASE
         WHEN slice = 'all' THEN 'all'
-        WHEN slice = 'turn' AND position < 10 THEN position::VARCHAR
-        WHEN slice = 'turn' THEN '10+'
-        WHEN position = 0 THEN '0%'
-        ELSE format('({}-{}%]', 25 * (position - 1), 25 * position)
+        WHEN quarter = 0 THEN '0%'
+        WHEN quarter > 0
+            THEN format('({}-{}%]', 25 * (quarter - 1), 25 * quarter)
+        WHEN turn_bucket < 10 THEN turn_bucket::VARCHAR
+        ELSE '10+'
     END AS bucket,
     count(*) AS requests,
     ms(quantile_disc(ttft_ns, 0.5)) AS ttft_p50_ms,
@@ -67,6 +62,7 @@ SELECT
     ms(ratio(sum(saving_ns), count(saving_ns))) AS saving_mean_ms,
     ms(quantile_disc(saving_ns, 0.5)) AS saving_p50_ms,
     ratio(sum(saving_ns), sum(no_cache_ns)) AS saving_share
-FROM placed
-GROUP BY slice_order, slice, position
-ORDER BY slice_order, position
+FROM timed
+GROUP BY GROUPING SETS ((), (quarter), (turn_bucket))
+HAVING grouping(turn_bucket) = 1 OR turn_bucket IS NOT NULL
+ORDER BY slice = 'turn', slice = 'hit share', quarter, turn_bucket

@@ -1,0 +1,35 @@
+"""Compile every kernel by replaying a trace of two requests: for installers and container builds."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from replay.config.scenario import Scenario
+from replay.engine.run import execute, prepare_trace
+from replay.trace.describe import describe
+from replay.trace.frame import TraceMeta, canonical_trace
+from replay.trace.sessions import infer_sessions
+from replay.trace.tree import build_tree
+
+_BLOCK = 4
+
+
+def compile_kernels() -> None:
+    """Run each kernel once on arrays of the types it always gets."""
+    for ids in ([[0, 1], [0, 2]], [[0, 1], [0, 2**60]]):  # small ids and any ids
+        frame = pl.DataFrame(
+            {
+                "arrival_ns": [0, 1],
+                "input_tokens": [2 * _BLOCK, 2 * _BLOCK],
+                "output_tokens": [2, 2],
+                "block_ids": pl.Series(ids, dtype=pl.List(pl.UInt64)),
+            }
+        )
+        meta = TraceMeta(
+            path="", name="", sha256="", format="", block_size=_BLOCK, content="two requests"
+        )
+        trace = infer_sessions(canonical_trace(frame, meta))
+        tree = build_tree(trace)
+    describe(trace, tree)
+    for mode in ("untimed", "timed"):
+        execute(prepare_trace(trace, Scenario(engine={"mode": mode})))
