@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 SEED = 20_240_710
-DURATION_S = 720.0
+DURATION_S = 900.0
 WARM_UP_S = 600.0  # sessions that began before the trace does are in it with their later turns
-SESSIONS_PER_S = 1.75
+SESSIONS_PER_S = 1.3
 BLOCK_SIZE = 512
 CONTEXT_TOKENS = 32_768
 MAX_OUTPUT_TOKENS = 2_000
