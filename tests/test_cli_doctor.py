@@ -81,6 +81,6 @@ def test_the_completion_line_is_for_the_shell_in_use(shell):
 
 def test_warm_compiles_the_kernels(monkeypatch):
     called = []
-    monkeypatch.setattr("replay.kernels.warm", lambda: called.append(True), raising=False)
+    monkeypatch.setattr("replay.engine.warm.compile_kernels", lambda: called.append(True))
     assert line_of(examine("--warm"), "kernels").startswith("ok")
     assert called == [True]

@@ -127,6 +127,15 @@ def test_a_closed_pipe_is_quiet():
     assert (done.returncode, done.stderr) == (1, "")
 
 
+def test_ctrl_c_does_not_kill_a_command_that_is_done():
+    code = (
+        "import atexit, os, signal; atexit.register(os.kill, os.getpid(), signal.SIGINT);"
+        "from replay.cli import main; main(['list', '--help'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("option", ["-h", "--help"])
 def test_help_lists_the_commands_in_the_order_of_use(option):
     result = CliRunner().invoke(main, [option])

@@ -5,10 +5,13 @@ Command modules import nothing heavy at module level; `replay --help` stays fast
 
 from __future__ import annotations
 
+import atexit
 import errno
+import gc
 import io
 import os
 import shlex
+import signal
 import sys
 from typing import Any, NoReturn
 
@@ -58,6 +61,9 @@ def main(ctx: click.Context, debug: bool, no_color: bool) -> None:
 
     Start with `replay describe TRACE`, then `replay run TRACE`, then `replay report RUN`.
     """
+    # Ctrl-C while the interpreter winds up would kill a command that is done.
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    gc.disable()  # a command ends soon and leaves few cycles: collecting is a tenth of its time
     if no_color:
         ctx.color = False
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
     from rich.text import Text
 
+    from replay.report.db import Result
     from replay.report.tables import Table
 
 FORMATS = ("table", "md", "csv", "json", "jsonl", "parquet")
@@ -38,7 +39,7 @@ SI_FROM = 10**6  # speeds from here on are shown with an SI prefix
 
 
 def emit(
-    tables: Sequence[Table],
+    tables: Sequence[Table | Result],
     *,
     format: str | None = None,
     output: Path | None = None,
@@ -48,10 +49,15 @@ def emit(
 
     `preface` are lines to read first: above the tables where people read them, else on stderr.
 
+    The result of a query is written as it is computed, so it may be larger than memory; in the
+    formats for people it is read whole.
+
     Raises InputError for a suffix that tells none, for Parquet on a terminal, and for several
     tables in a format that holds one; OutputError where the file cannot be written.
     """
-    chosen = format or _format_of(output)
+    from replay.report.tables import in_memory, write_table
+
+    chosen = chosen_format(format, output)
     if len(tables) > 1 and chosen not in ("table", "md"):
         raise InputError(
             f"{chosen} holds one table (got {len(tables)})", hint="ask for one report at a time"
@@ -60,19 +66,16 @@ def emit(
         note(line)
     above = "".join(f"{line}\n\n" for line in preface)
     if chosen == "table":
-        _deliver(above + _as_text(tables, output), output)
+        _deliver(above + _as_text([in_memory(table) for table in tables], output), output)
         return
-    from replay.report.tables import write_table
-
-    if output is not None and len(tables) == 1 and not (preface and chosen == "md"):
-        write_table(tables[0], chosen, output)
+    if chosen != "md":
+        write_table(tables[0], chosen, output or _data_stream(chosen))
         return
-    text = io.BytesIO() if chosen == "parquet" else io.StringIO()
-    if chosen == "md":
-        text.write(above)  # type: ignore[arg-type]
+    text = io.StringIO()
+    text.write(above)
     for index, table in enumerate(tables):
         if index:
-            text.write("\n")  # type: ignore[arg-type]
+            text.write("\n")
         write_table(table, chosen, text)
     _deliver(text.getvalue(), output)
 
@@ -101,15 +104,26 @@ def console(*, stderr: bool = False, file: io.StringIO | None = None) -> Console
     )
 
 
-def _format_of(output: Path | None) -> str:
-    if output is None:
-        return "table"
+def chosen_format(format: str | None, output: Path | None) -> str:
+    """Return the format asked for or told by a file's suffix; raises InputError for neither."""
+    if format is not None or output is None:
+        return format or "table"
     if output.suffix.lower() not in SUFFIXES:
         raise InputError(
             f"{output}: the suffix tells no format (got {output.suffix!r})",
             hint=f"give --format, or one of {', '.join(SUFFIXES)}",
         )
     return SUFFIXES[output.suffix.lower()]
+
+
+def _data_stream(chosen: str) -> BinaryIO:
+    """Return standard output for data that a program reads."""
+    if chosen == "parquet" and sys.stdout.isatty():
+        raise InputError(
+            "Parquet is not for a terminal", hint="give -o FILE.parquet, or pipe it into a file"
+        )
+    sys.stdout.flush()
+    return sys.stdout.buffer
 
 
 def _as_text(tables: Sequence[Table], output: Path | None) -> str:
@@ -126,26 +140,22 @@ def _as_text(tables: Sequence[Table], output: Path | None) -> str:
     return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 
-def _deliver(content: str | bytes, output: Path | None) -> None:
-    """Send finished text or bytes to standard output or to a file."""
+def _deliver(content: str, output: Path | None) -> None:
+    """Send finished text to standard output or to a file."""
     if output is None:
-        if isinstance(content, bytes) and sys.stdout.isatty():
-            raise InputError(
-                "Parquet is not for a terminal", hint="give -o FILE.parquet, or pipe it into a file"
-            )
         click.echo(content, nl=False)
         return
     from replay.runs.failures import writing
 
     with writing(output):
-        output.write_bytes(content.encode() if isinstance(content, str) else content)
+        output.write_text(content, encoding="utf-8")
 
 
 def render(table: Table, width: int) -> Iterator[Any]:
     """Yield what rich prints for a table: its title, and parts of it that fit the width.
 
     One row is shown as names and values. A table too wide for the terminal continues below
-    itself, its first column repeated, because a number cut short would be a wrong number.
+    itself, the columns that name its rows repeated: a number cut short would be a wrong number.
     """
     from rich.text import Text
 
@@ -161,7 +171,7 @@ def render(table: Table, width: int) -> Iterator[Any]:
     for index, part in enumerate(_parts(columns, width)):
         if index:
             yield Text("")
-        yield _horizontal([columns[position] for position in part], len(table.rows))
+        yield _horizontal([columns[position] for position in part], len(table.rows), width)
 
 
 class _Column:
@@ -213,11 +223,17 @@ def _grid(*, header: bool) -> RichTable:
     )
 
 
-def _horizontal(columns: Sequence[_Column], height: int) -> RichTable:
+def _horizontal(columns: Sequence[_Column], height: int, width: int) -> RichTable:
+    """Return a grid: numbers as wide as they are, headers on one line where all of them fit."""
+    roomy = [max(column.width, len(column.header)) for column in columns]
+    fits = sum(roomy) + GAP * (len(roomy) - 1) <= width
     grid = _grid(header=True)
-    for column in columns:
-        justify: Literal["left", "right"] = "right" if column.is_number else "left"
-        grid.add_column(column.header, justify=justify, min_width=column.width, overflow="fold")
+    for column, full in zip(columns, roomy, strict=True):
+        if column.is_number:
+            needed = full if fits else column.width
+            grid.add_column(column.header, justify="right", width=needed, overflow="fold")
+        else:
+            grid.add_column(column.header, min_width=column.width, overflow="fold")
     for row in range(height):
         grid.add_row(*(_styled(column.cells[row]) for column in columns))
     return grid

@@ -60,7 +60,7 @@ class Bar:
 
 
 def announce_compiling(entry: str) -> float:
-    """Say so when the kernel `entry` has to be compiled first; return how soon a bar should show."""
+    """Say so when the kernel `entry` must be compiled first; return how soon to show a bar."""
     from replay.kernels.jit import CACHED, is_compiled
 
     if is_compiled(entry):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 
 from replay.cli.options import output_options
+
+PRINTED_ROWS = 1000
 
 
 @click.command()
@@ -20,17 +23,28 @@ def query(
 ) -> None:
     """Run one SELECT over the tables of RUN: requests, prefixes, timeline, run.
 
-    It can read this run and nothing else, and write nothing. `DESCRIBE requests` shows columns.
+    It can read this run and nothing else, and write nothing but the FILE of -o, which replaces
+    one that is there. `DESCRIBE requests` shows columns; the reports are views such as
+    report.hit_rate. A `-` reads the SQL from standard input.
 
     \b
     replay query runs/a "SELECT turn, count(*) FROM requests GROUP BY turn ORDER BY turn"
     """
-    from replay.cli.output import emit
+    from replay.cli.output import chosen_format, emit, note
     from replay.report.db import RunDatabase
     from replay.units import NS_PER_S, parse_duration_ns
 
     timeout_s = parse_duration_ns(timeout) / NS_PER_S
+    if sql == "-":
+        sql = sys.stdin.read()
     with RunDatabase(run, unsafe=unsafe) as database:
-        table = database.query(sql, timeout_s=timeout_s)
-    if table.columns:
-        emit([table], format=format, output=output)
+        result = database.query(sql, timeout_s=timeout_s)
+        if not result.columns:
+            return
+        if chosen_format(format, output) not in ("table", "md"):
+            emit([result], format=format, output=output)
+            return
+        table = result.table(limit=PRINTED_ROWS)
+    emit([table], format=format, output=output)
+    if len(table.rows) == PRINTED_ROWS:
+        note(f"The first {PRINTED_ROWS:,} rows; --format csv or -o FILE.parquet has them all.")

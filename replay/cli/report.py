@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,18 +14,26 @@ from replay.cli.options import output_options
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--sql", is_flag=True, help="Print the SQL of the reports instead, to copy.")
 @output_options
-def report(run: Path, names: tuple[str, ...], format: str | None, output: Path | None) -> None:
+def report(
+    run: Path, names: tuple[str, ...], sql: bool, format: str | None, output: Path | None
+) -> None:
     """Print reports over RUN; all of them when no NAME is given.
 
     `replay list reports` says what there is. Each is a SQL file to read, copy and change, and
-    `replay query` runs your own.
+    `replay query` runs your own. A FILE that is there already is replaced.
 
     \b
     replay report runs/a
     replay report runs/a summary --format json
     replay report runs/a ttft -o ttft.csv
     """
+    if sql:
+        from replay.report.library import load_report, report_names
+
+        click.echo("\n".join(load_report(name).sql for name in names or report_names()), nl=False)
+        return
     show_reports(run, names, format=format, output=output)
 
 
@@ -32,15 +41,25 @@ def show_reports(
     folder: Path, names: Sequence[str], *, format: str | None = None, output: Path | None = None
 ) -> None:
     """Print reports, what must be read before them first."""
-    from replay.cli.output import emit, note
+    from replay.cli.output import chosen_format, emit, note
     from replay.report.db import RunDatabase
-    from replay.report.library import load_report, notes, report_names, run_report, warnings
+    from replay.report.library import load_report, report_names, run_report, unmet_need
+    from replay.report.notices import notes, warnings
+    from replay.report.tables import write_objects
     from replay.runs.open import open_run
 
     chosen = [load_report(name).name for name in names or report_names()]
     run = open_run(folder)
     with RunDatabase(run) as database:
-        tables = [run_report(database, name) for name in chosen]
+        silent = {name: why for name in chosen if (why := unmet_need(database, name))}
+        tables = {name: run_report(database, name) for name in chosen}
     for line in notes(run):
         note(f"Note: {line}")
-    emit(tables, format=format, output=output, preface=warnings(run))
+    preface = [*warnings(run), *silent.values()]
+    if chosen_format(format, output) == "json" and len(chosen) > 1:
+        for line in preface:
+            note(line)
+        write_objects(tables, output or sys.stdout.buffer)
+        return
+    shown = [table for name, table in tables.items() if names or name not in silent]
+    emit(shown, format=format, output=output, preface=preface)

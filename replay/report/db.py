@@ -1,8 +1,8 @@
 """DuckDB over a run directory, and the only module that imports it.
 
-A query from outside may read the run's tables and do nothing else: the files it can reach are
-listed one by one, the configuration is locked, and only statements that select are run. That
-stops accidents and casual file reads; it is no sandbox for a hostile author.
+A query from outside may read the run's tables and do nothing else: it can open no file, the
+configuration is locked, and only statements that select are run. That stops accidents and casual
+file reads; it is no sandbox for a hostile author.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
 import duckdb
 
 from replay.errors import InputError, QueryError
+from replay.report.guard import one_select, statements_of
 from replay.report.run_view import RUN_COLUMNS, run_row
 from replay.report.tables import Table
-from replay.runs.open import Run
+from replay.runs.open import Run, open_run
 from replay.schema import TABLES, Column
 
 TIMEOUT_S = 60.0
@@ -51,21 +53,22 @@ class ArrowStream(Protocol):
 
 
 class RunDatabase:
-    """The tables of one run as SQL views, with the reports' own views, macros and schema.
+    """The tables of one run for SQL, with the reports' own views, macros and schema.
 
-    `unsafe` lifts the lock and allows every statement. `threads` and `memory_limit` are
+    The rows are taken into memory and the database is locked; `unsafe` reads the files where they
+    lie, lifts the lock and allows every statement. `threads` and `memory_limit` are
     DuckDB's settings; a query that needs more memory fails, nothing spills to the disk.
     """
 
     def __init__(
         self,
-        run: Run,
+        run: Run | Path,
         *,
         unsafe: bool = False,
         threads: int | None = None,
         memory_limit: str = "50%",
     ) -> None:
-        self.run = run
+        self.run = run if isinstance(run, Run) else open_run(run)
         self._unsafe = unsafe
         self._connection = duckdb.connect(":memory:")
         with _explained(unsafe=unsafe):
@@ -94,37 +97,19 @@ class RunDatabase:
         """
         with _explained(unsafe=self._unsafe):
             statements = self._statements(sql)
-            for statement in statements[:-1]:
-                self._attended(
-                    lambda s=statement: self._connection.execute(s).fetchall(), timeout_s
-                )
-            relation = self._attended(lambda: self._connection.sql(statements[-1]), timeout_s)
-        return Result(self, relation, timeout_s)
+            for statement in statements:
+                relation = self._attended(partial(self._connection.sql, statement), timeout_s)
+            return Result(self, relation, timeout_s)
 
     def _statements(self, sql: str) -> list[duckdb.Statement]:
-        try:
-            statements = self._connection.extract_statements(sql)
-        except ValueError as error:  # a kind of statement that the Python client cannot name
-            raise _refused("a statement") from error
-        if not statements:
-            raise QueryError("no SQL in the query", hint="try: FROM requests LIMIT 10")
         if self._unsafe:
-            return statements
-        for statement in statements:
-            if statement.type != duckdb.StatementType.SELECT:
-                raise _refused(statement.type.name)
-        if len(statements) > 1:
-            raise QueryError(f"one statement at a time (got {len(statements)})")
-        return statements
+            return statements_of(self._connection, sql)
+        return [one_select(self._connection, sql)]
 
     def _attended(self, work: Callable[[], Outcome], timeout_s: float) -> Outcome:
         return attended(work, [self._connection], timeout_s)
 
     def _create_views(self) -> None:
-        files = [_checked_file(self.run, name) for name in self.run.tables]
-        if not self._unsafe:
-            paths = ", ".join(_quoted(path) for file in files for path in {file, _pattern(file)})
-            self._connection.execute(f"SET allowed_paths = [{paths}]")
         for name, columns in TABLES.items():
             if name in self.run.tables:
                 self._create_table_view(name, columns)
@@ -141,12 +126,15 @@ class RunDatabase:
             self._connection.execute(f"CREATE VIEW report.{file.stem} AS {file.read_text()}")
 
     def _create_table_view(self, name: str, columns: Sequence[Column]) -> None:
-        file = self.run.tables[name]
+        file = _checked_file(self.run, name)
+        # A path that may be read may also be written, by a COPY that hides well enough. A locked
+        # database therefore takes the rows into memory and may open no file at all.
+        kind = "VIEW" if self._unsafe else "TABLE"
         try:
             # A folder called `day=1` is no partition.
             self._connection.execute(
-                f"CREATE VIEW {name} AS "
-                f"FROM read_parquet({_quoted(_pattern(str(file)))}, hive_partitioning = false)"
+                f"CREATE {kind} {name} AS "
+                f"FROM read_parquet({_quoted(_pattern(file))}, hive_partitioning = false)"
             )
             view = self._connection.sql(f"FROM {name}")
         except duckdb.Error as error:
@@ -176,17 +164,17 @@ class Result:
         self._database = database
         self._relation = relation
         self._timeout_s = timeout_s
-        self.columns = tuple(relation.columns) if relation else ()
-        self.types = tuple(map(str, relation.types)) if relation else ()
+        self.columns = tuple(relation.columns) if relation is not None else ()
+        self.types = tuple(map(str, relation.types)) if relation is not None else ()
 
-    def table(self, limit: int | None = None) -> Table:
+    def table(self, *, limit: int | None = None, title: str | None = None) -> Table:
         """Return the rows in memory, at most `limit` of them."""
         if self._relation is None:
-            return Table((), ())
+            return Table((), (), title)
         relation = self._relation if limit is None else self._relation.limit(limit)
         with _explained(unsafe=self._database._unsafe):
             rows = self._database._attended(relation.fetchall, self._timeout_s)
-        return Table(self.columns, rows, types=self.types)
+        return Table(self.columns, rows, title, self.types)
 
     def copy(self, options: str, sink: BinaryIO) -> None:
         """Write the rows to a stream as DuckDB's COPY does, such as `FORMAT csv`."""
@@ -221,13 +209,12 @@ def copy_rows(
         _Pipe(sink).copy(writer, options)
 
 
-def read_arrow(
-    source: ArrowStream,
-) -> tuple[tuple[str, ...], tuple[str, ...], list[tuple[Any, ...]]]:
-    """Return column names, DuckDB types and rows of anything that speaks Arrow."""
+def read_arrow(source: ArrowStream, *, title: str | None = None) -> Table:
+    """Return the rows of anything that speaks Arrow, such as a Polars frame."""
     with _writer(source) as connection:
         relation = connection.sql("FROM result")
-        return tuple(relation.columns), tuple(map(str, relation.types)), relation.fetchall()
+        types = tuple(map(str, relation.types))
+        return Table(tuple(relation.columns), relation.fetchall(), title, types)
 
 
 def attended(
@@ -343,13 +330,6 @@ def _explained(*, unsafe: bool) -> Iterator[None]:
         elif isinstance(error, duckdb.OutOfMemoryException):
             hint = "ask for less at once, or aggregate first"
         raise QueryError(_text(error), hint=hint) from error
-
-
-def _refused(kind: str) -> QueryError:
-    return QueryError(
-        f"a query may only read (got {kind})",
-        hint="start with SELECT, FROM, WITH, DESCRIBE, SUMMARIZE or SHOW; -o FILE writes a file",
-    )
 
 
 def _text(error: duckdb.Error) -> str:

@@ -1,36 +1,52 @@
-"""The shipped reports: one SQL file each, read from its own header."""
+"""The shipped reports: one SQL file each, described by its own header."""
 
 from __future__ import annotations
 
+import itertools
+import re
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 from replay.errors import UnknownNameError
-from replay.report.db import RunDatabase
+from replay.report.db import SQL_FOLDER, RunDatabase
 from replay.report.tables import Table
-from replay.runs.open import Run
 
-_FOLDER = Path(__file__).parent / "sql"
 _ORDER = ("summary", "hit_rate", "ttft", "sessions", "prefixes")
+_COLUMN = re.compile(r"(\w+) (\S+) ([^:]+): (.+)")
+# What a report may need to have rows: a query that tells, and what a run without it lacks.
+_NEEDS = {
+    "timed": ("SELECT mode = 'timed' FROM run", "the run is untimed"),
+    "sessions": ("SELECT count(session_id) > 0 FROM requests", "the trace has no sessions"),
+    "prefixes": ("SELECT count(*) > 0 FROM prefixes", "no two prompts share a prefix"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ReportColumn:
+    """One column a report returns: `type` is DuckDB's, `unit` empty where it has none."""
+
+    name: str
+    type: str
+    unit: str
+    meaning: str
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A report: its name, its first comment line, and its SQL."""
+    """A report: its SQL, and what the header of it says.
+
+    `meaning` is one line without its full stop, `needs` what a run must have for it to say
+    anything, `example` the purpose of `example_sql`, a query over the report.
+    """
 
     name: str
     meaning: str
+    details: str
+    needs: str | None
+    columns: tuple[ReportColumn, ...]
+    example: str
+    example_sql: str
     sql: str
-
-
-@cache
-def _load(name: str) -> Report:
-    sql = (_FOLDER / f"{name}.sql").read_text(encoding="utf-8")
-    return Report(name, sql.splitlines()[0].removeprefix("-- ").rstrip("."), sql)
-
-
-REPORTS = tuple(_load(name) for name in _ORDER)
 
 
 def report_names() -> list[str]:
@@ -46,33 +62,43 @@ def load_report(name: str) -> Report:
 
 
 def run_report(database: RunDatabase, name: str) -> Table:
-    """Return the table of a report over an open run."""
+    """Return the rows of a report over an open run."""
     report = load_report(name)
-    return database.query(report.sql, title=report.meaning)
+    return database.query(report.sql).table(title=report.meaning)
 
 
-def warnings(run: Run) -> list[str]:
-    """Return what must be read before any mean of a run: that its queue diverges."""
-    overload, baseline = run.manifest.get("overload"), run.manifest.get("no_cache_overload")
-    overloaded = bool(overload and overload["overloaded"])
-    lines = []
-    if overload and overloaded:
-        lines.append(
-            "OVERLOADED: requests arrive faster than they are served. The queue grows by "
-            f"{overload['queue_growth']:.2f} s every second and {overload['backlog_requests']:,} "
-            "requests were waiting when the last one arrived. Latencies below measure how long "
-            "the trace is, not how fast the system is."
-        )
-    if baseline and baseline["overloaded"]:
-        lines.append(
-            f"With caching off the system is {'also ' if overloaded else ''}overloaded (its queue "
-            f"grows by {baseline['queue_growth']:.2f} s every second): latency savings grow with "
-            "the length of the trace. Prefill savings do not."
-        )
-    return lines
+def unmet_need(database: RunDatabase, name: str) -> str | None:
+    """Return why a report has no rows for a run, or None where it has something to say."""
+    needs = load_report(name).needs
+    if needs is None:
+        return None
+    sql, lack = _NEEDS[needs]
+    is_met = database.query(sql).table().rows[0][0]
+    return None if is_met else f"{name} says nothing: {lack}"
 
 
-def notes(run: Run) -> list[str]:
-    """Return what the numbers of a run assume."""
-    trace = run.manifest.get("trace") or {}
-    return [*(trace.get("notes") or []), *(run.manifest.get("notes") or [])]
+@cache
+def _load(name: str) -> Report:
+    sql = (SQL_FOLDER / f"{name}.sql").read_text(encoding="utf-8")
+    comments = itertools.takewhile(lambda line: line.startswith("--"), sql.splitlines())
+    header = [line.removeprefix("--").strip() for line in comments]
+    before, _, after = "\n".join(header).partition("\nColumns:\n")
+    meaning, _, details = before.partition("\n")
+    needs = re.search(r"^Needs: (\w+)$", details, re.MULTILINE)
+    listing, _, example = after.partition("\n\nExample: ")
+    purpose, _, example_sql = example.partition("\n")
+    matches = [_COLUMN.fullmatch(line) for line in listing.splitlines()]
+    columns = [ReportColumn(m[1], m[2], m[3].strip("-"), m[4]) for m in matches if m]
+    return Report(
+        name=name,
+        meaning=meaning.rstrip("."),
+        details=re.sub(r"^Needs: \w+$", "", details, flags=re.MULTILINE).strip(),
+        needs=needs[1] if needs else None,
+        columns=tuple(columns),
+        example=purpose,
+        example_sql=example_sql,
+        sql=sql,
+    )
+
+
+REPORTS = tuple(_load(name) for name in _ORDER)

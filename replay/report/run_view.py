@@ -14,7 +14,7 @@ from replay.runs.open import Run
 
 @dataclass(frozen=True, slots=True)
 class RunColumn:
-    """One column of `run`: its DuckDB type, unit and meaning, and its dotted place in the manifest."""
+    """One column of `run`: `type` is DuckDB's, `place` the dotted path to it in the manifest."""
 
     name: str
     type: str
@@ -32,17 +32,18 @@ RUN_COLUMNS = (
     RunColumn("capacity_source", "VARCHAR", "", "where the capacity comes from", "cache.capacity_source"),
     RunColumn("kv_bytes_per_token", "BIGINT", "bytes", "KV of one token, all layers", "cache.kv_bytes_per_token"),
     RunColumn("evicted_blocks", "BIGINT", "blocks", "cached blocks evicted over the whole run", "totals.evicted_blocks"),
+    RunColumn("end_ns", "BIGINT", "ns", "when the run ended", "totals.end_ns"),
     RunColumn("overloaded", "BOOLEAN", "", "requests arrived faster than they were served; null when untimed", "overload.overloaded"),
     RunColumn("queue_growth", "DOUBLE", "s/s", "seconds of queue gained per second of arrivals", "overload.queue_growth"),
-    RunColumn("backlog_requests", "BIGINT", "requests", "not done when arrivals ended", "overload.backlog_requests"),
-    RunColumn("drain_ns", "BIGINT", "ns", "last arrival to last token", "overload.drain_ns"),
+    RunColumn("backlog_requests", "BIGINT", "requests", "waiting when the last one arrived", "overload.backlog_requests"),
+    RunColumn("drain_ns", "BIGINT", "ns", "last arrival until the last of them was scheduled", "overload.drain_ns"),
     RunColumn("no_cache_overloaded", "BOOLEAN", "", "overloaded in the paired run with caching off; null without one", "no_cache_overload.overloaded"),
     RunColumn("no_cache_queue_growth", "DOUBLE", "s/s", "queue_growth with caching off", "no_cache_overload.queue_growth"),
     RunColumn("no_cache_backlog_requests", "BIGINT", "requests", "backlog_requests with caching off", "no_cache_overload.backlog_requests"),
     RunColumn("no_cache_drain_ns", "BIGINT", "ns", "drain_ns with caching off", "no_cache_overload.drain_ns"),
-    RunColumn("gpu", "VARCHAR", "", "GPU modelled; null when untimed", "scenario.gpu.name"),
-    RunColumn("tensor_parallel", "BIGINT", "", "GPUs the replica spans; null when untimed", "scenario.gpu.tensor_parallel"),
-    RunColumn("model", "VARCHAR", "", "model served", "scenario.model.name"),
+    RunColumn("gpu", "VARCHAR", "", "GPU modelled; null when untimed", "gpu.name"),
+    RunColumn("tensor_parallel", "BIGINT", "", "GPUs the replica spans; null when untimed", "gpu.tensor_parallel"),
+    RunColumn("model", "VARCHAR", "", "model served; null when untimed", "gpu.model"),
     RunColumn("cache_enabled", "BOOLEAN", "", "false: nothing was reused", "scenario.cache.enabled"),
     RunColumn("policy", "VARCHAR", "", "eviction policy", "scenario.cache.policy"),
     RunColumn("speedup", "DOUBLE", "", "what arrival times were divided by", "scenario.trace.speedup"),
@@ -67,7 +68,6 @@ _ACCEPTED: dict[str, tuple[type, ...]] = {
     "BOOLEAN": (bool,),
     "VARCHAR": (str, int, float, bool, list, dict),
 }
-_TIMED_ONLY = ("gpu", "tensor_parallel")
 
 
 def run_row(run: Run) -> tuple[Any, ...]:
@@ -82,7 +82,7 @@ def _value(run: Run, column: RunColumn) -> Any:
     value: Any = run.manifest
     for key in column.place.split("."):
         value = value.get(key) if isinstance(value, Mapping) else None
-    if value is None or (column.name in _TIMED_ONLY and run.manifest.get("mode") != "timed"):
+    if value is None:
         return None
     is_stray_bool = isinstance(value, bool) and bool not in _ACCEPTED[column.type]
     if not isinstance(value, _ACCEPTED[column.type]) or is_stray_bool:

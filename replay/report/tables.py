@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,23 +35,25 @@ FORMATS = ("md", *COPY_OPTIONS)
 class Table:
     """A small table in memory: `rows` of plain Python values, one per column.
 
-    `types` are DuckDB type names where they are known; `notes` are lines to read before the
-    numbers.
+    `types` are DuckDB type names, where they are known.
     """
 
     columns: Sequence[str]
     rows: Sequence[tuple[Any, ...]]
     title: str | None = None
     types: Sequence[str] | None = None
-    notes: Sequence[str] = ()
 
 
 def table_from_frame(frame: pl.DataFrame, *, title: str | None = None) -> Table:
     """Return a Polars frame as a table, values and types as DuckDB reads them."""
     from replay.report.db import read_arrow
 
-    columns, types, rows = read_arrow(frame)
-    return Table(columns, rows, title, types)
+    return read_arrow(frame, title=title)
+
+
+def in_memory(table: Table | Result) -> Table:
+    """Return a table as it is, and all rows of a query; raises QueryError where it fails."""
+    return table if isinstance(table, Table) else table.table()
 
 
 def write_table(table: Table | Result, format: str, target: Path | IO[str] | IO[bytes]) -> None:
@@ -74,11 +77,27 @@ def write_table(table: Table | Result, format: str, target: Path | IO[str] | IO[
             _write(table, format, target)  # type: ignore[arg-type]
 
 
+def write_objects(tables: Mapping[str, Table], target: Path | BinaryIO) -> None:
+    """Write several tables as one JSON object: under each name a list of objects.
+
+    Takes and raises what `write_table` does.
+    """
+    parts = []
+    for name, table in tables.items():
+        part = io.BytesIO()
+        _write(table, "json", part)
+        parts.append(json.dumps(name).encode() + b": " + part.getvalue().strip())
+    content = b"{\n" + b",\n".join(parts) + b"\n}\n"
+    if isinstance(target, Path):
+        with _whole_file(target) as sink:
+            sink.write(content)
+    else:
+        target.write(content)
+
+
 def markdown(table: Table) -> str:
-    """Return a table as Markdown: notes, a heading, and one row as names beside values."""
-    lines = [line for note in table.notes for line in (f"> {_escaped(note)}", "")]
-    if table.title:
-        lines += [f"### {_escaped(table.title)}", ""]
+    """Return a table as Markdown: its title as a heading, a single row as names beside values."""
+    lines = [f"### {_escaped(table.title)}", ""] if table.title else []
     columns: Sequence[str] = table.columns
     cells = [[format_value(value) for value in row] for row in table.rows]
     numeric = [all(_is_number(row[index]) for row in table.rows) for index in range(len(columns))]
@@ -116,7 +135,7 @@ def _escaped(text: str) -> str:
 
 def _write(table: Table | Result, format: str, sink: BinaryIO) -> None:
     if format == "md":
-        sink.write(markdown(table if isinstance(table, Table) else table.table()).encode())
+        sink.write(markdown(in_memory(table)).encode())
     elif isinstance(table, Table):
         from replay.report.db import copy_rows
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import datetime
 import errno
+import io
 import json
 import os
-import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,7 +19,7 @@ from replay import __version__
 from replay.errors import OutputExistsError
 from replay.runs.conform import conform
 from replay.runs.digest import result_digest
-from replay.runs.failures import interrupts_held, output_error, writing
+from replay.runs.failures import interrupts_held, writing
 from replay.runs.layout import MANIFEST, SCENARIO, check_target, named, table_file
 from replay.schema import RUN_SCHEMA_VERSION
 
@@ -99,14 +99,10 @@ def _fill(
 
 
 def _write_parquet(frame: pl.DataFrame, path: Path) -> None:
-    try:
-        frame.write_parquet(path, compression="zstd", statistics=True)
-    except pl.exceptions.ComputeError as error:
-        # Polars writes through its own file handles and keeps of the OSError only its text.
-        code = re.search(r"os error (\d+)", str(error))
-        if not code:
-            raise
-        raise output_error(path, int(code[1]), str(error)) from error
+    # By way of memory: where Polars writes itself, a full disk is only a text it made up.
+    content = io.BytesIO()
+    frame.write_parquet(content, compression="zstd", statistics=True)
+    path.write_bytes(content.getbuffer())
     _sync(path)
 
 

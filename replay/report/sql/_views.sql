@@ -24,6 +24,9 @@ CREATE VIEW completed AS
 SELECT * FROM requests WHERE status = 'completed';
 
 CREATE VIEW paired AS
-SELECT *, no_cache_ttft_ns - ttft_ns AS ttft_saving_ns
+-- A trace may have brought a column of any name.
+SELECT
+    COLUMNS(lambda name: name <> 'ttft_saving_ns'),
+    no_cache_ttft_ns - ttft_ns AS ttft_saving_ns
 FROM completed
 WHERE no_cache_status = 'completed' AND ttft_ns IS NOT NULL;

@@ -29,7 +29,7 @@ WITH widths AS (
         60_000, 120_000, 180_000, 300_000, 600_000, 900_000, 1_800_000,
         3_600_000, 7_200_000, 10_800_000, 21_600_000, 43_200_000,
         86_400_000, 172_800_000, 432_000_000, 864_000_000
-    ]) * 1_000_000 AS width_ns
+    ]) * 1_000_000::BIGINT AS width_ns
 ),
 
 span AS (
@@ -47,8 +47,9 @@ chosen AS (
 
 placed AS (
     SELECT
-        arrival_ns // width_ns AS time_window,
-        least(turn, 10) AS turn_bucket,
+        arrival_ns // (SELECT width_ns FROM chosen) AS time_window,
+        CASE WHEN turn < 10 THEN turn WHEN turn >= 10 THEN 10 END
+            AS turn_bucket,
         input_tokens,
         hit_tokens,
         session_hit_tokens,
@@ -58,7 +59,7 @@ placed AS (
         in_flight_tokens,
         granularity_tokens,
         disabled_tokens
-    FROM completed, chosen
+    FROM completed
 )
 
 SELECT

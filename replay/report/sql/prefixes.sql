@@ -30,7 +30,7 @@ SELECT
     evicted_blocks,
     first_request_id,
     last_block_id
-FROM prefixes
+FROM main.prefixes  -- the table: as report.prefixes this is a view of its name
 WHERE requests > 1 AND hit_tokens > 0
 ORDER BY hit_tokens DESC, prefix_id
 LIMIT 20

@@ -38,7 +38,7 @@ counts AS (
 
 served AS (
     SELECT
-        size,
+        lengths.size,
         count(*) AS requests,
         sum(input_tokens) AS input_tokens,
         ratio(sum(hit_tokens), sum(input_tokens)) AS token_hit_rate,
@@ -62,7 +62,7 @@ served AS (
         ) AS saving_share
     FROM completed
     INNER JOIN lengths USING (session_id)
-    GROUP BY size
+    GROUP BY lengths.size
 )
 
 SELECT

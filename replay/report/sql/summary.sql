@@ -130,6 +130,6 @@ SELECT
     run.evicted_blocks,
     latencies.*,
     pairs.*,
-    run.overloaded,
+    coalesce(run.overloaded, false) AS overloaded,
     run.no_cache_overloaded
 FROM counts, tokens, latencies, pairs, run

@@ -24,8 +24,9 @@
 -- WHERE slice = 'turn'
 WITH timed AS (
     SELECT
-        least(turn, 10) AS turn_bucket,
-        -- 0: no hit at all; else the quarter of the prompt the hit ends in, 1-4
+        CASE WHEN turn < 10 THEN turn WHEN turn >= 10 THEN 10 END
+            AS turn_bucket,
+        -- 0: no hit; else the quarter of the prompt the hit ends in, 1-4
         CASE
             WHEN hit_tokens = 0 THEN 0
             ELSE (4 * hit_tokens + input_tokens - 1) // input_tokens
@@ -33,7 +34,8 @@ WITH timed AS (
         ttft_ns,
         CASE WHEN no_cache_status = 'completed' THEN no_cache_ttft_ns END
             AS no_cache_ns,
-        no_cache_ns - ttft_ns AS saving_ns
+        CASE WHEN no_cache_status = 'completed' THEN no_cache_ttft_ns - ttft_ns
+            END AS saving_ns
     FROM completed
     WHERE ttft_ns IS NOT NULL
 )
@@ -64,5 +66,5 @@ SELECT
     ratio(sum(saving_ns), sum(no_cache_ns)) AS saving_share
 FROM timed
 GROUP BY GROUPING SETS ((), (quarter), (turn_bucket))
-HAVING grouping(turn_bucket) = 1 OR turn_bucket IS NOT NULL
+HAVING count(*) > 0 AND (grouping(turn_bucket) = 1 OR turn_bucket IS NOT NULL)
 ORDER BY slice = 'turn', slice = 'hit share', quarter, turn_bucket

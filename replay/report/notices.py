@@ -1,0 +1,41 @@
+"""What must be read before the numbers of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from replay.runs.open import Run
+from replay.units import format_duration
+
+
+def warnings(run: Run) -> list[str]:
+    """Return what makes the means of a run meaningless: that a queue diverges."""
+    main = run.manifest.get("overload") or {}
+    baseline = run.manifest.get("no_cache_overload") or {}
+    lines = []
+    if main.get("overloaded"):
+        lines.append(
+            f"OVERLOADED: requests arrive faster than they are served. {_how_badly(main)} "
+            "Latencies below measure how long the trace is, not how fast the system is."
+        )
+    if baseline.get("overloaded"):
+        also = "also " if main.get("overloaded") else ""
+        lines.append(
+            f"With caching off the system is {also}overloaded. {_how_badly(baseline)} Latency "
+            "savings below grow with the length of the trace; savings of prefill do not."
+        )
+    return lines
+
+
+def notes(run: Run) -> list[str]:
+    """Return what the numbers of a run assume, of the trace first."""
+    trace = run.manifest.get("trace") or {}
+    return [*(trace.get("notes") or []), *(run.manifest.get("notes") or [])]
+
+
+def _how_badly(overload: dict[str, Any]) -> str:
+    return (
+        f"The queue grows by {overload['queue_growth']:.2f} s every second; when the last request "
+        f"arrived {overload['backlog_requests']:,} were waiting, for another "
+        f"{format_duration(overload['drain_ns'])}."
+    )

@@ -1,0 +1,100 @@
+"""The reference pages of the docs, made from where tables and reports are defined.
+
+`python -m replay.report.reference docs` writes them anew.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from replay.report.db import DUCKDB_TYPES
+from replay.report.library import REPORTS, Report
+from replay.report.run_view import RUN_COLUMNS
+from replay.report.tables import Table, markdown
+from replay.schema import TABLES
+
+GENERATED = "<!-- Generated from the code by `python -m replay.report.reference docs`. -->"
+
+_TABLES = {
+    "requests": "One row per request of the trace, in replay order. Columns of the trace that replay "
+    "does not use itself, such as `model` or `tenant`, follow with their own names.",
+    "timeline": "What a timed run's engine did, in intervals of equal length. Divide an integral such "
+    "as `running_request_ns` by `busy_ns` for the mean while busy, or by `width_ns` for the mean "
+    "over time. Empty when untimed.",
+    "prefixes": "The edges of the prefix tree that are worth knowing.",
+}
+_MACROS = (
+    ("ms(ns)", "nanoseconds as milliseconds"),
+    ("ratio(part, whole)", "part / whole, null where whole is zero"),
+    ("clock(ns, step_ns)", "a time as h:mm:ss, with milliseconds where steps are short"),
+    ("completed", "the requests that completed"),
+    (
+        "paired",
+        "of these, the ones that completed with caching off too, with `ttft_saving_ns`, the TTFT "
+        "caching saved",
+    ),
+    ("report.NAME", "each shipped report as a view, such as `report.hit_rate`"),
+)
+
+
+def tables_page() -> str:
+    """Return docs/tables.md: every table, column, view and macro a query can use."""
+    parts = [
+        "# Tables of a run\n",
+        GENERATED + "\n",
+        "`replay query RUN SQL` sees these. Times are integer nanoseconds, sizes integer tokens, "
+        "blocks or bytes; `DESCRIBE requests` shows the columns of one run. The Parquet files in "
+        "the run directory hold the same columns.\n",
+    ]
+    for name, columns in TABLES.items():
+        parts += [f"## {name}\n", _TABLES[name] + "\n"]
+        rows = [(c.name, DUCKDB_TYPES[c.dtype], c.unit, c.meaning) for c in columns]
+        parts.append(_columns(rows))
+    parts += [
+        "## run\n",
+        "One row: what the run's `manifest.json` says. Null where a run has no such thing.\n",
+        _columns((c.name, c.type, c.unit, c.meaning) for c in RUN_COLUMNS),
+        "## Views and macros\n",
+        markdown(Table(("name", "meaning"), [(f"`{name}`", text) for name, text in _MACROS])),
+    ]
+    return "\n".join(parts)
+
+
+def reports_section() -> str:
+    """Return the generated end of docs/reports.md: every report, its columns and an example."""
+    return "\n".join([GENERATED + "\n", *map(_report, REPORTS)])
+
+
+def with_reports_section(page: str) -> str:
+    """Return docs/reports.md with its generated end made anew."""
+    return page.partition(GENERATED)[0] + reports_section()
+
+
+def _report(report: Report) -> str:
+    return "\n".join(
+        [
+            f"## {report.name}\n",
+            f"{report.meaning}.\n" if not report.meaning.endswith("?") else f"{report.meaning}\n",
+            *([report.details + "\n"] if report.details else []),
+            _columns((c.name, c.type, c.unit, c.meaning) for c in report.columns),
+            f"Example: {report.example}\n",
+            f"```sql\n{report.example_sql}\n```\n",
+        ]
+    )
+
+
+def _columns(rows: Iterable[tuple[str, str, str, str]]) -> str:
+    cells = [(f"`{name}`", type, unit, meaning) for name, type, unit, meaning in rows]
+    return markdown(Table(("column", "type", "unit", "meaning"), cells))
+
+
+def _write(docs: Path) -> None:
+    (docs / "tables.md").write_text(tables_page(), encoding="utf-8")
+    reports = docs / "reports.md"
+    reports.write_text(with_reports_section(reports.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    _write(Path(sys.argv[1]))
