@@ -240,6 +240,17 @@ def test_a_wide_table_continues_below_itself_within_80_columns(capsys, monkeypat
     assert sum(line.startswith("row") for line in lines) > 1
 
 
+def test_the_parts_of_a_wide_table_say_which_row_is_which(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    columns = ("slice", "bucket", *(f"tokens_{index}" for index in range(12)))
+    table = Table(columns, [("turn", key, *range(10**9, 10**9 + 12)) for key in ("0", "1")])
+    lines = printed([table], capsys).splitlines()
+    assert [line.split()[:2] for line in lines if line.startswith("turn")] == [
+        ["turn", "0"],
+        ["turn", "1"],
+    ] * 3
+
+
 def test_long_text_is_folded_and_not_cut(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     words = " ".join(f"word{index}" for index in range(40))

@@ -343,5 +343,6 @@ def test_an_untimed_run_has_rates_and_no_latencies(tmp_path, database):
     with RunDatabase(open_run(run_fixture.write_untimed(tmp_path / "run"))) as untimed:
         (row,) = objects(untimed, "summary")
     assert row["token_hit_rate"] == objects(database, "summary")[0]["token_hit_rate"]
-    assert row["ttft_mean_ms"] is row["overloaded"] is None
+    assert row["ttft_mean_ms"] is row["no_cache_overloaded"] is None
+    assert row["overloaded"] is False
     assert row["paired_requests"] == 0

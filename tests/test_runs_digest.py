@@ -11,10 +11,28 @@ import polars as pl
 import pytest
 
 from replay.runs.digest import result_digest
-from replay.runs.write import write_run
-from tests.run_fixture import SCENARIO, manifest, requests, tables
+from replay.schema import TABLES
 
-GOLDEN = "d2f4e63b9b814c66a50fa31f32619215d8d3c31d935e243f61d6b6cb583dfa15"
+GOLDEN = "9fc9a14c33ab409f34fca8c9bfc04918fb91b6b49f5be26f6ff366239bd157b9"
+ROWS = 30
+
+
+def frame(table: str) -> pl.DataFrame:
+    """Return a table with a number for each cell, nulls among them."""
+    columns = {}
+    for at, column in enumerate(TABLES[table]):
+        values = [None if (row + at) % 7 == 0 else row * at for row in range(ROWS)]
+        dtype = getattr(pl, column.dtype)
+        columns[column.name] = pl.Series(values, dtype=pl.Int64).cast(dtype)
+    return pl.DataFrame(columns)
+
+
+def tables() -> dict[str, pl.DataFrame]:
+    return {name: frame(name) for name in TABLES}
+
+
+def requests() -> pl.DataFrame:
+    return frame("requests")
 
 
 def with_column(**columns: pl.Series) -> dict[str, pl.DataFrame]:
@@ -23,7 +41,7 @@ def with_column(**columns: pl.Series) -> dict[str, pl.DataFrame]:
 
 def labels(values: list, dtype: pl.DataType | type | None = None) -> dict[str, pl.DataFrame]:
     """Return tables with a source column of these values, repeated."""
-    return with_column(label=pl.Series((values * 30)[:30], dtype=dtype))
+    return with_column(label=pl.Series((values * ROWS)[:ROWS], dtype=dtype))
 
 
 def test_the_digest_of_known_tables_never_changes() -> None:
@@ -37,8 +55,8 @@ def test_chunks_do_not_count() -> None:
 
 
 def test_threads_do_not_count() -> None:
-    code = "from tests.run_fixture import tables; from replay.runs.digest import result_digest"
-    command = [sys.executable, "-c", f"{code}; print(result_digest(tables()))"]
+    code = "from tests.test_runs_digest import *; print(result_digest(tables()))"
+    command = [sys.executable, "-c", code]
     env = {"POLARS_MAX_THREADS": "1", "PATH": ""}
     root = Path(__file__).parents[1]
     done = subprocess.run(command, env=env, cwd=root, capture_output=True, text=True, check=True)
@@ -50,17 +68,16 @@ def test_the_order_tables_are_given_in_does_not_count() -> None:
 
 
 def test_an_all_null_column_counts_as_one_of_its_type() -> None:
-    typed = with_column(turn=pl.Series([None] * 30, dtype=pl.Int32))
-    assert result_digest(with_column(turn=pl.Series([None] * 30))) == result_digest(typed)
+    typed = with_column(turn=pl.Series([None] * ROWS, dtype=pl.Int32))
+    assert result_digest(with_column(turn=pl.Series([None] * ROWS))) == result_digest(typed)
 
 
 def test_the_parquet_layout_does_not_count(tmp_path: Path) -> None:
-    write_run(tmp_path / "run", tables(), manifest(), SCENARIO)
-    for name, frame in tables().items():
-        frame.write_parquet(tmp_path / f"{name}.parquet", compression="lz4", row_group_size=4)
-    for folder in (tmp_path / "run", tmp_path):
-        read = {name: pl.read_parquet(folder / f"{name}.parquet") for name in tables()}
-        assert result_digest(read) == GOLDEN
+    read = {}
+    for name, written in tables().items():
+        written.write_parquet(tmp_path / name, compression="lz4", row_group_size=4)
+        read[name] = pl.read_parquet(tmp_path / name)
+    assert result_digest(read) == GOLDEN
 
 
 @pytest.mark.parametrize(
@@ -95,7 +112,7 @@ def test_numbers_wider_than_a_machine_word_count() -> None:
 
 
 def test_column_names_count() -> None:
-    column = pl.Series([1] * 30)
+    column = pl.Series([1] * ROWS)
     assert result_digest(with_column(a=column)) != result_digest(with_column(b=column))
 
 

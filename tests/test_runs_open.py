@@ -13,12 +13,12 @@ from polars.testing import assert_frame_equal
 
 from replay.errors import InputError
 from replay.runs.open import Run, open_run
-from tests.run_fixture import make_run, make_untimed_run, requests
+from tests.run_fixture import tables, write, write_untimed
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    return make_run(tmp_path / "run")
+    return open_run(write(tmp_path / "run"))
 
 
 def change_manifest(run: Run, change: Callable[[dict[str, Any]], object]) -> None:
@@ -35,11 +35,11 @@ def error_of(folder: Path) -> InputError:
 
 
 def test_tables_come_back_as_they_were_written(run: Run) -> None:
-    assert_frame_equal(pl.read_parquet(run.tables["requests"]), requests())
+    assert_frame_equal(pl.read_parquet(run.tables["requests"]), tables()["requests"])
 
 
 def test_an_untimed_run_has_no_timeline(tmp_path: Path) -> None:
-    assert list(make_untimed_run(tmp_path / "run").tables) == ["requests", "prefixes"]
+    assert list(open_run(write_untimed(tmp_path / "run")).tables) == ["requests", "prefixes"]
 
 
 def test_a_run_opens_through_a_link_to_its_folder(run: Run, tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ from replay.runs.digest import result_digest
 from replay.runs.layout import check_target
 from replay.runs.open import open_run
 from replay.runs.write import write_run
-from tests.run_fixture import SCENARIO, make_run, manifest, requests, tables
+from tests.run_fixture import manifest, tables
+from tests.run_fixture import write as write_fixture
 
 FILES = [
     "manifest.json",
@@ -30,6 +31,13 @@ FILES = [
     "scenario.yaml",
     "timeline.parquet",
 ]
+
+
+SCENARIO = "seed: 0\n"
+
+
+def requests() -> pl.DataFrame:
+    return tables()["requests"].with_columns(model=pl.lit("a"))
 
 
 def names(folder: Path) -> list[str]:
@@ -59,14 +67,14 @@ def test_missing_parents_are_made(tmp_path: Path) -> None:
 
 
 def test_the_manifest_says_what_the_tables_are(tmp_path: Path) -> None:
-    found = make_run(tmp_path / "run").manifest
+    found = open_run(write_fixture(tmp_path / "run")).manifest
     assert found["schema_version"] == 1
-    assert found["tables"] == {"requests": 30, "timeline": 3, "prefixes": 25}
+    assert found["tables"] == {"requests": 30, "timeline": 3, "prefixes": 26}
     assert found["result_digest"] == result_digest(tables())
 
 
 def test_the_digest_can_be_computed_again_from_the_files(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run")
+    run = open_run(write_fixture(tmp_path / "run"))
     read = {name: pl.read_parquet(path) for name, path in run.tables.items()}
     assert result_digest(read) == run.manifest["result_digest"]
 
@@ -80,7 +88,8 @@ def test_columns_of_the_trace_follow_those_of_the_schema(tmp_path: Path) -> None
 
 def test_a_path_that_is_no_text_is_kept_in_the_manifest(tmp_path: Path) -> None:
     name = b"caf\xe9.jsonl".decode(errors="surrogateescape")
-    assert make_run(tmp_path / "run", argv=[name]).manifest["argv"] == [name]
+    write_run(tmp_path / "run", tables(), manifest(argv=[name]), SCENARIO)
+    assert open_run(tmp_path / "run").manifest["argv"] == [name]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +141,7 @@ def test_force_leaves_other_folders_alone(tmp_path: Path) -> None:
     assert names(tmp_path) == ["notes.md"]
 
 
-@pytest.mark.parametrize("text", ["{}", "[", '{"name": "some other tool"}'])
+@pytest.mark.parametrize("text", ["{}", "[", '{"tables": 1}', '{"schema_version": 1, "tables": 1}'])
 def test_force_leaves_folders_with_another_manifest_alone(tmp_path: Path, text: str) -> None:
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(OutputExistsError, match="not a run directory"):
@@ -324,4 +333,4 @@ def test_a_run_is_there_only_when_whole(tmp_path: Path, monkeypatch: pytest.Monk
     save(tmp_path / "run")
     written = [json.loads((tmp_path / "run" / "manifest.json").read_text())["tables"]]
     assert seen[:-1] == [False] * (len(FILES) + 1)  # every file and the folder, then the rename
-    assert written == [{"requests": 30, "timeline": 3, "prefixes": 25}]
+    assert written == [{"requests": 30, "timeline": 3, "prefixes": 26}]

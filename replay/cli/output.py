@@ -196,17 +196,30 @@ def _by_column(table: Table) -> Iterator[tuple[str, list[object]]]:
 
 
 def _parts(columns: Sequence[_Column], width: int) -> list[list[int]]:
-    """Return the columns of each part: the first one, and as many more as fit beside it."""
-    parts: list[list[int]] = [[0]] if columns else []
-    used = columns[0].width if columns else 0
-    for index, column in enumerate(columns[1:], start=1):
-        # Rich counts a padding after the last column too, though it prints none.
-        if used + GAP + column.width >= width and len(parts[-1]) > 1:
-            parts.append([0])
-            used = columns[0].width
-        parts[-1].append(index)
-        used += GAP + column.width
+    """Return the columns of each part: those that name the row, and as many more as fit."""
+    names = _naming_columns(columns, width)
+    # Rich counts a padding after the last column too, though it prints none.
+    start = sum(columns[index].width + GAP for index in names)
+    parts, used = [names], start
+    for index in range(len(names), len(columns)):
+        needed = columns[index].width + GAP
+        if used + needed > width + 1 and len(parts[-1]) > len(names):
+            parts.append(names)
+            used = start
+        parts[-1] = [*parts[-1], index]
+        used += needed
     return parts
+
+
+def _naming_columns(columns: Sequence[_Column], width: int) -> list[int]:
+    """Return the first column and the text columns after it, within half the width."""
+    names, used = [0], columns[0].width
+    for index, column in enumerate(columns[1:], start=1):
+        used += GAP + column.width
+        if columns[0].is_number or column.is_number or used > width // 2:
+            break
+        names.append(index)
+    return names
 
 
 def _grid(*, header: bool) -> RichTable:

@@ -53,9 +53,9 @@ def show_reports(
     with RunDatabase(run) as database:
         silent = {name: why for name in chosen if (why := unmet_need(database, name))}
         tables = {name: run_report(database, name) for name in chosen}
-    for line in notes(run):
+    for line in notes(run.manifest):
         note(f"Note: {line}")
-    preface = [*warnings(run), *silent.values()]
+    preface = [*warnings(run.manifest), *silent.values()]
     if chosen_format(format, output) == "json" and len(chosen) > 1:
         for line in preface:
             note(line)

@@ -44,6 +44,7 @@ def run(
     from replay.cli.output import emit, note
     from replay.cli.progress import announce_compiling, progress
     from replay.config.dump import dump_scenario
+    from replay.report.notices import notes, warnings
     from replay.runs.layout import check_target
     from replay.runs.write import write_run
 
@@ -53,6 +54,7 @@ def run(
         check_target(target, force)
     patience_s = announce_compiling("replay_" + scenario.engine.mode)
     with progress("Starting", patience_s=patience_s) as bar:
+        from replay.engine.headline import headline
         from replay.engine.run import describe_size, execute, prepare
 
         prepared = prepare(trace, scenario, progress=bar.hook)
@@ -69,16 +71,16 @@ def run(
         click.echo(dump_scenario(scenario))
         emit([Table(tuple(size), [tuple(size.values())])])
         return
-    _summarise(target)
-    note(f"\nRun written to {target}; see `replay report {target}`")
+    for line in notes(result.manifest):
+        note(f"Note: {line}")
+    for line in warnings(result.manifest):
+        click.echo(f"{line}\n")
+    for label, line in headline(result):
+        click.echo(f"{label:18}{line}")
+    note(f"\nRun written to {target}; `replay report {target}` says more")
 
 
 def _default_folder(trace: Path) -> Path:
     now = datetime.datetime.now()
     return Path("runs") / f"{now:%Y%m%d-%H%M%S}-{trace.stem or 'trace'}"
 
-
-def _summarise(target: Path) -> None:
-    from replay.cli.report import show_reports
-
-    show_reports(target, ["summary"])

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from replay.runs.open import Run
 from replay.units import format_duration
 
 
-def warnings(run: Run) -> list[str]:
+def warnings(manifest: Mapping[str, Any]) -> list[str]:
     """Return what makes the means of a run meaningless: that a queue diverges."""
-    main = run.manifest.get("overload") or {}
-    baseline = run.manifest.get("no_cache_overload") or {}
+    main = manifest.get("overload") or {}
+    baseline = manifest.get("no_cache_overload") or {}
     lines = []
     if main.get("overloaded"):
         lines.append(
@@ -27,10 +27,10 @@ def warnings(run: Run) -> list[str]:
     return lines
 
 
-def notes(run: Run) -> list[str]:
+def notes(manifest: Mapping[str, Any]) -> list[str]:
     """Return what the numbers of a run assume, of the trace first."""
-    trace = run.manifest.get("trace") or {}
-    return [*(trace.get("notes") or []), *(run.manifest.get("notes") or [])]
+    trace = manifest.get("trace") or {}
+    return [*(trace.get("notes") or []), *(manifest.get("notes") or [])]
 
 
 def _how_badly(overload: dict[str, Any]) -> str:

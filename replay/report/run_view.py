@@ -85,11 +85,17 @@ def _value(run: Run, column: RunColumn) -> Any:
     if value is None:
         return None
     is_stray_bool = isinstance(value, bool) and bool not in _ACCEPTED[column.type]
-    if not isinstance(value, _ACCEPTED[column.type]) or is_stray_bool:
+    is_too_large = column.type == "BIGINT" and isinstance(value, int) and not _fits(value)
+    if not isinstance(value, _ACCEPTED[column.type]) or is_stray_bool or is_too_large:
         raise InputError(
             f"{run.folder / MANIFEST}: {column.place}: not a {column.type} (got {value!r})",
             hint="the run was changed by hand",
         )
     if column.type == "VARCHAR" and not isinstance(value, str):
         return json.dumps(value)
-    return value
+    # A name that is no UTF-8 on the disk came through JSON as lone surrogates, unknown to SQL.
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+
+
+def _fits(value: int) -> bool:
+    return -(2**63) <= value < 2**63

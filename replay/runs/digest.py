@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import polars as pl
@@ -22,14 +23,19 @@ def result_digest(tables: Mapping[str, pl.DataFrame]) -> str:
     taken as `conform` brings them to the schema, so it can be computed again from the files.
     """
     whole = hashlib.sha256()
-    for name, frame in conform(tables).items():
-        for series in frame:
-            head = [name, series.name, str(series.dtype), len(series)]
-            whole.update(json.dumps(head).encode())
-            column = hashlib.sha256()
-            _feed(column, series)
-            whole.update(column.digest())
+    with ThreadPoolExecutor() as pool:  # hashing leaves other threads free to run
+        for name, frame in conform(tables).items():
+            for series, digest in zip(frame, pool.map(_column_digest, frame), strict=True):
+                head = [name, series.name, str(series.dtype), len(series)]
+                whole.update(json.dumps(head).encode())
+                whole.update(digest)
     return whole.hexdigest()
+
+
+def _column_digest(series: pl.Series) -> bytes:
+    digest = hashlib.sha256()
+    _feed(digest, series)
+    return digest.digest()
 
 
 def _feed(digest: hashlib._Hash, series: pl.Series) -> None:
@@ -50,19 +56,21 @@ def _feed_values(digest: hashlib._Hash, part: pl.Series) -> None:
         _feed(digest, lists.list.len())
         _feed(digest, lists.drop_nulls().explode(empty_as_null=False))
     elif isinstance(dtype, pl.Binary):
-        _feed_bytes(digest, [value or b"" for value in part.to_list()])
+        values = part.fill_null(b"")
+        _feed_bytes(digest, values.bin.size(), b"".join(values.to_list()))
     elif dtype.is_temporal() or dtype == pl.Boolean or _is_machine_number(dtype):
-        values = part.to_physical().fill_null(False if dtype == pl.Boolean else 0).to_numpy()
-        little = values.astype(values.dtype.newbyteorder("<"), copy=False)
+        numbers = part.to_physical().fill_null(False if dtype == pl.Boolean else 0).to_numpy()
+        little = numbers.astype(numbers.dtype.newbyteorder("<"), copy=False)
         digest.update(np.ascontiguousarray(little).data)
     else:  # text, and numbers wider than a machine word
-        _feed_bytes(digest, [(value or "").encode() for value in part.cast(pl.String).to_list()])
+        values = part.cast(pl.String).fill_null("")
+        _feed_bytes(digest, values.str.len_bytes(), "".join(values.to_list()).encode())
 
 
-def _feed_bytes(digest: hashlib._Hash, values: list[bytes]) -> None:
+def _feed_bytes(digest: hashlib._Hash, lengths: pl.Series, joined: bytes) -> None:
     """Add byte strings: all lengths first, so that no two lists of strings read the same."""
-    digest.update(np.array([len(value) for value in values], dtype="<i8").tobytes())
-    digest.update(b"".join(values))
+    digest.update(lengths.to_numpy().astype("<i8").tobytes())
+    digest.update(joined)
 
 
 def _is_machine_number(dtype: pl.DataType) -> bool:

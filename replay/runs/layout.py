@@ -60,7 +60,10 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     path = folder / MANIFEST
     if path.is_symlink() or not path.is_file():
         return None
-    manifest = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
     if not isinstance(manifest, dict) or not {"schema_version", "tables"} <= manifest.keys():
         return None
     return manifest
@@ -75,7 +78,7 @@ def _check_replaceable(folder: Path) -> None:
         raise output_error(folder, error.errno, str(error)) from error
     except ValueError:
         manifest = None
-    if manifest is None:
+    if manifest is None or not isinstance(manifest["tables"], dict):
         raise OutputExistsError(
             f"{folder}: is not a run directory, so --force leaves it alone",
             hint="choose another name",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from replay.runs.layout import MANIFEST, read_manifest, table_file
 from replay.schema import RUN_SCHEMA_VERSION, TABLES
 
 _PARQUET_MAGIC = b"PAR1"
+_LEAST_PARQUET_BYTES = 12  # the magic twice and the length of the footer
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
             hint="give a directory that `replay run` wrote",
         )
     version = manifest["schema_version"]
-    if not isinstance(version, int) or not isinstance(manifest["tables"], dict):
+    if type(version) is not int or not isinstance(manifest["tables"], dict):
         raise InputError(f"{path}: not the manifest of a run", hint="the run is damaged")
     if version > RUN_SCHEMA_VERSION:
         writer = manifest.get("replay_version", "a later version")
@@ -74,12 +76,13 @@ def _table(folder: Path, name: str) -> Path:
     try:
         with path.open("rb") as file:
             head = file.read(len(_PARQUET_MAGIC))
-            file.seek(-min(len(_PARQUET_MAGIC), len(head)), 2)
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - len(_PARQUET_MAGIC), 0))
             tail = file.read()
     except FileNotFoundError as error:
         raise InputError(f"{path}: is missing", hint="the run is damaged: replay it") from error
     except OSError as error:
         raise InputError(f"{path}: cannot read: {error.strerror}") from error
-    if head != _PARQUET_MAGIC or tail != _PARQUET_MAGIC:
+    if size < _LEAST_PARQUET_BYTES or head != _PARQUET_MAGIC or tail != _PARQUET_MAGIC:
         raise InputError(f"{path}: not a whole Parquet file", hint="the run is damaged: replay it")
     return path
