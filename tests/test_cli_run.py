@@ -244,10 +244,11 @@ def test_a_signal_stops_a_long_run(tmp_path):
     trace = write_trace(tmp_path, *rows)
     code = (
         "import os, signal, sys, replay.engine.simulate as simulate; from replay.cli import main\n"
-        "def once(*arguments):\n"
-        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "pressed = []\n"
+        "def forever(*arguments):\n"
+        "    pressed or pressed.append(os.kill(os.getpid(), signal.SIGINT))\n"
         "    return 2\n"
-        "simulate.replay_timed = once\n"
+        "simulate.replay_timed = forever\n"
         "sys.argv = ['replay', *sys.argv[1:]]; main()"
     )
     done = subprocess.run(

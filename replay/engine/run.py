@@ -177,15 +177,14 @@ def _simulate(
     if threads == 1:
         main = simulate_timed(plan, cost, progress=progress)
         return main, simulate_timed(without, cost, progress=progress)
+    stop = _StopSignal()
     with ThreadPoolExecutor(1) as pool:
-        stop = _StopSignal()
-        paired = pool.submit(simulate_timed, without, cost, progress=stop.hook)
         try:
+            paired = pool.submit(simulate_timed, without, cost, progress=stop.hook)
             main = simulate_timed(plan, cost, progress=progress)
             return main, paired.result()
-        except BaseException:
+        finally:  # leaving the block waits for the thread: without this, Ctrl-C would too
             stop.set()
-            raise
 
 
 class _StopSignal:

@@ -1,4 +1,4 @@
-"""DuckDB over a run directory, and the only module that imports it.
+"""DuckDB over a run directory; with `guard`, the only module that imports it.
 
 A query from outside may read the run's tables and do nothing else: it can open no file, the
 configuration is locked, and only statements that select are run. That stops accidents and casual
@@ -42,6 +42,8 @@ _LOCK = (
     "lock_configuration = true",
 )
 _POLL_S = 0.05
+# Python has no value for an infinite date and none with nanoseconds, and a time zone needs pytz.
+_TIME = re.compile(r"\b(DATE|TIME|TIMESTAMP)")
 
 Outcome = TypeVar("Outcome")
 
@@ -72,6 +74,8 @@ class RunDatabase:
         self._unsafe = unsafe
         self._connection = duckdb.connect(":memory:")
         with _explained(unsafe=unsafe):
+            # Or bit strings and time zones would be lost on the way into a file.
+            self._connection.execute("SET arrow_lossless_conversion = true")
             self._create_views()
             self._connection.execute(f"SET memory_limit = {_quoted(memory_limit)}")
             if threads is not None:
@@ -168,11 +172,18 @@ class Result:
         self.types = tuple(map(str, relation.types)) if relation is not None else ()
 
     def table(self, *, limit: int | None = None, title: str | None = None) -> Table:
-        """Return the rows in memory, at most `limit` of them."""
+        """Return the rows in memory, at most `limit` of them; dates and times are text."""
         if self._relation is None:
             return Table((), (), title)
-        relation = self._relation if limit is None else self._relation.limit(limit)
         with _explained(unsafe=self._database._unsafe):
+            relation = self._relation if limit is None else self._relation.limit(limit)
+            if any(map(_TIME.search, self.types)):
+                relation = relation.project(
+                    ", ".join(
+                        f"#{index}::VARCHAR" if _TIME.search(type) else f"#{index}"
+                        for index, type in enumerate(self.types, start=1)
+                    )
+                )
             rows = self._database._attended(relation.fetchall, self._timeout_s)
         return Table(self.columns, rows, title, self.types)
 
@@ -268,7 +279,8 @@ class _Pipe:
         with ThreadPoolExecutor(1) as pool:
             drained = pool.submit(self._drain, read_end)
             try:
-                connection.execute(f"COPY (FROM result) TO '/dev/fd/{write_end}' ({options})")
+                rows = _json_rows(connection) if "json" in options else "FROM result"
+                connection.execute(f"COPY ({rows}) TO '/dev/fd/{write_end}' ({options})")
             finally:
                 os.close(write_end)
                 # What the stream refused says more than the broken pipe it causes in COPY.
@@ -316,6 +328,21 @@ def _writer(source: ArrowStream) -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect(":memory:") as connection:
         connection.register("result", _Stream(source))
         yield connection
+
+
+def _json_rows(connection: duckdb.DuckDBPyConnection) -> str:
+    """Return the query for the rows of `result` with null for the numbers that JSON lacks."""
+    relation = connection.sql("FROM result")
+    finite = ", ".join(
+        f"CASE WHEN isfinite({name}) THEN {name} END AS {name}"
+        for name, type in zip(_identifiers(relation), map(str, relation.types), strict=True)
+        if type in ("DOUBLE", "FLOAT")
+    )
+    return f"SELECT * REPLACE ({finite}) FROM result" if finite else "FROM result"
+
+
+def _identifiers(relation: duckdb.DuckDBPyRelation) -> list[str]:
+    return [f'"{_doubled(name)}"' for name in relation.columns]
 
 
 @contextmanager
