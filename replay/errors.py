@@ -107,7 +107,7 @@ class OutputError(ReplayError):
     """Raised when an output cannot be written: full disk, read-only folder."""
 
 
-class Interrupted(ReplayError):
+class Interrupted(ReplayError):  # noqa: N818  (an event, not a mistake)
     """Raised when the user pressed Ctrl-C; everything half-written has been removed."""
 
     exit_code = 130

@@ -198,7 +198,7 @@ class Cache:
     def count(self, request: Request, found: list[Block], *, looked_up: bool = True) -> None:
         """Attribute every prompt token, before the prompt counts as seen."""
         size, prompt = self.rules.block_size, request.prompt
-        seen = max((d for d in range(len(prompt) + 1) if prompt[:d] in self.seen or d == 0))
+        seen = max(d for d in range(len(prompt) + 1) if prompt[:d] in self.seen or d == 0)
         ideal = min(seen, len(prompt) - 1) // size
         if self.rules.partial_blocks:
             ideal = seen // size
@@ -213,7 +213,8 @@ class Cache:
             request.misses["disabled"] = seen
             return
         request.hit, request.hit_blocks = hit, len(found)
-        own = [b for b in found if request.session is not None and b.owner.session == request.session]
+        known = request.session is not None
+        own = [one for one in found if known and one.owner.session == request.session]
         request.session_hit = min(len(own) * size, hit)
         in_flight = 0
         for block in range(len(found), ideal):
@@ -438,7 +439,7 @@ def tokens_of(block_ids: list[int], length: int, block_size: int) -> tuple[int, 
 
 
 def make_requests(rows: list[dict], block_size: int) -> list[Request]:
-    """Return requests from rows of arrival_ns, block_ids, input_tokens, output_tokens, session_id."""
+    """Return requests from rows named as the canonical columns are."""
     fresh = count(-1, -1)
     return [
         Request(

@@ -1,4 +1,4 @@
-"""Real traces and measurements beside the checkout; tests that need them skip where they are not."""
+"""Real traces and measurements beside the checkout; tests skip where they are not."""
 
 from __future__ import annotations
 

@@ -76,9 +76,7 @@ def test_the_same_command_gives_the_same_digest_with_any_number_of_threads(trace
     for threads in (1, 2, 1):
         folder = tmp_path / "run"
         environment = {**os.environ, "POLARS_MAX_THREADS": str(threads)}
-        done = replay(
-            "run", trace, "-o", folder, "--force", "--threads", threads, env=environment
-        )
+        done = replay("run", trace, "-o", folder, "--force", "--threads", threads, env=environment)
         assert done.returncode == 0, done.stderr
         digests.add(json.loads((folder / "manifest.json").read_text())["result_digest"])
     assert len(digests) == 1

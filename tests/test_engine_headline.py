@@ -20,10 +20,8 @@ def printed(*arguments: object) -> str:
 
 
 def test_the_headline_agrees_with_the_summary_report(tmp_path):
-    lines = dict(
-        (line[:18].strip(), line[18:])
-        for line in printed("run", SAMPLE, "-o", tmp_path / "run").splitlines()
-    )
+    shown = printed("run", SAMPLE, "-o", tmp_path / "run")
+    lines = {line[:18].strip(): line[18:] for line in shown.splitlines()}
     (row,) = json.loads(printed("report", tmp_path / "run", "summary", "--format", "json"))
     assert lines["requests"] == f"{row['completed']:,} completed"
     assert lines["token hit rate"].startswith(f"{row['token_hit_rate']:.1%}")

@@ -63,5 +63,5 @@ def test_unknown_gpu_names_the_near_ones():
 
 
 def test_a_model_that_does_not_fit_says_by_how_much():
-    with pytest.raises(DoesNotFitError, match="need .* more than"):
+    with pytest.raises(DoesNotFitError, match=r"need .* more than"):
         size_cache(scenario(mode="timed", model={"name": "llama-3.1-70b"}), 512)

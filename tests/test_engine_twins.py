@@ -90,9 +90,7 @@ def compare(requests: list[naive.Request], outcome: np.ndarray, columns: dict[st
 def test_untimed_replay_equals_block_by_block_pool(drawn, size, capacity, rules):
     trace = trace_of(drawn)
     scenario = Scenario(cache=rules)
-    plan = make_plan(
-        trace, build_tree(trace), scenario, block_size=size, capacity_blocks=capacity
-    )
+    plan = make_plan(trace, build_tree(trace), scenario, block_size=size, capacity_blocks=capacity)
     outcome = simulate_untimed(plan).outcome
     requests = naive.make_requests(drawn, BLOCK)
     naive.replay_untimed(requests, naive.Rules(block_size=size, capacity=capacity, **rules))
@@ -130,15 +128,11 @@ def test_timed_engine_equals_request_by_request_engine(
     trace = trace_of(drawn)
     duration = None if horizon is None else f"{horizon}ns"
     scenario = Scenario(cache=cache, engine={**engine, "horizon": duration})
-    plan = make_plan(
-        trace, build_tree(trace), scenario, block_size=size, capacity_blocks=capacity
-    )
+    plan = make_plan(trace, build_tree(trace), scenario, block_size=size, capacity_blocks=capacity)
     cost = cost_of(engine["max_batched_tokens"], engine["max_sequences"])
     outcome = simulate_timed(plan, cost).outcome
     requests = naive.make_requests(drawn, BLOCK)
-    rules = naive.Rules(
-        block_size=size, capacity=capacity, horizon_ns=horizon, **cache, **engine
-    )
+    rules = naive.Rules(block_size=size, capacity=capacity, horizon_ns=horizon, **cache, **engine)
     naive.Engine(requests, rules, naive_step_ns(cost)).run()
     columns = COUNTED
     if horizon is not None:  # a request cut short has a longest gap only in the twin

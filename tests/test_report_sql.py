@@ -23,9 +23,7 @@ NAMES = report_names()
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory):
-    with RunDatabase(
-        open_run(run_fixture.write(tmp_path_factory.mktemp("sql") / "run"))
-    ) as opened:
+    with RunDatabase(open_run(run_fixture.write(tmp_path_factory.mktemp("sql") / "run"))) as opened:
         yield opened
 
 

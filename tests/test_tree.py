@@ -56,8 +56,9 @@ def test_no_edge_could_be_joined_with_its_only_child(drawn):
 def test_sparse_ids_give_the_same_tree_as_small_ones(drawn, salt):
     small = build_tree(trace_of(drawn))
     scrambled = [
-        {**row, "block_ids": [(one * 0x9E3779B97F4A7C15 + salt) % 2**64 for one in row["block_ids"]]}
+        {**row, "block_ids": [(one * 0x9E3779B97F4A7C15 + salt) % 2**64 for one in ids]}
         for row in drawn
+        for ids in [row["block_ids"]]
     ]
     sparse = build_tree(trace_of(scrambled))
     for name in ("edge_parent", "edge_start", "edge_stop", "path_offsets", "path_edges"):

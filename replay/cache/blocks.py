@@ -76,7 +76,7 @@ def block_paths(
             parts.append((full, path_blocks - full, tokens + output_tokens - 1, nowhere))
     path_edges, start, end = _append(tree, extra)
     prompt_stop = end if partial_blocks else end - (extra >= 0)
-    first, blocks, stop_tokens, tree_edge = (np.concatenate(part) for part in zip(*parts, strict=True))
+    first, blocks, stop_tokens, tree_edge = map(np.concatenate, zip(*parts, strict=True))
     return BlockPaths(
         first=first,
         blocks=blocks,

@@ -83,4 +83,3 @@ def run(
 def _default_folder(trace: Path) -> Path:
     now = datetime.datetime.now()
     return Path("runs") / f"{now:%Y%m%d-%H%M%S}-{trace.stem or 'trace'}"
-

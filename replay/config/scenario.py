@@ -94,9 +94,7 @@ class EngineSection(Section):
     mode: Literal["timed", "untimed"] = Field(
         "timed", description="untimed: each request completes before the next, no GPU"
     )
-    max_batched_tokens: PositiveInt = Field(
-        8192, le=2**20, description="token budget of one step"
-    )
+    max_batched_tokens: PositiveInt = Field(8192, le=2**20, description="token budget of one step")
     max_sequences: PositiveInt = Field(256, le=65536, description="requests running at once")
     chunked_prefill: bool = Field(True, description="off: a prompt is computed in one step")
     prefill_chunk_tokens: PositiveInt | None = Field(

@@ -56,8 +56,9 @@ def requests_frame(
     trace: Trace, plan: Plan, simulation: Simulation, baseline: Simulation | None, *, timed: bool
 ) -> pl.DataFrame:
     """Return one row a request; latencies are null where the clock never ran or got there."""
+    absent = pl.Series([None] * plan.requests)
     columns: dict[str, object] = {
-        name: trace.frame[name] if name in trace.frame.columns else pl.Series([None] * plan.requests)
+        name: trace.frame[name] if name in trace.frame.columns else absent
         for name in ("request_id", "session_id", "turn", "parent_request_id", "arrival_ns")
     }
     columns["input_tokens"] = plan.table[:, layout.INPUT_TOKENS]
@@ -66,7 +67,6 @@ def requests_frame(
     columns |= _latencies(plan, simulation, timed=timed)
     paired = _latencies(plan, baseline or simulation, timed=timed and baseline is not None)
     for name in _PAIRED:
-        absent = pl.Series([None] * plan.requests)
         columns[f"no_cache_{name}"] = paired[name] if baseline is not None else absent
     frame = pl.DataFrame(columns).select(column_names(REQUESTS))
     known = {*column_names(TRACE), *frame.columns, "tokens"}

@@ -6,6 +6,8 @@ database, and a test holds the two against each other.
 
 from __future__ import annotations
 
+import math
+
 import polars as pl
 
 from replay.engine.run import RunResult
@@ -69,7 +71,8 @@ def _ttft(done: pl.DataFrame, column: str) -> str:
     shown = [f"mean {format_duration(int(done[column].sum()) // len(done))}"]
     ordered = done[column].sort()
     for name, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99)):
-        shown.append(f"{name} {format_duration(ordered[max(-int(-share * len(done) // 1), 1) - 1])}")
+        place = max(math.ceil(share * len(done)), 1) - 1
+        shown.append(f"{name} {format_duration(ordered[place])}")
     return ", ".join(shown)
 
 

@@ -8,6 +8,7 @@ fifth waits longer than its service takes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -67,7 +68,7 @@ def _trend(arrival_ns: np.ndarray, queue_ns: np.ndarray) -> tuple[float, bool]:
     start = len(arrival_ns) * (FIFTHS - LAST_FIFTHS) // FIFTHS
     fifths = np.array_split(queue_ns[start:], LAST_FIFTHS)
     means = [int(fifth.sum()) // max(len(fifth), 1) for fifth in fifths]
-    rising = all(one < other for one, other in zip(means, means[1:], strict=False))
+    rising = all(one < other for one, other in pairwise(means))
     seconds = (arrival_ns[start:] - arrival_ns[start]) / 1e9
     spread = seconds - seconds.mean()
     variance = float(spread @ spread)

@@ -55,7 +55,8 @@ class Sizing:
         pool = self.hardware.pool.pool_bytes
         if self.capacity_bytes is not None and self.capacity_bytes <= pool:
             return ()
-        return (f"the cache is larger than the {format_bytes(pool)} the GPU leaves for KV: a what-if",)
+        left = format_bytes(pool)
+        return (f"the cache is larger than the {left} the GPU leaves for KV: a what-if",)
 
 
 def size_cache(scenario: Scenario, trace_block_size: int | None) -> Sizing:

@@ -1,4 +1,4 @@
-"""Compile every kernel by replaying a trace of two requests: for installers and container builds."""
+"""Compile every kernel by replaying two requests: for installers and container builds."""
 
 from __future__ import annotations
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from replay.kernels.jit import inner
 from replay.kernels.layout import (
-    NEXT_RUNNING,
     BLOCK_SIZE,
     CAPACITY_MISS,
     COLD,
@@ -30,6 +29,7 @@ from replay.kernels.layout import (
     INPUT_BLOCKS,
     INPUT_TOKENS,
     MATCH_BLOCKS,
+    NEXT_RUNNING,
     NONE,
     PARTIAL_BLOCKS,
     PATH_PROMPT_STOP,
@@ -113,7 +113,7 @@ def _in_flight_tokens(t, request, hit, ideal, oldest, block_size):
 
 @inner
 def attribute(t, request, hit, session, oldest):
-    """Fill the hit and miss columns of a request that reuses `hit` blocks, `session` of them its own.
+    """Fill the hit and miss columns of a request that reuses `hit` blocks, `session` its own.
 
     Every token of the prompt lands in exactly one column. Call it before the prompt is marked
     seen and before the request joins the list that starts at `oldest`.

@@ -220,14 +220,6 @@ def copy_rows(
         _Pipe(sink).copy(writer, options)
 
 
-def read_arrow(source: ArrowStream, *, title: str | None = None) -> Table:
-    """Return the rows of anything that speaks Arrow, such as a Polars frame."""
-    with _writer(source) as connection:
-        relation = connection.sql("FROM result")
-        types = tuple(map(str, relation.types))
-        return Table(tuple(relation.columns), relation.fetchall(), title, types)
-
-
 def attended(
     work: Callable[[], Outcome],
     connections: Sequence[duckdb.DuckDBPyConnection],

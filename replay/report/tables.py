@@ -15,8 +15,6 @@ from replay.errors import UnknownNameError
 from replay.runs.failures import writing
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from replay.report.db import Result
 
 # DuckDB takes 0.15 s to import and a table on the terminal needs none of it, so the functions
@@ -42,13 +40,6 @@ class Table:
     rows: Sequence[tuple[Any, ...]]
     title: str | None = None
     types: Sequence[str] | None = None
-
-
-def table_from_frame(frame: pl.DataFrame, *, title: str | None = None) -> Table:
-    """Return a Polars frame as a table, values and types as DuckDB reads them."""
-    from replay.report.db import read_arrow
-
-    return read_arrow(frame, title=title)
 
 
 def in_memory(table: Table | Result) -> Table:
