@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -25,27 +26,28 @@ SAMPLE = ROOT / "traces" / "chat-small.jsonl"
 COPIES = 10
 
 
+# Started by a small process, because a child's peak memory counts from that of its parent.
+LAUNCHER = """
+import os, sys
+silent = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_WRONLY, 0) for stream in (1, 2)]
+child = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=silent)
+_, status, usage = os.wait4(child, 0)
+print(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
 def measured(command: list[str], runs: int) -> dict[str, float]:
     """Return median CPU seconds and the largest peak RSS in MB of a command run several times."""
-    cpu, peak = [], 0.0
-    for index in range(runs + 1):
-        pid = os.posix_spawn(
-            command[0],
-            command,
-            os.environ,
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
-            ],
-        )
-        _, status, usage = os.wait4(pid, 0)
-        if status != 0:
-            code = os.waitstatus_to_exitcode(status)
-            raise SystemExit(f"{' '.join(command)}: exit status {code}")
-        if index:
-            cpu.append(usage.ru_utime + usage.ru_stime)
-            peak = max(peak, usage.ru_maxrss / 1024)
-    return {"cpu_s": statistics.median(cpu), "peak_mb": peak}
+    figures = []
+    for _ in range(runs + 1):
+        launch = [sys.executable, "-S", "-c", LAUNCHER, *command]
+        done = subprocess.run(launch, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(f"{' '.join(command)}: exit status {done.returncode}")
+        figures.append([float(figure) for figure in done.stdout.split()])
+    cpu, peak = zip(*figures[1:], strict=True)
+    return {"cpu_s": statistics.median(cpu), "peak_mb": max(peak)}
 
 
 def copies(trace: Path, folder: Path) -> Path:

@@ -157,6 +157,8 @@ def test_a_reader_that_has_seen_enough_ends_a_query_quietly(run):
     sql = "SELECT range FROM range(3000000)"
     command = [sys.executable, "-m", "replay", "query", run, sql, "--format", "csv"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as started:
+        assert started.stdout
+        assert started.stderr
         started.stdout.readline()
         started.stdout.close()
         assert started.stderr.read() == b""

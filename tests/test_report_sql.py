@@ -143,7 +143,7 @@ def test_summary_savings_compare_each_request_with_itself(database):
 def test_hit_rate_windows_are_equally_wide_and_hold_their_requests(database):
     windows = [row for row in objects(database, "hit_rate") if row["slice"] == "window"]
     width_ns = 500_000_000  # the narrowest that covers 7.29 s in two dozen
-    expected = {}
+    expected: dict[int, list[dict]] = {}
     for row in DONE:
         expected.setdefault(row["arrival_ns"] // width_ns, []).append(row)
     assert windows[0]["bucket"] == "0:00:00.000-0:00:00.500"
@@ -279,6 +279,13 @@ def nothing_completed():
     return [{**row, **dict.fromkeys(gone), "status": "rejected"} for row in rows]
 
 
+# Names that a trace may bring and that reports use inside.
+TAKEN = (
+    "slice", "bucket", "position", "width_ns", "span_ns", "quarter", "turn_bucket", "no_cache_ns",
+    "saving_ns", "ttft_saving_ns", "size", "turns", "sessions", "run", "requests", "completed",
+    "lengths", "chosen", "ns", "part", "whole", "slice_order", "block_size", "time_window", "COLD",
+)  # fmt: skip
+
 UNUSUAL = {
     "untimed": lambda folder: run_fixture.write_untimed(folder),
     "nothing completed": lambda folder: run_fixture.write(folder, requests=nothing_completed()),
@@ -294,10 +301,7 @@ UNUSUAL = {
     "names the reports use": lambda folder: run_fixture.write(
         folder,
         requests=[
-            row | {name: "x" for name in (
-                "slice", "bucket", "position", "width_ns", "span_ns", "quarter", "turn_bucket",
-                "no_cache_ns", "saving_ns", "ttft_saving_ns", "size", "turns", "sessions", "run",
-                "requests", "completed", "lengths", "chosen", "ns", "part", "whole", "slice_order", "block_size", "COLD")}
+            row | dict.fromkeys(TAKEN, "x")
             for row in request_rows()
         ],
     ),

@@ -145,10 +145,10 @@ def _deliver(content: str, output: Path | None) -> None:
     if output is None:
         click.echo(content, nl=False)
         return
-    from replay.runs.failures import writing
+    from replay.report.tables import whole_file
 
-    with writing(output):
-        output.write_text(content, encoding="utf-8")
+    with whole_file(output) as sink:
+        sink.write(content.encode())
 
 
 def render(table: Table, width: int) -> Iterator[Any]:

@@ -111,7 +111,7 @@ def timeline_frame(simulation: Simulation) -> pl.DataFrame:
 
 def prefixes_frame(tree: PrefixTree, plan: Plan, simulation: Simulation) -> pl.DataFrame:
     """Return one row an edge that at least two prompts contain, in tree order."""
-    request_of = np.repeat(np.arange(tree.requests), np.diff(tree.path_offsets))
+    request_of = np.repeat(np.arange(tree.requests, dtype=np.int32), np.diff(tree.path_offsets))
     requests = np.bincount(tree.path_edges, minlength=tree.edges)
     shared = np.flatnonzero(requests > 1)
     first = np.full(tree.edges, -1, np.int64)

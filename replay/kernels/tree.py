@@ -21,15 +21,16 @@ CHAINED, TWO_PARENTS, TWO_LENGTHS = 0, 1, 2
 
 @jit
 def link_blocks(offsets, codes, input_tokens, block_size, distinct):
-    """Return (fault, request, parent, tokens, children, ends): each code's place in the trie.
+    """Return (fault, request, parent, tokens, children, ends, first): the trie, code by code.
 
     `fault` is CHAINED, or what the first offending `request` breaks: a code with two parents, or
-    one that is a block of two lengths.
+    one that is a block of two lengths. `first` int64 is where each code stands first.
     """
     parent = np.full(distinct, -2, np.int32)
     tokens = np.zeros(distinct, np.int32)
     children = np.zeros(distinct, np.int32)
     ends = np.zeros(distinct, np.bool_)
+    first = np.zeros(distinct, np.int64)
     for request in range(offsets.size - 1):
         previous = np.int32(-1)
         left = input_tokens[request]
@@ -40,16 +41,17 @@ def link_blocks(offsets, codes, input_tokens, block_size, distinct):
             if parent[code] == -2:
                 parent[code] = previous
                 tokens[code] = length
+                first[code] = at
                 if previous >= 0:
                     children[previous] += 1
             elif parent[code] != previous:
-                return TWO_PARENTS, request, parent, tokens, children, ends
+                return TWO_PARENTS, request, parent, tokens, children, ends, first
             elif tokens[code] != length:
-                return TWO_LENGTHS, request, parent, tokens, children, ends
+                return TWO_LENGTHS, request, parent, tokens, children, ends, first
             previous = code
         if previous >= 0:
             ends[previous] = True
-    return CHAINED, -1, parent, tokens, children, ends
+    return CHAINED, -1, parent, tokens, children, ends, first
 
 
 @jit

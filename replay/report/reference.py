@@ -18,12 +18,12 @@ from replay.schema import TABLES
 GENERATED = "<!-- Generated from the code by `python -m replay.report.reference docs`. -->"
 
 _TABLES = {
-    "requests": "One row per request of the trace, in replay order. Columns of the trace that replay "
-    "does not use itself, such as `model` or `tenant`, follow with their own names.",
-    "timeline": "What a timed run's engine did, in intervals of equal length. Divide an integral such "
-    "as `running_request_ns` by `busy_ns` for the mean while busy, or by `width_ns` for the mean "
-    "over time. Empty when untimed.",
-    "prefixes": "The edges of the prefix tree that are worth knowing.",
+    "requests": "One row per request of the trace, in replay order. Columns of the trace that "
+    "replay does not use itself, such as `model` or `tenant`, follow with their own names.",
+    "timeline": "What a timed run's engine did, in intervals of equal length. Divide an integral "
+    "such as `running_request_ns` by `busy_ns` for the mean while busy, or by `width_ns` for the "
+    "mean over time. Empty when untimed.",
+    "prefixes": "The edges of the prefix tree that at least two prompts contain, in tree order.",
 }
 _MACROS = (
     ("ms(ns)", "nanoseconds as milliseconds"),

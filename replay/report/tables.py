@@ -57,7 +57,7 @@ def write_table(table: Table | Result, format: str, target: Path | IO[str] | IO[
     if format not in FORMATS:
         raise UnknownNameError("format", format, FORMATS)
     if isinstance(target, Path):
-        with _whole_file(target) as sink:
+        with whole_file(target) as sink:
             _write(table, format, sink)
     elif isinstance(target, io.TextIOBase):
         buffer = io.BytesIO()
@@ -80,7 +80,7 @@ def write_objects(tables: Mapping[str, Table], target: Path | BinaryIO) -> None:
         parts.append(json.dumps(name).encode() + b": " + part.getvalue().strip())
     content = b"{\n" + b",\n".join(parts) + b"\n}\n"
     if isinstance(target, Path):
-        with _whole_file(target) as sink:
+        with whole_file(target) as sink:
             sink.write(content)
     else:
         target.write(content)
@@ -147,10 +147,10 @@ def _inferred(table: Table, index: int) -> str:
 
 
 @contextmanager
-def _whole_file(path: Path) -> Iterator[BinaryIO]:
+def whole_file(path: Path) -> Iterator[BinaryIO]:
     """Yield a stream whose content takes the file's place once all of it is written.
 
-    A link is followed; a device or a pipe is written as it is.
+    A link is followed; a device or a pipe is written as it is. Raises OutputError.
     """
     real = path.resolve()
     with writing(path):

@@ -35,15 +35,15 @@ class FlatBlocks:
 
     @property
     def requests(self) -> np.ndarray:
-        """The request of each place, int64[P]."""
-        return np.repeat(np.arange(len(self.offsets) - 1), self.counts)
+        """The request of each place, int32[P]."""
+        return np.repeat(np.arange(len(self.offsets) - 1, dtype=np.int32), self.counts)
 
 
 @dataclass(frozen=True, slots=True)
 class ChainBreaks:
     """Places whose predecessor, or whose length, differs from that at the id's first place.
 
-    `first` int64[P] is the first place of each place's id; `before` int64[P] the code before it;
+    `first` int32[P] is the first place of each place's id; `before` int32[P] the code before it;
     `tokens` int64[P] its length; `links` and `lengths` are the offending places.
     """
 
@@ -62,21 +62,21 @@ def flat_blocks(lists: pl.Series) -> FlatBlocks:
 
 
 def dense_codes(ids: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return (codes int64[P], size): equal ids get equal codes, all below size.
+    """Return (codes int32[P], size): equal ids get equal codes, all below size.
 
     Small ids are their own codes, others are ranked by sorting.
     """
     largest = int(ids.max(initial=0))
     if largest < _SMALL_ID_FACTOR * len(ids):
-        return ids.astype(np.int64), largest + 1
+        return ids.astype(np.int32), largest + 1
     distinct, codes = np.unique(ids, return_inverse=True)
-    return codes.astype(np.int64), len(distinct)
+    return codes.astype(np.int32), len(distinct)
 
 
 def first_places(codes: np.ndarray, size: int) -> np.ndarray:
-    """Return the first place of each code, int64[size]; len(codes) for a code that has none."""
-    first = np.full(size, len(codes), np.int64)
-    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)  # of equal indices the last one stays
+    """Return the first place of each code, int32[size]; len(codes) for a code that has none."""
+    first = np.full(size, len(codes), np.int32)
+    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1, dtype=np.int32)  # of equal indices the last one stays
     return first
 
 
@@ -84,7 +84,7 @@ def find_chain_breaks(
     flat: FlatBlocks, codes: np.ndarray, *, size: int, input_tokens: np.ndarray, block_size: int
 ) -> ChainBreaks:
     """Return where the codes are not prefix-chained, or are blocks of two lengths."""
-    before = np.empty(len(codes), np.int64)
+    before = np.empty(len(codes), np.int32)
     before[1:] = codes[:-1]
     before[flat.offsets[:-1][flat.counts > 0]] = -1
     tokens = np.full(len(codes), block_size, np.int64)

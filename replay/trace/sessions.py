@@ -154,7 +154,8 @@ def _latest_before(end: np.ndarray, codes: np.ndarray, requests: np.ndarray) -> 
     width = len(end)
     ending = np.flatnonzero(end >= 0)
     keys = np.sort(end[ending] * width + ending)
-    return keys[np.searchsorted(keys, codes * width + requests) - 1] % width
+    asked = codes.astype(np.int64) * width + requests
+    return keys[np.searchsorted(keys, asked) - 1] % width
 
 
 def _latest_user(codes: np.ndarray, owner: np.ndarray, places: np.ndarray, size: int) -> np.ndarray:

@@ -67,9 +67,9 @@ def build_tree(trace: Trace) -> PrefixTree:
     lists = trace.frame["block_ids"]
     offsets = np.zeros(len(lists) + 1, np.int64)
     np.cumsum(lists.list.len().fill_null(0).to_numpy(), out=offsets[1:])
-    ids = lists.explode(empty_as_null=False, keep_nulls=False).to_numpy().astype(np.uint64)
+    ids = lists.explode(empty_as_null=False, keep_nulls=False).to_numpy().view(np.uint64)
     codes, distinct = _codes(ids)
-    fault, request, parent, tokens, children, ends = link_blocks(
+    fault, request, parent, tokens, children, ends, first = link_blocks(
         offsets, codes, input_tokens, trace.meta.block_size, distinct
     )
     if fault != CHAINED:
@@ -82,13 +82,11 @@ def build_tree(trace: Trace) -> PrefixTree:
         parent, tokens, children, ends
     )
     path_offsets, path_edges = request_paths(offsets, codes, edge_of_code, is_head)
-    first_place = np.full(distinct, -1, np.int64)
-    first_place[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
     return PrefixTree(
         edge_parent=edge_parent,
         edge_start=start,
         edge_stop=stop,
-        edge_last_block=ids[first_place[last]],
+        edge_last_block=ids[first[last]],
         path_offsets=path_offsets,
         path_edges=path_edges,
         input_tokens=input_tokens,
@@ -98,7 +96,7 @@ def build_tree(trace: Trace) -> PrefixTree:
 def _codes(ids: np.ndarray) -> tuple[np.ndarray, int]:
     largest = int(ids.max(initial=0))
     if largest < _SMALL_ID_FACTOR * max(len(ids), 1):
-        return codes_of_small_ids(ids.astype(np.int64), largest)
+        return codes_of_small_ids(ids.view(np.int64), largest)
     slots = 1 << max(10, (len(ids) // 4).bit_length())
     return codes_of_any_ids(ids, slots)
 
