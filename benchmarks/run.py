@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -74,6 +73,7 @@ def kernel_rates(trace: Path) -> dict[str, float]:
     from replay.engine.plan import make_plan
     from replay.engine.run import prepare
     from replay.engine.simulate import simulate_timed, simulate_untimed
+    from replay.trace.readers import load_trace
     from tests import naive
 
     prepared = prepare(trace, Scenario())
@@ -90,7 +90,7 @@ def kernel_rates(trace: Path) -> dict[str, float]:
             times.append(time.process_time() - start)
         return min(times[1:])
 
-    prompts = prepared.trace.frame["block_ids"].to_list()
+    prompts = load_trace(trace).frame["block_ids"].to_list()
     start = time.process_time()
     naive.dictionary_lru(prompts, blocks)
     return {
