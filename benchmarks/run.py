@@ -111,7 +111,6 @@ def main() -> None:
     options = parser.parse_args()
     replay = str(Path(sys.executable).parent / "replay")
     sys.path.insert(0, str(ROOT))
-    rates = kernel_rates(options.trace)
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -152,6 +151,9 @@ def main() -> None:
     for row in rows:
         line = f"{row['job']:34}{row['cpu_s']:8.2f}{row['peak_mb']:9.0f}{row['goal_cpu_s']:>7}"
         print(f"{line}  {row['peer_cpu_s']}")
+    rates = kernel_rates(
+        options.trace
+    )  # last: Polars leaves settings for children in the environment
     requests = rates["requests"]
     untimed, timed = rates["untimed_kernel_s"], rates["timed_kernel_s"]
     ratio = rates["dictionary_lru_s"] / untimed

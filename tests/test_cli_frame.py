@@ -315,3 +315,11 @@ def test_a_progress_bar_is_silent_away_from_a_terminal(capsys):
         bar.update(1, 2)
         bar.hook("Still working", 2, 2)
     assert capsys.readouterr() == ("", "")
+
+
+def test_shares_that_are_zero_everywhere_become_one_line(capsys):
+    table = Table(("name", "cold_share", "in_flight_share"), [("a", 0.5, 0.0), ("b", 0.25, 0.0)])
+    text = printed([table], capsys)
+    assert "50.0%" in text
+    assert text.endswith("0% everywhere: in flight\n")
+    assert text.count("in flight") == 1

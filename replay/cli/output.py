@@ -35,6 +35,7 @@ NULL = "-"
 GAP = 2
 TEXT_WIDTH = 24  # a column of text is folded, but no narrower than this
 FILE_WIDTH = 120
+PIPE_WIDTH = 100
 SI_FROM = 10**6  # speeds from here on are shown with an SI prefix
 
 
@@ -131,6 +132,8 @@ def _as_text(tables: Sequence[Table], output: Path | None) -> str:
     target = console() if output is None else console(file=io.StringIO())
     if output is not None:
         target.width = FILE_WIDTH
+    elif not target.is_terminal and "COLUMNS" not in os.environ:
+        target.width = PIPE_WIDTH
     with target.capture() as capture:
         for index, table in enumerate(tables):
             if index:
@@ -167,11 +170,20 @@ def render(table: Table, width: int) -> Iterator[Any]:
     if not table.rows:
         yield Text("no rows", style="dim")
         return
-    columns = [_Column(name, values) for name, values in _by_column(table)]
+    named = list(_by_column(table))
+    empty = [name for name, values in named if _says_nothing(name, values)]
+    columns = [_Column(name, values) for name, values in named if name not in empty]
     for index, part in enumerate(_parts(columns, width)):
         if index:
             yield Text("")
         yield _horizontal([columns[position] for position in part], len(table.rows), width)
+    if empty:
+        yield Text(f"0% everywhere: {', '.join(map(_words, empty))}", style="dim")
+
+
+def _says_nothing(name: str, values: Sequence[object]) -> bool:
+    """Return whether a column of shares is zero in every row: one line can say so for all."""
+    return name.endswith("_share") and all(value == 0 for value in values)
 
 
 class _Column:
@@ -273,7 +285,8 @@ def _styled(cell: str) -> Text:
 
 
 def _words(name: str) -> str:
-    return name.removesuffix("_ns").replace("_", " ")
+    """Return a column's name for people; times and shares show their unit with the values."""
+    return name.removesuffix("_ns").removesuffix("_share").replace("_", " ")
 
 
 def _time_unit(name: str, values: Sequence[object]) -> tuple[str, int]:

@@ -76,7 +76,9 @@ def dense_codes(ids: np.ndarray) -> tuple[np.ndarray, int]:
 def first_places(codes: np.ndarray, size: int) -> np.ndarray:
     """Return the first place of each code, int32[size]; len(codes) for a code that has none."""
     first = np.full(size, len(codes), np.int32)
-    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1, dtype=np.int32)  # of equal indices the last one stays
+    first[codes[::-1]] = np.arange(
+        len(codes) - 1, -1, -1, dtype=np.int32
+    )  # of equal indices the last one stays
     return first
 
 
