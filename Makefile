@@ -42,7 +42,7 @@ bench: $(STAMP)  ## measure speed
 smoke: $(STAMP)  ## install as a user does, without a checkout, and replay the sample trace
 	rm -rf $(SMOKE)
 	$(BIN)/python -m venv $(SMOKE)
-	$(SMOKE)/bin/python -m pip install --quiet --disable-pip-version-check .
+	$(SMOKE)/bin/python -m pip install -qq --disable-pip-version-check .
 	cd $(SMOKE) && bin/replay --help && bin/replay doctor
 	cd $(SMOKE) && bin/replay run $(CURDIR)/$(SAMPLE) -o run && bin/replay report run
 
@@ -59,6 +59,6 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual" \
 		"environments. Debian, Ubuntu: apt install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[dev]'
 	$(BIN)/python -m compileall -q replay
 	@touch $@

@@ -58,17 +58,21 @@ def describe(
     Hit rates are those of an unbounded cache, in every usual definition; none is a forecast for a
     real cache. Tables show groups of facts; other formats hold one flat row.
     """
+    from replay.cli.progress import announce_compiling, progress
     from replay.trace.describe import describe as facts_of
     from replay.trace.describe import notes as notes_of
     from replay.trace.readers import load_trace
     from replay.trace.sessions import infer_sessions
     from replay.trace.tree import build_tree
 
-    requests = load_trace(trace, block_size=block_size)
-    if not no_sessions:
-        requests = infer_sessions(requests)
-    tree = build_tree(requests) if requests.has_blocks else None
-    facts, notes = facts_of(requests, tree), notes_of(requests)
+    with progress("Reading the trace", patience_s=announce_compiling("reuse_distances")) as bar:
+        bar.update(0, 0)
+        requests = load_trace(trace, block_size=block_size)
+        bar.hook("Finding what repeats", 0, 0)
+        if not no_sessions:
+            requests = infer_sessions(requests)
+        tree = build_tree(requests) if requests.has_blocks else None
+        facts, notes = facts_of(requests, tree), notes_of(requests)
     for_people = (format or _format_told_by(output)) in _FOR_PEOPLE
     tables = _grouped(facts, notes) if for_people else [_flat(facts, notes)]
     emit(tables, format=format, output=output)
