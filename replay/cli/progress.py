@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from replay.progress import watch
-
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from rich.progress import Progress, TaskID
-
-Result = TypeVar("Result")
 
 PATIENCE_S = 1.0
 
@@ -78,17 +72,6 @@ def progress(title: str, *, patience_s: float = PATIENCE_S) -> Iterator[Bar]:
         yield bar
     finally:
         bar.close()
-
-
-def run_with_progress(
-    function: Callable[[], Result], counter: NDArray[np.int64], total: int, title: str
-) -> Result:
-    """Return what a kernel call returns, with a bar that follows `counter[0]` while it runs.
-
-    Ctrl-C sets `counter[1]`, waits for the kernel to stop, and raises Interrupted.
-    """
-    with progress(title) as bar:
-        return watch(function, counter, total=total, title=title, hook=bar.hook)
 
 
 def _display() -> Progress:

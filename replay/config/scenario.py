@@ -8,10 +8,20 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PositiveInt,
+    model_validator,
+)
 
 from replay.errors import InputError
 from replay.units import Capacity, parse_capacity, parse_duration_ns
+
+_UNITS_NS = (("h", 3600 * 10**9), ("m", 60 * 10**9), ("s", 10**9), ("ms", 10**6), ("us", 10**3))
 
 
 def _duration(value: object) -> object:
@@ -33,7 +43,17 @@ def _capacity(value: object) -> object:
     return str(value)
 
 
-DurationNs = Annotated[int, BeforeValidator(_duration)]
+def write_duration(duration_ns: int) -> str:
+    """Return a duration as a scenario has it, exactly: `80ms`, `90s`, `1500ns`."""
+    for unit, size in _UNITS_NS:
+        if duration_ns % size == 0:
+            return f"{duration_ns // size}{unit}"
+    return f"{duration_ns}ns"
+
+
+DurationNs = Annotated[
+    int, BeforeValidator(_duration), PlainSerializer(write_duration, when_used="json-unless-none")
+]
 CapacityText = Annotated[str, BeforeValidator(_capacity)]
 
 

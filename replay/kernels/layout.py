@@ -78,14 +78,13 @@ LAST_HOLD = 4
 TARGET = 5  # tokens to compute before the next one can be sampled
 EMITTED = 6  # output tokens sampled
 JOINED = 7  # decode step it joined the batch at
-FINISH = 8  # decode step after which it is done
-RANK = 9  # order of admission
-NEXT_RUNNING = 10  # neighbours in the list of running requests, by order of admission
-PREVIOUS_RUNNING = 11  # chains preempted requests too
-PHASE = 12  # one of the phases below
-LAST_TOKEN_NS = 13
-LOST = 14  # tokens it had computed when it was preempted
-STATE_FIELDS = 15
+RANK = 8  # order of admission
+NEXT_RUNNING = 9  # neighbours in the list of running requests, by order of admission
+PREVIOUS_RUNNING = 10  # chains preempted requests too
+PHASE = 11  # one of the phases below
+LAST_TOKEN_NS = 12
+LOST = 13  # tokens it had computed when it was preempted
+STATE_FIELDS = 14
 
 WAITING, PREFILLING, DECODING, DONE = 0, 1, 2, 3
 
