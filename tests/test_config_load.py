@@ -7,6 +7,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
 from replay.config.load import load_document, load_scenario
+from replay.config.overrides import Override, parse_setting
 from replay.config.scenario import Scenario
 from replay.errors import ConfigError, InputError
 
@@ -202,3 +203,12 @@ def test_scalars_follow_yaml_1_2(write):
 
 def test_a_scenario_without_a_file_is_the_default():
     assert load_scenario() == Scenario()
+
+
+@pytest.mark.parametrize(
+    "setting", ["engine.horizon=10s", "cache.commit=incremental", "engine.max_sequences=8"]
+)
+def test_what_only_a_clock_gives_meaning_is_refused_without_one(setting):
+    untimed = Override("engine.mode", "untimed", "--untimed")
+    with pytest.raises(ConfigError, match="has no effect when engine.mode is untimed"):
+        load_scenario(None, [untimed, parse_setting(setting)])

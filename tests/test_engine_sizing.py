@@ -51,9 +51,13 @@ def test_a_cache_beyond_the_gpu_is_called_a_what_if():
     assert size_cache(scenario("1GiB", mode="timed"), 512).notes == ()
 
 
-def test_an_untimed_run_asks_no_gpu_about_blocks():
-    sizing = size_cache(scenario("5blocks", gpu={"name": "no such thing"}), 512)
-    assert sizing.hardware is None
+def test_an_untimed_run_needs_no_gpu_but_checks_one_that_is_named():
+    assert size_cache(scenario("5blocks"), 512).hardware is None
+    assert (
+        size_cache(scenario("5blocks", gpu={"name": "h100-sxm"}), 512).capacity_bytes == 5 * 2**26
+    )
+    with pytest.raises(UnknownNameError):
+        size_cache(scenario("5blocks", gpu={"name": "no such thing"}), 512)
 
 
 def test_unknown_gpu_names_the_near_ones():

@@ -153,6 +153,16 @@ class ModelSection(Section):
     name: str = Field("llama-3.1-8b", description="see `replay list models`")
 
 
+_TIMED_ONLY = (
+    ("cache", "commit"),
+    ("engine", "max_batched_tokens"),
+    ("engine", "max_sequences"),
+    ("engine", "chunked_prefill"),
+    ("engine", "prefill_chunk_tokens"),
+    ("engine", "horizon"),
+)
+
+
 class Scenario(Section):
     """Everything that decides a run besides the trace."""
 
@@ -162,3 +172,14 @@ class Scenario(Section):
     engine: EngineSection = EngineSection()
     gpu: GpuSection = GpuSection()
     model: ModelSection = ModelSection()
+
+    @model_validator(mode="after")
+    def _untimed_has_no_clock(self) -> Scenario:
+        for section, key in _TIMED_ONLY if self.engine.mode == "untimed" else ():
+            part = getattr(self, section)
+            if getattr(part, key) != type(part).model_fields[key].default:
+                raise ValueError(
+                    f"{section}.{key} has no effect when engine.mode is untimed: requests do "
+                    "not overlap and no time passes"
+                )
+        return self

@@ -71,7 +71,7 @@ def size_cache(scenario: Scenario, trace_block_size: int | None) -> Sizing:
     named = bool({"gpu", "model"} & scenario.model_fields_set)
     if asked.unit == "auto" and not timed and not named:
         asked = Capacity("inf")
-    if not timed and asked.unit not in ("auto", "bytes"):
+    if not timed and not named and asked.unit != "bytes":
         return _sized(asked, block_size, None)
     return _sized(asked, block_size, find_hardware(scenario))
 
