@@ -210,5 +210,5 @@ def test_a_scenario_without_a_file_is_the_default():
 )
 def test_what_only_a_clock_gives_meaning_is_refused_without_one(setting):
     untimed = Override("engine.mode", "untimed", "--untimed")
-    with pytest.raises(ConfigError, match="has no effect when engine.mode is untimed"):
+    with pytest.raises(ConfigError, match=r"has no effect when engine\.mode is untimed"):
         load_scenario(None, [untimed, parse_setting(setting)])

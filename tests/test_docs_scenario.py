@@ -15,8 +15,8 @@ HEAD = """# Scenarios
 
 A scenario is everything that decides a run besides the trace. `replay run TRACE -c SCENARIO.yaml`
 reads one; keys left out keep their defaults; `--set cache.commit=incremental` changes one key, and
-the named options (`--gpu`, `--capacity`, …) are short for some of them. `--dry-run` prints the scenario
-with every key written out, and each run directory holds the one that made it.
+the named options (`--gpu`, `--capacity`, …) are short for some of them. `--dry-run` prints the
+scenario with every key written out, and each run directory holds the one that made it.
 """
 
 
