@@ -16,17 +16,21 @@ from replay.cli.options import read_scenario, scenario_options
 @click.argument("trace", type=click.Path(path_type=Path), metavar="TRACE")
 @scenario_options
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="RUN", help="Run directory to make."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Run directory to make; default: runs/TIME-TRACE.",
 )
 @click.option("--force", is_flag=True, help="Replace a run directory that is there already.")
 @click.option("--dry-run", is_flag=True, help="Show what would run; run and write nothing.")
 @click.option(
     "--threads",
-    type=click.IntRange(1, 64),
+    type=click.IntRange(1, 2),
     default=2,
     show_default=True,
     metavar="N",
-    help="Threads; two replay with and without caching side by side. Results do not depend on it.",
+    help="Two replay with and without caching side by side; results do not depend on it.",
 )
 def run(
     trace: Path, output: Path | None, force: bool, dry_run: bool, threads: int, **parameters: Any
