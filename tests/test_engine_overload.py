@@ -76,3 +76,19 @@ def test_backlog_and_drain_are_counted_at_the_last_arrival():
 def test_rejected_requests_and_empty_runs_say_nothing():
     verdict = judged([0.0, 1.0], [9.0, 9.0], status=layout.REJECTED)
     assert (verdict.overloaded, verdict.backlog_requests) == (False, 0)
+
+
+def test_requests_that_never_arrived_before_the_end_say_nothing():
+    arrival = np.arange(0, 1000 * NS_PER_S, NS_PER_S)
+    table = np.zeros((1000, layout.PLAN_FIELDS), np.int64)
+    table[:, layout.ARRIVAL_NS] = arrival
+    outcome = np.zeros((1000, layout.OUTCOME_FIELDS), np.int64)
+    outcome[:, layout.STATUS] = layout.UNFINISHED
+    outcome[:5, layout.STATUS] = layout.COMPLETED
+    outcome[:5, layout.SCHEDULED_NS] = arrival[:5] * 20
+    outcome[:5, layout.DONE_NS] = arrival[:5] * 20 + 20 * NS_PER_S
+    stopped = SimpleNamespace(outcome=outcome, end_ns=100 * NS_PER_S)
+    verdict = judge_overload(SimpleNamespace(table=table), stopped)
+    assert verdict.backlog_requests > 90
+    table[:, layout.ARRIVAL_NS] //= 2
+    assert judge_overload(SimpleNamespace(table=table), stopped).backlog_requests > 190

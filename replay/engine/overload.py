@@ -40,7 +40,8 @@ class Overload:
 def judge_overload(plan: Plan, simulation: Simulation) -> Overload:
     """Return whether a timed run's queue diverges; requests still waiting at its end count too."""
     outcome = simulation.outcome
-    wanted = outcome[:, layout.STATUS] != layout.REJECTED
+    arrived = plan.table[:, layout.ARRIVAL_NS] <= simulation.end_ns
+    wanted = arrived & (outcome[:, layout.STATUS] != layout.REJECTED)
     arrival = plan.table[wanted, layout.ARRIVAL_NS]
     scheduled = outcome[wanted, layout.SCHEDULED_NS]
     done = outcome[wanted, layout.DONE_NS]
