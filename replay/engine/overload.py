@@ -46,7 +46,7 @@ def judge_overload(plan: Plan, simulation: Simulation) -> Overload:
     scheduled = outcome[wanted, layout.SCHEDULED_NS]
     done = outcome[wanted, layout.DONE_NS]
     never = (outcome[wanted, layout.STATUS] == layout.UNFINISHED) & (scheduled == 0)
-    scheduled = np.where(never, np.maximum(simulation.end_ns, arrival), scheduled)
+    scheduled = np.where(never, simulation.end_ns + 1, scheduled)  # later than now, at the least
     if len(arrival) == 0:
         return Overload(overloaded=False, queue_growth=0.0, backlog_requests=0, drain_ns=0)
     last_arrival = min(int(arrival[-1]), simulation.end_ns)
