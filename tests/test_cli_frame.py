@@ -170,11 +170,11 @@ def test_no_option_means_the_default_scenario(scenario_of):
 def test_short_options_set_their_keys(scenario_of):
     words = "--gpu a100-sxm-80gb --model qwen3-8b --tp 2 --block-size 32 --capacity 40GiB --seed 7"
     flags = "--untimed --no-responses --partial-blocks --no-cache"
-    scenario = scenario_of(*words.split(), *flags.split(), "--set", "cache.commit=incremental")
+    scenario = scenario_of(*words.split(), *flags.split(), "--set", "trace.speedup=2")
     assert (scenario.gpu.name, scenario.gpu.tensor_parallel) == ("a100-sxm-80gb", 2)
     assert (scenario.model.name, scenario.seed) == ("qwen3-8b", 7)
     assert (scenario.cache.block_size, scenario.cache.capacity) == (32, "40GiB")
-    assert (scenario.engine.mode, scenario.cache.commit) == ("untimed", "incremental")
+    assert (scenario.engine.mode, scenario.trace.speedup) == ("untimed", 2)
     assert (scenario.cache.responses, scenario.cache.enabled) == (False, False)
     assert scenario.cache.partial_blocks
 
