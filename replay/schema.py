@@ -32,6 +32,13 @@ TRACE = (
     Column("input_tokens", "Int32", "tokens", "prompt length"),
     Column("output_tokens", "Int32", "tokens", "response length"),
     Column("block_ids", "List(UInt64)", "", "prefix-chained content ids of the prompt, the last one possibly partial", required=False),
+    Column("segments", "List(UInt64)", "", "content of the prompt as segments: token i of a segment is the same wherever it stands", required=False),
+    Column("segment_tokens", "List(Int32)", "tokens", "how much of each segment the prompt holds, from the segment's start", required=False),
+    Column("response_segment", "UInt64", "", "the segment that is the response; null where it is unknown", required=False),
+    Column("tokens", "List(UInt32)", "", "token ids of the prompt", required=False),
+    Column("response_tokens", "List(UInt32)", "", "token ids of the response", required=False),
+    Column("kind", "String", "", "what the request is to its session: start, continue, branch, regenerate, retry or the source's own word", required=False),
+    Column("forgotten_tokens", "Int32", "tokens", "history left out of the prompt because the context window is full", required=False),
 )  # fmt: skip
 
 REQUESTS = (

@@ -235,6 +235,11 @@ class Cache:
             self.seen.add(request.prompt[:depth])
         self.seen_whole.add(request.prompt)
 
+    def remember_response(self, request: Request) -> None:
+        if self.rules.responses and not self.rules.partial_blocks:
+            for depth in range(len(request.prompt) + 1, len(request.tokens) + 1):
+                self.seen.add(request.tokens[:depth])
+
     def release(self, request: Request) -> None:
         self.pool.give_back(request.table)
         request.table, request.keyed = [], 0
@@ -264,6 +269,7 @@ def replay_untimed(requests: list[Request], rules: Rules) -> None:
             if grown <= len(pool.free):
                 request.table += pool.take(grown)
                 cache.publish(request, len(request.tokens))
+        cache.remember_response(request)
         cache.release(request)
         request.status = "completed"
         request.free_after = len(pool.free)
@@ -427,6 +433,7 @@ class Engine:
         if request.emitted < request.output_tokens:
             return
         self.cache.publish(request, request.computed)
+        self.cache.remember_response(request)
         self.cache.release(request)
         self.running.remove(request)
         request.status, request.done_ns = "completed", self.clock
@@ -452,3 +459,25 @@ def make_requests(rows: list[dict], block_size: int) -> list[Request]:
         )
         for index, row in enumerate(rows)
     ]
+
+
+def make_unit_requests(rows: list[dict]) -> list[Request]:
+    """Return requests from rows with segments: token i of segment s is the pair (s, i)."""
+    fresh = count(-1, -1)
+    requests = []
+    for index, row in enumerate(rows):
+        pieces = zip(row["segments"], row["segment_tokens"], strict=True)
+        left = row["output_tokens"] - 1
+        response = row["response_segment"]
+        known = tuple((response, i) for i in range(left))
+        requests.append(
+            Request(
+                index=index,
+                arrival_ns=row["arrival_ns"],
+                prompt=tuple((one, i) for one, tokens in pieces for i in range(tokens)),
+                response=tuple(islice(fresh, left)) if response is None else known,
+                output_tokens=row["output_tokens"],
+                session=row.get("session_id"),
+            )
+        )
+    return requests

@@ -50,3 +50,53 @@ def trace_of(drawn: list[dict]) -> Trace:
         path="random", name="random", sha256="", format="random", block_size=BLOCK, content="drawn"
     )
     return canonical_trace(pl.DataFrame(drawn, schema=schema), meta)
+
+
+@st.composite
+def unit_rows(draw: st.DrawFn, *, most: int = 20, last_arrival_ns: int = 4_000) -> list[dict]:
+    """Draw requests made of segments: they go on, start over, cut, repeat and share openings."""
+    drawn: list[dict] = []
+    said: list[list[tuple[int, int]]] = [[]]
+    fresh = 100
+    for _ in range(draw(st.integers(1, most))):
+        pieces = list(draw(st.sampled_from(said)))
+        if pieces and draw(st.booleans()):  # keep only some of it, cutting inside a segment
+            pieces = pieces[: draw(st.integers(0, len(pieces)))]
+            if pieces:
+                segment, tokens = pieces[-1]
+                pieces[-1] = (segment, draw(st.integers(1, tokens)))
+        if not pieces or draw(st.booleans()):
+            few = draw(st.integers(0, 3))
+            pieces.append((few, draw(st.integers(1, 7))))
+        output_tokens = draw(st.integers(1, 9))
+        known = draw(st.sampled_from([True, True, False]))
+        fresh += 1
+        drawn.append(
+            {
+                "arrival_ns": draw(st.integers(0, last_arrival_ns)),
+                "segments": [segment for segment, _ in pieces],
+                "segment_tokens": [tokens for _, tokens in pieces],
+                "response_segment": fresh if known else None,
+                "input_tokens": sum(tokens for _, tokens in pieces),
+                "output_tokens": output_tokens,
+                "session_id": draw(st.sampled_from([None, 0, 1, 2])),
+            }
+        )
+        said.append(pieces)
+        if known:
+            said.append([*pieces, (fresh, output_tokens)])
+    return sorted(drawn, key=lambda row: row["arrival_ns"])
+
+
+def unit_trace_of(drawn: list[dict]) -> Trace:
+    """Return rows of `unit_rows` as a canonical trace whose clock keeps their arrivals."""
+    drawn = [{**row, "arrival_ns": row["arrival_ns"] - drawn[0]["arrival_ns"]} for row in drawn]
+    schema = {
+        "arrival_ns": pl.Int64, "segments": pl.List(pl.UInt64),
+        "segment_tokens": pl.List(pl.Int32), "response_segment": pl.UInt64,
+        "input_tokens": pl.Int32, "output_tokens": pl.Int32, "session_id": pl.Int64,
+    }  # fmt: skip
+    meta = TraceMeta(
+        path="random", name="random", sha256="", format="random", block_size=None, content="drawn"
+    )
+    return canonical_trace(pl.DataFrame(drawn, schema=schema), meta)

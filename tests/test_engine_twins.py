@@ -17,7 +17,7 @@ from replay.kernels import layout
 from replay.kernels.cost import decode_attention_ns, prefill_attention_ns
 from replay.trace.tree import build_tree
 from tests import naive
-from tests.random_traces import BLOCK, rows, trace_of
+from tests.random_traces import BLOCK, rows, trace_of, unit_rows, unit_trace_of
 
 STATUSES = {"completed": 0, "rejected": 1, "unfinished": 2}
 ATTENTION = np.array([0.9, 0.7, 4.0, 2.0, 3.0, 1.3, 0.4, 1.1])
@@ -33,6 +33,7 @@ COUNTED = {
     "preemptions": layout.PREEMPTIONS,
     "recomputed": layout.RECOMPUTED,
 }
+UNTIMED = ("hit", "session_hit", "hit_blocks", "evicted")
 MISSED = {
     "cold": layout.COLD,
     "capacity": layout.CAPACITY_MISS,
@@ -94,11 +95,22 @@ def test_untimed_replay_equals_block_by_block_pool(drawn, size, capacity, rules)
     outcome = simulate_untimed(plan).outcome
     requests = naive.make_requests(drawn, BLOCK)
     naive.replay_untimed(requests, naive.Rules(block_size=size, capacity=capacity, **rules))
-    names = ("hit", "session_hit", "hit_blocks", "evicted")
-    compare(requests, outcome, {name: COUNTED[name] for name in names})
+    compare(requests, outcome, {name: COUNTED[name] for name in UNTIMED})
     for request in requests:
         if request.status == "completed":
             assert outcome[request.index, layout.FREE_AFTER] == request.free_after
+
+
+@settings(max_examples=300)
+@given(drawn=unit_rows(), size=sizes, capacity=st.integers(1, 40), rules=cache_rules)
+def test_untimed_replay_of_known_responses_equals_block_by_block_pool(drawn, size, capacity, rules):
+    trace = unit_trace_of(drawn)
+    scenario = Scenario(cache=rules)
+    plan = make_plan(trace, build_tree(trace), scenario, block_size=size, capacity_blocks=capacity)
+    outcome = simulate_untimed(plan).outcome
+    requests = naive.make_unit_requests(drawn)
+    naive.replay_untimed(requests, naive.Rules(block_size=size, capacity=capacity, **rules))
+    compare(requests, outcome, {name: COUNTED[name] for name in UNTIMED})
 
 
 engine_rules = st.fixed_dictionaries(
@@ -138,3 +150,27 @@ def test_timed_engine_equals_request_by_request_engine(
     if horizon is not None:  # a request cut short has a longest gap only in the twin
         columns = {name: at for name, at in COUNTED.items() if name != "itl_max_ns"}
     compare(requests, outcome, columns)
+
+
+@pytest.mark.slow
+@settings(max_examples=250)
+@given(
+    drawn=unit_rows(),
+    size=sizes,
+    capacity=st.integers(1, 40),
+    cache=cache_rules,
+    engine=engine_rules,
+)
+def test_timed_engine_with_known_responses_equals_request_by_request_engine(
+    drawn, size, capacity, cache, engine
+):
+    drawn = [{**row, "arrival_ns": row["arrival_ns"] - drawn[0]["arrival_ns"]} for row in drawn]
+    trace = unit_trace_of(drawn)
+    scenario = Scenario(cache=cache, engine=engine)
+    plan = make_plan(trace, build_tree(trace), scenario, block_size=size, capacity_blocks=capacity)
+    cost = cost_of(engine["max_batched_tokens"], engine["max_sequences"])
+    outcome = simulate_timed(plan, cost).outcome
+    requests = naive.make_unit_requests(drawn)
+    rules = naive.Rules(block_size=size, capacity=capacity, **cache, **engine)
+    naive.Engine(requests, rules, naive_step_ns(cost)).run()
+    compare(requests, outcome, COUNTED)

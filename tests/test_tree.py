@@ -10,12 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replay.errors import TraceError
+from replay.errors import TraceError, UnknownNameError
 from replay.kernels.factorize import codes_of_any_ids, codes_of_small_ids
 from replay.trace.frame import Trace
 from replay.trace.tree import PrefixTree, build_tree
-from tests.naive import tokens_of
-from tests.random_traces import BLOCK, rows, trace_of
+from tests.naive import make_unit_requests, tokens_of
+from tests.random_traces import BLOCK, rows, trace_of, unit_rows, unit_trace_of
+
+UNIT_ROW = {
+    "arrival_ns": 0, "segments": [1], "segment_tokens": [3], "response_segment": None,
+    "input_tokens": 3, "output_tokens": 1, "session_id": None,
+}  # fmt: skip
 
 
 def prompts_of(tree: PrefixTree) -> list[list[int]]:
@@ -40,6 +45,86 @@ def test_edges_spell_out_every_prompt_and_share_exactly_what_is_common(drawn):
             assert of_edge.setdefault(edge, prompt[:depth]) == prompt[:depth]
         assert depth == len(prompt)
     assert len(set(of_edge.values())) == tree.edges
+
+
+@settings(max_examples=200)
+@given(drawn=unit_rows())
+def test_segments_spell_out_prompt_and_response_to_the_token(drawn):
+    tree = build_tree(unit_trace_of(drawn))
+    requests = make_unit_requests(drawn)
+    of_edge: dict[int, tuple] = {}
+    for r, (path, request) in enumerate(zip(prompts_of(tree), requests, strict=True)):
+        known = drawn[r]["response_segment"] is not None
+        spelt = request.tokens if known else request.prompt
+        depth, parent = 0, -1
+        for place, edge in enumerate(path, int(tree.path_offsets[r])):
+            if place == tree.prompt_stops[r]:
+                assert depth == len(request.prompt)
+            assert tree.edge_parent[edge] == parent
+            assert tree.edge_start[edge] == depth
+            depth, parent = int(tree.edge_stop[edge]), edge
+            assert of_edge.setdefault(edge, spelt[:depth]) == spelt[:depth]
+            assert int(tree.edge_last_id[edge]) == spelt[depth - 1][0]
+        assert depth == len(spelt)
+    assert len(set(of_edge.values())) == tree.edges
+
+
+@given(drawn=unit_rows())
+def test_token_ids_give_the_same_tree_as_segments(drawn):
+    by_segment = build_tree(unit_trace_of(drawn))
+    codes: dict[tuple, int] = {}
+
+    def ids(tokens):
+        return [codes.setdefault(one, len(codes)) for one in tokens]
+
+    trace = unit_trace_of(drawn)
+    requests = make_unit_requests(drawn)
+    frame = trace.frame.drop("segments", "segment_tokens", "response_segment").with_columns(
+        tokens=pl.Series([ids(r.prompt) for r in requests], dtype=pl.List(pl.UInt32)),
+        response_tokens=pl.Series(
+            [
+                None if row["response_segment"] is None else [*ids(r.response), 0]
+                for r, row in zip(requests, drawn, strict=True)
+            ],
+            dtype=pl.List(pl.UInt32),
+        ),
+    )
+    by_token = build_tree(Trace(frame, trace.meta))
+    for name in ("edge_parent", "edge_start", "edge_stop", "path_offsets", "path_edges"):
+        assert np.array_equal(getattr(by_segment, name), getattr(by_token, name)), name
+    assert np.array_equal(by_segment.prompt_stops, by_token.prompt_stops)
+
+
+@given(drawn=unit_rows())
+def test_requests_that_differ_in_a_separating_column_share_nothing(drawn):
+    trace = unit_trace_of(drawn)
+    tree = build_tree(trace, separate_by=("session_id",))
+    of_edge: dict[int, object] = {}
+    for path, row in zip(prompts_of(tree), drawn, strict=True):
+        for edge in path:
+            assert of_edge.setdefault(edge, row["session_id"]) == row["session_id"]
+
+
+@given(drawn=rows())
+def test_separated_blocks_share_nothing_and_keep_their_lengths(drawn):
+    trace = trace_of(drawn)
+    tree = build_tree(trace, separate_by=("session_id",))
+    of_edge: dict[int, object] = {}
+    for r, (path, row) in enumerate(zip(prompts_of(tree), drawn, strict=True)):
+        assert tree.edge_stop[path[-1]] == row["input_tokens"], r
+        for edge in path:
+            assert of_edge.setdefault(edge, row["session_id"]) == row["session_id"]
+
+
+def test_segments_that_do_not_add_up_name_the_request():
+    with pytest.raises(TraceError, match="request 0: input_tokens is 4 .got 3 segment_tokens"):
+        build_tree(unit_trace_of([{**UNIT_ROW, "input_tokens": 4}]))
+
+
+def test_an_unknown_separating_column_lists_the_known_ones():
+    with pytest.raises(UnknownNameError) as caught:
+        build_tree(unit_trace_of([UNIT_ROW]), separate_by=("tennant",))
+    assert "input_tokens" in str(caught.value.hint)
 
 
 @settings(max_examples=200)

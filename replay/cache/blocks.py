@@ -49,33 +49,33 @@ def block_paths(
 
     Full blocks only, as engines cache them, and at least one token left to compute; with
     `partial_blocks` the partial last block of a prompt counts too, found again by an identical
-    prompt only, and responses, which have no ids of their own, are left out. A response of m
-    tokens leaves KV for m - 1: the last one sampled is never computed.
+    prompt only, and responses are left out. A response of m tokens leaves KV for m - 1: the last
+    one sampled is never computed. Responses the tree does not know get an edge of their own.
     """
     tokens = tree.input_tokens
+    if not responses:
+        tree = tree.prompts_only()
     full, tail = tokens // block_size, tokens % block_size
     first, stop = tree.edge_start // block_size, tree.edge_stop // block_size
-    last_edge = tree.path_edges[tree.path_offsets[1:] - 1].astype(np.int64)
-    tree_ids = np.arange(tree.edges)
-    parts = [(first, stop - first, tree.edge_stop, tree_ids)]
+    parts = [(first, stop - first, tree.edge_stop, np.arange(tree.edges))]
     extra = np.full(tree.requests, -1, np.int64)
-    prompt_blocks = full
+    prompt_blocks, match_blocks, path_blocks = full, (tokens - 1) // block_size, full
     if partial_blocks:
+        last_edge = tree.path_edges[tree.path_offsets[1:] - 1].astype(np.int64)
         owners, which = np.unique(last_edge[tail > 0], return_inverse=True)
         extra[tail > 0] = tree.edges + which
         owner_stop = tree.edge_stop[owners]
         parts.append((owner_stop // block_size, np.ones_like(owners), owner_stop, owners))
-        prompt_blocks = full + (tail > 0)
-        match_blocks, path_blocks = prompt_blocks, prompt_blocks
-    else:
-        match_blocks, path_blocks = (tokens - 1) // block_size, full
-        if responses:
-            path_blocks = (tokens + output_tokens - 1) // block_size
-            extra[:] = tree.edges + np.arange(tree.requests)
-            nowhere = np.full(tree.requests, -1, np.int64)
-            parts.append((full, path_blocks - full, tokens + output_tokens - 1, nowhere))
+        prompt_blocks = match_blocks = path_blocks = full + (tail > 0)
+    elif responses:
+        last = tokens + output_tokens - 1
+        path_blocks = last // block_size
+        unknown = np.flatnonzero((tree.prompt_stops == tree.path_offsets[1:]) & (last > tokens))
+        extra[unknown] = tree.edges + np.arange(len(unknown))
+        nowhere = np.full(len(unknown), -1, np.int64)
+        parts.append((full[unknown], (path_blocks - full)[unknown], last[unknown], nowhere))
     path_edges, start, end = _append(tree, extra)
-    prompt_stop = end if partial_blocks else end - (extra >= 0)
+    known = start + (tree.prompt_stops - tree.path_offsets[:-1])
     first, blocks, stop_tokens, tree_edge = map(np.concatenate, zip(*parts, strict=True))
     return BlockPaths(
         first=first,
@@ -83,7 +83,7 @@ def block_paths(
         stop_tokens=stop_tokens,
         path_edges=path_edges,
         start=start,
-        prompt_stop=prompt_stop,
+        prompt_stop=end if partial_blocks else known,
         stop=end,
         prompt_blocks=prompt_blocks,
         match_blocks=match_blocks,

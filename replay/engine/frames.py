@@ -111,6 +111,7 @@ def timeline_frame(simulation: Simulation) -> pl.DataFrame:
 
 def prefixes_frame(tree: PrefixTree, plan: Plan, simulation: Simulation) -> pl.DataFrame:
     """Return one row an edge that at least two prompts contain, in tree order."""
+    tree = tree.prompts_only()
     request_of = np.repeat(np.arange(tree.requests, dtype=np.int32), np.diff(tree.path_offsets))
     requests = np.bincount(tree.path_edges, minlength=tree.edges)
     shared = np.flatnonzero(requests > 1)
@@ -127,7 +128,7 @@ def prefixes_frame(tree: PrefixTree, plan: Plan, simulation: Simulation) -> pl.D
             "requests": requests[shared],
             "sessions": _sessions_on(tree, plan, request_of, shared),
             "first_request_id": first[shared],
-            "last_block_id": tree.edge_last_block[shared],
+            "last_block_id": tree.edge_last_id[shared],
             "hit_tokens": hit_tokens[shared],
             "evicted_blocks": evicted[shared],
         }

@@ -7,6 +7,7 @@ modulo block size, the KV it reads from one running sum, and the requests it fin
 
 from __future__ import annotations
 
+from replay.kernels.causes import mark_response_seen
 from replay.kernels.heap import STEP, WHO, pop, push, remove
 from replay.kernels.jit import inner
 from replay.kernels.layout import (
@@ -212,6 +213,7 @@ def _complete(t, e, request):
     """Give back what a finished request holds, its cacheable blocks published."""
     if t.rules[ENABLED]:
         publish(t, request, visible_blocks(t, request, t.state[request, COMPUTED]))
+    mark_response_seen(t, request)
     release(t, request)
     _stop_running(t, e, request)
     t.state[request, PHASE] = DONE

@@ -34,6 +34,7 @@ from replay.kernels.layout import (
     PARTIAL_BLOCKS,
     PATH_PROMPT_STOP,
     PATH_START,
+    PATH_STOP,
     PROMPT_BLOCKS,
     PUBLISHED,
     SEEN,
@@ -61,6 +62,13 @@ def seen_tokens(t, request):
 def mark_seen(t, request):
     """Count the prompt of an admitted request as seen."""
     for at in range(t.plan[request, PATH_START], t.plan[request, PATH_PROMPT_STOP]):
+        t.edges[t.path_edges[at], SEEN] = 1
+
+
+@inner
+def mark_response_seen(t, request):
+    """Count the response of a completed request as seen: later prompts may contain it."""
+    for at in range(t.plan[request, PATH_PROMPT_STOP], t.plan[request, PATH_STOP]):
         t.edges[t.path_edges[at], SEEN] = 1
 
 

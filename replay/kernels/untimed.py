@@ -6,7 +6,7 @@ publish it, then add the response where it fits, then give everything back.
 
 from __future__ import annotations
 
-from replay.kernels.causes import attribute, mark_seen
+from replay.kernels.causes import attribute, mark_response_seen, mark_seen
 from replay.kernels.jit import inner, kernel
 from replay.kernels.layout import (
     BLOCK_SIZE,
@@ -79,6 +79,7 @@ def replay_untimed(t, start, stop):
             publish(t, request, blocks)
         if t.rules[RESPONSES]:
             _respond(t, request)
+        mark_response_seen(t, request)
         release(t, request)
         t.outcome[request, STATUS] = COMPLETED
         t.outcome[request, FREE_AFTER] = free_blocks(t)

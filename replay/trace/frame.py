@@ -23,11 +23,15 @@ SESSIONS_INFERRED = "inferred by prefix chaining"
 _DTYPES: dict[str, pl.DataType] = {
     "Int32": pl.Int32(),
     "Int64": pl.Int64(),
+    "UInt64": pl.UInt64(),
+    "String": pl.String(),
     "List(UInt64)": pl.List(pl.UInt64),
+    "List(Int32)": pl.List(pl.Int32),
+    "List(UInt32)": pl.List(pl.UInt32),
 }
 _LOWEST = {
     "arrival_ns": 0, "input_tokens": 1, "output_tokens": 1,
-    "session_id": 0, "turn": 0, "parent_request_id": 0,
+    "session_id": 0, "turn": 0, "parent_request_id": 0, "forgotten_tokens": 0,
 }  # fmt: skip
 
 
@@ -76,6 +80,21 @@ class Trace:
         return "block_ids" in self.frame.columns and self.meta.block_size is not None
 
     @property
+    def has_segments(self) -> bool:
+        """Whether prompts are known as segments, exact to the token."""
+        return "segments" in self.frame.columns and "segment_tokens" in self.frame.columns
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether the token ids of prompts are known."""
+        return "tokens" in self.frame.columns
+
+    @property
+    def has_content(self) -> bool:
+        """Whether prompts can be compared at all: by blocks, by segments or by tokens."""
+        return self.has_blocks or self.has_segments or self.has_tokens
+
+    @property
     def has_sessions(self) -> bool:
         """Whether requests are grouped into sessions."""
         return "session_id" in self.frame.columns
@@ -114,7 +133,7 @@ def _typed(frame: pl.DataFrame, path: str) -> pl.DataFrame:
                 problems.add(f"column {column.name} is missing")
             continue
         series, wanted = frame[column.name], _DTYPES[column.dtype]
-        if not _is_integer_like(series.dtype, wanted):
+        if not _castable(series.dtype, wanted):
             problems.add(f"column {column.name} must be {column.dtype} (got {series.dtype})")
             continue
         if column.required and series.null_count():
@@ -130,9 +149,11 @@ def _typed(frame: pl.DataFrame, path: str) -> pl.DataFrame:
     return frame.with_columns(casts)
 
 
-def _is_integer_like(got: pl.DataType, wanted: pl.DataType) -> bool:
+def _castable(got: pl.DataType, wanted: pl.DataType) -> bool:
     if isinstance(wanted, pl.List):
         return isinstance(got, pl.List) and got.inner.is_integer()
+    if isinstance(wanted, pl.String):
+        return isinstance(got, pl.String)
     return got.is_integer()
 
 

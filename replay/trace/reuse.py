@@ -51,11 +51,13 @@ class EdgeUses:
 
 
 def edge_uses(tree: PrefixTree, block_size: int) -> EdgeUses:
-    """Return every use of an edge of the tree, with blocks of `block_size` tokens."""
+    """Return every use of an edge by a prompt, with blocks of `block_size` tokens."""
+    tree = tree.prompts_only()
+    uses = np.bincount(tree.path_edges, minlength=tree.edges)
     blocks = -(-tree.edge_stop // block_size) - tree.edge_start // block_size
+    blocks[uses == 0] = 0
     edge = tree.path_edges.astype(np.int64)
     before, distance = reuse_distances(tree.path_edges, blocks)
-    uses = np.bincount(edge, minlength=tree.edges)
     return EdgeUses(
         tree=tree,
         request=np.repeat(np.arange(tree.requests), np.diff(tree.path_offsets)),
@@ -64,7 +66,7 @@ def edge_uses(tree: PrefixTree, block_size: int) -> EdgeUses:
         distance_blocks=distance,
         hot=(uses > hot_requests(tree.requests))[edge],
         uses=uses,
-        tokens=tree.edge_stop - tree.edge_start,
+        tokens=np.where(uses > 0, tree.edge_stop - tree.edge_start, 0),
         blocks=blocks,
         full_blocks=tree.edge_stop // block_size - tree.edge_start // block_size,
     )
@@ -126,7 +128,7 @@ def top_prefix(uses: EdgeUses) -> dict[str, int | float | None]:
     return {
         "top_prefix_tokens": int(uses.tree.edge_stop[edge]),
         "top_prefix_requests": int(uses.uses[edge]),
-        "top_prefix_block_id": int(uses.tree.edge_last_block[edge]),
+        "top_prefix_block_id": int(uses.tree.edge_last_id[edge]),
     }
 
 

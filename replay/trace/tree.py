@@ -2,17 +2,20 @@
 
 Everything downstream walks this tree. Its depth counts tokens, so one tree serves every block
 size: the block that ends at token (i + 1) * B lies on the edge that holds that token.
+Where content is known to the token (segments, token ids) the tree is exact to the token.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 
-from replay.errors import Problem, TraceError
+from replay.errors import Problem, TraceError, UnknownNameError
 from replay.kernels.factorize import codes_of_any_ids, codes_of_small_ids
+from replay.kernels.radix import insert_units, order_edges
 from replay.kernels.tree import (
     CHAINED,
     TWO_PARENTS,
@@ -20,6 +23,8 @@ from replay.kernels.tree import (
     link_blocks,
     request_paths,
 )
+from replay.trace.blocks import flat_blocks
+from replay.trace.units import units_of
 
 if TYPE_CHECKING:
     from replay.trace.frame import Trace
@@ -29,20 +34,23 @@ _SMALL_ID_FACTOR = 4  # ids below this many times their number get a direct tabl
 
 @dataclass(frozen=True, slots=True)
 class PrefixTree:
-    """A path-compressed trie of all prompts.
+    """A path-compressed trie of all prompts, and of the responses where they are known.
 
     Edges (E): `edge_parent` int32, -1 at a root; `edge_start` and `edge_stop` int64, token depths;
-    `edge_last_block` uint64, the source's id of the last block. A parent comes before its
-    children. Requests (R): the edges of request r from the root are
-    `path_edges[path_offsets[r]:path_offsets[r + 1]]`, int32; `input_tokens` int64.
+    `edge_last_id` uint64, the source's id of what its last token lies in: a block, a segment or a
+    token. A parent comes before its children. Requests (R): the edges of request r from the root
+    are `path_edges[path_offsets[r]:path_offsets[r + 1]]`, int32; those of its prompt end at place
+    `prompt_stops[r]`, int64, and what follows is the KV its response leaves, `output_tokens` - 1
+    tokens of it; nothing follows where that is unknown. `input_tokens` int64.
     """
 
     edge_parent: np.ndarray
     edge_start: np.ndarray
     edge_stop: np.ndarray
-    edge_last_block: np.ndarray
+    edge_last_id: np.ndarray
     path_offsets: np.ndarray
     path_edges: np.ndarray
+    prompt_stops: np.ndarray
     input_tokens: np.ndarray
 
     @property
@@ -55,20 +63,45 @@ class PrefixTree:
         """Number of requests."""
         return len(self.input_tokens)
 
+    @property
+    def has_responses(self) -> bool:
+        """Whether the tree holds the response of any request."""
+        return bool((self.prompt_stops < self.path_offsets[1:]).any())
 
-def build_tree(trace: Trace) -> PrefixTree:
-    """Return the prefix tree of a trace; a prompt without block ids shares nothing.
+    def prompts_only(self) -> PrefixTree:
+        """Return the tree without responses: edges that no prompt uses keep their numbers."""
+        if not self.has_responses:
+            return self
+        lengths = self.prompt_stops - self.path_offsets[:-1]
+        offsets = np.zeros(self.requests + 1, np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        places = np.arange(offsets[-1]) + np.repeat(self.path_offsets[:-1] - offsets[:-1], lengths)
+        return replace(
+            self, path_offsets=offsets, path_edges=self.path_edges[places], prompt_stops=offsets[1:]
+        )
 
-    Linear in block ids. Raises TraceError where the ids turn out not to be prefix-chained.
+
+def build_tree(trace: Trace, *, separate_by: tuple[str, ...] = ()) -> PrefixTree:
+    """Return the prefix tree of a trace; a prompt of unknown content shares nothing.
+
+    Content is taken from the finest source there is: segments, token ids, block ids. Requests
+    that differ in a column of `separate_by` share nothing either, whatever their content. Linear
+    in segments, tokens or blocks. Raises TraceError where block ids turn out not to be
+    prefix-chained, or where segments or tokens do not add up to the lengths.
     """
+    roots = _roots(trace, separate_by)
+    if trace.has_segments or trace.has_tokens:
+        return _tree_of_units(trace, roots)
     input_tokens = trace.frame["input_tokens"].to_numpy().astype(np.int64)
-    if "block_ids" not in trace.frame.columns or trace.meta.block_size is None:
+    if not trace.has_blocks:
         return _unshared(input_tokens)
-    lists = trace.frame["block_ids"]
-    offsets = np.zeros(len(lists) + 1, np.int64)
-    np.cumsum(lists.list.len().fill_null(0).to_numpy(), out=offsets[1:])
-    ids = lists.explode(empty_as_null=False, keep_nulls=False).to_numpy().view(np.uint64)
+    assert trace.meta.block_size is not None
+    flat = flat_blocks(trace.frame["block_ids"])
+    offsets, ids = flat.offsets, flat.ids.view(np.uint64)
     codes, distinct = _codes(ids)
+    if roots.any():
+        pairs = codes.astype(np.int64) * (int(roots.max()) + 1) + np.repeat(roots, flat.counts)
+        codes, distinct = _codes(pairs.view(np.uint64))
     fault, request, parent, tokens, children, ends, first = link_blocks(
         offsets, codes, input_tokens, trace.meta.block_size, distinct
     )
@@ -86,10 +119,43 @@ def build_tree(trace: Trace) -> PrefixTree:
         edge_parent=edge_parent,
         edge_start=start,
         edge_stop=stop,
-        edge_last_block=ids[first[last]],
+        edge_last_id=ids[first[last]],
         path_offsets=path_offsets,
         path_edges=path_edges,
+        prompt_stops=path_offsets[1:],
         input_tokens=input_tokens,
+    )
+
+
+def _roots(trace: Trace, columns: tuple[str, ...]) -> np.ndarray:
+    """Return a code per request, int32[R]: equal where all the columns are."""
+    missing = [name for name in columns if name not in trace.frame.columns]
+    if missing:
+        raise UnknownNameError("column of the trace", missing[0], trace.frame.columns)
+    if not columns:
+        return np.zeros(trace.requests, np.int32)
+    code = trace.frame.select(pl.struct(columns).rank("dense") - 1).to_series()
+    return code.to_numpy().astype(np.int32)
+
+
+def _tree_of_units(trace: Trace, roots: np.ndarray) -> PrefixTree:
+    flat = units_of(trace)
+    slots = 1 << max(10, (8 * trace.requests).bit_length())
+    found = insert_units(
+        flat.offsets, flat.prompt_stops, flat.units, flat.unit_tokens, roots, slots
+    )
+    parent, start, stop, last_unit, path_offsets, prompt_stops, path_edges = order_edges(
+        *found, flat.units, flat.unit_tokens
+    )
+    return PrefixTree(
+        edge_parent=parent,
+        edge_start=start,
+        edge_stop=stop,
+        edge_last_id=last_unit,
+        path_offsets=path_offsets,
+        path_edges=path_edges,
+        prompt_stops=prompt_stops,
+        input_tokens=trace.column("input_tokens"),
     )
 
 
@@ -107,8 +173,9 @@ def _unshared(input_tokens: np.ndarray) -> PrefixTree:
         edge_parent=np.full(requests, -1, np.int32),
         edge_start=np.zeros(requests, np.int64),
         edge_stop=input_tokens.copy(),
-        edge_last_block=np.zeros(requests, np.uint64),
+        edge_last_id=np.zeros(requests, np.uint64),
         path_offsets=np.arange(requests + 1, dtype=np.int64),
         path_edges=np.arange(requests, dtype=np.int32),
+        prompt_stops=np.arange(1, requests + 1, dtype=np.int64),
         input_tokens=input_tokens,
     )
