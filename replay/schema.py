@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-RUN_SCHEMA_VERSION = 1
+RUN_SCHEMA_VERSION = 2
 TRACE_SCHEMA_VERSION = 1
 
 
@@ -57,6 +57,7 @@ REQUESTS = (
     Column("capacity_miss_tokens", "Int64", "tokens", "missed: was resident, evicted since (or could never fit)"),
     Column("in_flight_tokens", "Int64", "tokens", "missed: being computed by another request at that moment"),
     Column("granularity_tokens", "Int64", "tokens", "missed: lost to block rounding or to the rule that one token is always computed"),
+    Column("policy_miss_tokens", "Int64", "tokens", "missed: computed before, but not for this request to reuse: another session's, or never stored (session_store)"),
     Column("disabled_tokens", "Int64", "tokens", "missed: seen before, but caching was off"),
     Column("input_blocks", "Int64", "blocks", "blocks of the prompt, a partial last one included"),
     Column("hit_blocks", "Int64", "blocks", "prompt blocks found resident"),

@@ -149,6 +149,15 @@ class Rules:
     horizon_ns: int | None = None
 
 
+@dataclass
+class Found:
+    """What a look-up found: `count` blocks, `idle` of them or more would leave the free list."""
+
+    count: int = 0
+    idle: int = 0
+    what: list = field(default_factory=list)
+
+
 class Cache:
     """A pool with the rules of what is looked up, published and counted."""
 
@@ -187,6 +196,28 @@ class Cache:
             tokens = min(tokens, len(request.prompt))
         return min(tokens, request.target - 1)
 
+    @property
+    def free(self) -> int:
+        return len(self.pool.free)
+
+    @property
+    def evictions(self) -> int:
+        return self.pool.evictions
+
+    def at_time(self, now_ns: int) -> None:
+        """Nothing in a block pool depends on the time."""
+
+    def look_up(self, request: Request) -> Found:
+        blocks = self.pool.find(self.matchable(request))
+        return Found(len(blocks), sum(block.references == 0 for block in blocks), blocks)
+
+    def hold(self, request: Request, found: Found) -> None:
+        self.pool.hold(found.what)
+        request.table, request.keyed = list(found.what), found.count
+
+    def take(self, request: Request, wanted: int) -> None:
+        request.table += self.pool.take(wanted)
+
     def publish(self, request: Request, tokens: int) -> None:
         if not self.rules.enabled:
             return
@@ -195,7 +226,7 @@ class Cache:
                 self.pool.publish(request.table[at], key, request)
                 request.keyed = at + 1
 
-    def count(self, request: Request, found: list[Block], *, looked_up: bool = True) -> None:
+    def count(self, request: Request, found: Found, *, looked_up: bool = True) -> None:
         """Attribute every prompt token, before the prompt counts as seen."""
         size, prompt = self.rules.block_size, request.prompt
         seen = max(d for d in range(len(prompt) + 1) if prompt[:d] in self.seen or d == 0)
@@ -204,20 +235,20 @@ class Cache:
             ideal = seen // size
             if prompt in self.seen_whole:
                 ideal = self.blocks(len(prompt))
-        ideal = max(ideal, len(found))
-        hit = self.saved(request, len(found)) if found else 0
+        ideal = max(ideal, found.count)
+        hit = self.saved(request, found.count) if found.count else 0
         reachable = min(ideal * size, len(prompt) - 1)
         seen = max(seen, reachable)
         request.misses["cold"] = len(prompt) - seen
         if not self.rules.enabled:
             request.misses["disabled"] = seen
             return
-        request.hit, request.hit_blocks = hit, len(found)
+        request.hit, request.hit_blocks = hit, found.count
         known = request.session is not None
-        own = [one for one in found if known and one.owner.session == request.session]
+        own = [one for one in found.what if known and one.owner.session == request.session]
         request.session_hit = min(len(own) * size, hit)
         in_flight = 0
-        for block in range(len(found), ideal):
+        for block in range(found.count, ideal):
             shared = prompt[: (block + 1) * size]
             if any(
                 len(shared) == (block + 1) * size
@@ -245,43 +276,43 @@ class Cache:
         request.table, request.keyed = [], 0
 
 
-def replay_untimed(requests: list[Request], rules: Rules) -> None:
+def replay_untimed(requests: list[Request], rules: Rules, kind: type[Cache] = Cache) -> None:
     """Let each request complete before the next."""
-    cache = Cache(rules)
-    pool = cache.pool
+    cache = kind(rules)
     for request in requests:
-        found = pool.find(cache.matchable(request))
-        wanted = cache.blocks(len(request.prompt)) - len(found)
-        if wanted + sum(block.references == 0 for block in found) > len(pool.free):
+        cache.at_time(request.arrival_ns)
+        found = cache.look_up(request)
+        wanted = cache.blocks(len(request.prompt)) - found.count
+        if wanted + found.idle > cache.free:
             request.status = "rejected"
-            cache.count(request, [], looked_up=False)
+            cache.count(request, Found(), looked_up=False)
             continue
+        cache.hold(request, found)
         cache.count(request, found)
         cache.remember(request)
-        pool.hold(found)
-        before = pool.evictions
-        request.table = found + pool.take(wanted)
-        request.keyed = len(found)
-        request.evicted = pool.evictions - before
+        before = cache.evictions
+        cache.take(request, wanted)
+        request.evicted = cache.evictions - before
         cache.publish(request, len(request.prompt))
         if rules.responses and not rules.partial_blocks:
             grown = cache.blocks(len(request.tokens)) - len(request.table)
-            if grown <= len(pool.free):
-                request.table += pool.take(grown)
+            if grown <= cache.free:
+                cache.take(request, grown)
                 cache.publish(request, len(request.tokens))
         cache.remember_response(request)
         cache.release(request)
         request.status = "completed"
-        request.free_after = len(pool.free)
+        request.free_after = cache.free
 
 
 class Engine:
     """Continuous batching, one request at a time in every step."""
 
-    def __init__(self, requests: list[Request], rules: Rules, step_ns) -> None:
+    def __init__(
+        self, requests: list[Request], rules: Rules, step_ns, kind: type[Cache] = Cache
+    ) -> None:
         self.rules, self.step_ns = rules, step_ns
-        self.cache = Cache(rules)
-        self.pool = self.cache.pool
+        self.cache = kind(rules)
         self.running = self.cache.running
         self.arriving = list(requests)
         self.never = list(requests)
@@ -296,9 +327,10 @@ class Engine:
                 self.waiting.append(self.arriving.pop(0))
             if self.rules.horizon_ns is not None and self.clock >= self.rules.horizon_ns:
                 break
+            self.cache.at_time(self.clock)
             self.step()
         for request in self.never:
-            self.cache.count(request, [], looked_up=False)
+            self.cache.count(request, Found(), looked_up=False)
 
     def step(self) -> None:
         self.preempted = False
@@ -309,7 +341,7 @@ class Engine:
             if request in self.running and request.decoding:
                 wanted = self.cache.blocks(request.computed + 1) - len(request.table)
                 if self.make_room(request, wanted):
-                    request.table += self.pool.take(wanted)
+                    self.cache.take(request, wanted)
                     request.chunk = 1
         self.budget -= sum(request.chunk for request in self.running)
         for request in list(self.running):
@@ -331,16 +363,16 @@ class Engine:
             self.take_chunk(request, chunk, wanted)
 
     def take_chunk(self, request: Request, chunk: int, wanted: int) -> None:
-        before = self.pool.evictions
-        request.table += self.pool.take(wanted)
-        request.evicted += self.pool.evictions - before
+        before = self.cache.evictions
+        self.cache.take(request, wanted)
+        request.evicted += self.cache.evictions - before
         request.chunk = chunk
         self.budget -= chunk
         if self.rules.commit == "on_schedule":
             self.cache.publish(request, request.computed + chunk)
 
     def make_room(self, request: Request, wanted: int) -> bool:
-        while len(self.pool.free) < wanted:
+        while self.cache.free < wanted:
             victim = self.running[-1]
             self.preempt(victim)
             if victim is request:
@@ -369,23 +401,23 @@ class Engine:
             )
             if not again and (too_long or self.cache.blocks(last) > self.rules.capacity):
                 request.status = "rejected"
-                self.cache.count(request, [], looked_up=False)
+                self.cache.count(request, Found(), looked_up=False)
                 self.never.remove(request)
                 self.waiting.pop(0)
                 continue
-            found = self.pool.find(self.cache.matchable(request))
-            computed = self.cache.saved(request, len(found)) if found else 0
+            found = self.cache.look_up(request)
+            computed = self.cache.saved(request, found.count) if found.count else 0
             left = request.target - computed
             if not again and not self.rules.chunked_prefill and left > self.budget:
                 return
-            wanted = self.cache.blocks(request.target) - len(found)
-            idle = sum(block.references == 0 for block in found)
-            if wanted + idle > len(self.pool.free):
+            wanted = self.cache.blocks(request.target) - found.count
+            if wanted + found.idle > self.cache.free:
                 return
             self.start(request, found, computed, again=again)
 
-    def start(self, request: Request, found: list[Block], computed: int, *, again: bool) -> None:
+    def start(self, request: Request, found: Found, computed: int, *, again: bool) -> None:
         self.waiting.pop(0)
+        self.cache.hold(request, found)
         if again:
             request.recomputed += max(min(request.lost, request.target) - computed, 0)
         else:
@@ -393,8 +425,7 @@ class Engine:
             self.cache.remember(request)
             self.never.remove(request)
             request.scheduled_ns = self.clock
-        self.pool.hold(found)
-        request.table, request.keyed, request.computed = list(found), len(found), computed
+        request.computed = computed
         left = request.target - computed
         chunk = min(left, self.limit() if self.rules.chunked_prefill else self.budget)
         self.running.append(request)

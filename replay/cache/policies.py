@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from replay.kernels import layout
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -23,3 +25,12 @@ POLICIES = (
         "vLLM 0.33 block pool (free queue; blocks of a request freed in reverse order)",
     ),
 )
+
+# What decides which stored prefix of a session store makes room for another: lru, the one used
+# longest ago; lfu, the one used least often since it was stored, the one used longest ago among
+# equals; fifo, the one stored first.
+ENTRY_POLICIES = {
+    "lru": layout.BY_RECENCY,
+    "lfu": layout.BY_FREQUENCY,
+    "fifo": layout.BY_AGE,
+}

@@ -63,8 +63,23 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+DEFAULT_PREFIX_LENGTHS = (
+    50, 100, 200, 300, 500, 1_000, 2_000, 3_000, 5_000, 10_000, 20_000, 30_000, 50_000, 100_000
+)  # fmt: skip
+
+
 class TraceSection(Section):
     """What is done to the trace before it is replayed."""
+
+    content: Literal["as_known", "continue_sessions"] = Field(
+        "as_known",
+        description="continue_sessions: assume that a longer prompt of a session contains all that "
+        "was said before, for traces that have sessions and lengths only",
+    )
+    separate_by: tuple[str, ...] = Field(
+        (),
+        description="columns whose requests never share content, such as model, lora, tenant",
+    )
 
     sessions: Literal["infer", "off"] = Field(
         "infer",
@@ -79,11 +94,64 @@ class TraceSection(Section):
     )
 
 
+class SessionStoreSection(Section):
+    """What a session store keeps; for `cache.kind: session_store` only."""
+
+    enable_prefix_caching: bool = Field(True, description="off: as cache.enabled off")
+    enable_session_caching: bool = Field(
+        True, description="keep for each session the prompt and response it wrote last"
+    )
+    enable_cross_request_caching: bool = Field(
+        True, description="store prefixes that any request may reuse"
+    )
+    min_prefix_cache_length: PositiveInt = Field(
+        50, le=2**24, description="tokens a prefix must have to be stored"
+    )
+    max_prefix_cache_size: PositiveInt = Field(
+        100, le=10**7, description="stored prefixes, as entries"
+    )
+    prefix_eviction_policy: Literal["lru", "lfu", "fifo"] = Field(
+        "lru", description="which stored prefix makes room for another"
+    )
+    prefix_lengths: tuple[PositiveInt, ...] = Field(
+        DEFAULT_PREFIX_LENGTHS,
+        min_length=1,
+        max_length=1000,
+        description="token counts at which a prefix of a prompt is stored",
+    )
+    prefix_length_step: PositiveInt | None = Field(
+        None, description="store at every multiple of this instead"
+    )
+    store_whole_prompts: bool = Field(
+        False, description="store every prompt whole as well, for others that repeat it"
+    )
+    session_ttl: DurationNs | None = Field(
+        None, description="forget a session this long after its last use; default: never"
+    )
+
+    @model_validator(mode="after")
+    def _lengths_or_step(self) -> SessionStoreSection:
+        if self.prefix_length_step is not None and self.prefix_lengths != DEFAULT_PREFIX_LENGTHS:
+            raise ValueError("give prefix_lengths or prefix_length_step, not both")
+        return self
+
+
+_NOT_OF_SESSION_STORE: tuple[tuple[str, object, str], ...] = (
+    ("policy", "lru", "see cache.session_store.prefix_eviction_policy"),
+    ("partial_blocks", False, "a session store counts single tokens"),
+)
+
+
 class CacheSection(Section):
     """The prefix cache."""
 
     enabled: bool = Field(True, description="off: nothing is ever reused")
-    kind: Literal["block"] = Field("block", description="cache model")
+    kind: Literal["block", "session_store"] = Field(
+        "block",
+        description="block: the block pool of vLLM; session_store: a cache for each session and a "
+        "store of prefixes for all",
+    )
+    session_store: SessionStoreSection = SessionStoreSection()
     policy: Literal["lru"] = Field("lru", description="eviction policy, see `replay list policies`")
     block_size: PositiveInt | None = Field(
         None, le=2**20, description="tokens in a KV block; default: the trace's own, else 16"
@@ -101,6 +169,26 @@ class CacheSection(Section):
         description="when a computed block becomes visible: when scheduled (vLLM), when its step "
         "ends, or when its request completes",
     )
+
+    @model_validator(mode="after")
+    def _keys_of_the_kind(self) -> CacheSection:
+        if self.kind == "block":
+            if self.session_store != SessionStoreSection():
+                raise ValueError("session_store has no effect when kind is block")
+            return self
+        for key, default, why in _NOT_OF_SESSION_STORE:
+            if getattr(self, key) != default:
+                raise ValueError(f"{key} has no effect when kind is session_store: {why}")
+        if self.block_size not in (None, 1):
+            raise ValueError("block_size has no effect when kind is session_store: it is 1 token")
+        return self
+
+    @property
+    def caching(self) -> bool:
+        """Whether anything is ever reused."""
+        if self.kind == "session_store":
+            return self.enabled and self.session_store.enable_prefix_caching
+        return self.enabled
 
     @property
     def parsed_capacity(self) -> Capacity:

@@ -29,6 +29,7 @@ _COUNTS = {
     "capacity_miss_tokens": layout.CAPACITY_MISS,
     "in_flight_tokens": layout.IN_FLIGHT,
     "granularity_tokens": layout.GRANULARITY,
+    "policy_miss_tokens": layout.POLICY_MISS,
     "disabled_tokens": layout.DISABLED,
     "input_blocks": layout.INPUT_BLOCKS,
     "hit_blocks": layout.HIT_BLOCKS,

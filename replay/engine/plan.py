@@ -9,8 +9,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 
 from replay.cache.blocks import BlockPaths, block_paths
+from replay.cache.policies import ENTRY_POLICIES
+from replay.cache.store_paths import StorePaths, prefix_lengths, store_paths
 from replay.config.scenario import Scenario
 from replay.kernels import layout
 
@@ -28,12 +31,16 @@ _COMMIT_CODES = {
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a replay needs: `table` int64[R, PLAN_FIELDS], `rules` int64[RULES], block paths."""
+    """What a replay needs: `table` int64[R, PLAN_FIELDS], `rules` int64[RULES], block paths.
+
+    `store` has the same paths where the cache is a session store.
+    """
 
     table: np.ndarray
     rules: np.ndarray
     paths: BlockPaths
     capacity_blocks: int
+    store: StorePaths | None = None
 
     @property
     def requests(self) -> int:
@@ -67,6 +74,10 @@ def make_plan(
         partial_blocks=cache.partial_blocks,
         responses=responses,
     )
+    store = None
+    if cache.kind == "session_store":
+        store = _cut_where_stored(paths, scenario)
+        paths = store.paths
     table = np.empty((tree.requests, layout.PLAN_FIELDS), np.int64)
     table[:, layout.ARRIVAL_NS] = frame["arrival_ns"].to_numpy()
     table[:, layout.INPUT_TOKENS] = tree.input_tokens
@@ -81,13 +92,26 @@ def make_plan(
     capacity = UNLIMITED_BLOCKS if capacity_blocks is None else capacity_blocks
     longest_path = int((paths.stop - paths.start).max(initial=0))
     rules = _rules(scenario, block_size, tree.requests, longest_path, responses=responses)
-    return Plan(table, rules, paths, capacity)
+    return Plan(table, rules, paths, capacity, store)
+
+
+def _cut_where_stored(paths: BlockPaths, scenario: Scenario) -> StorePaths:
+    wanted = scenario.cache.session_store
+    lengths = prefix_lengths(
+        wanted.prefix_lengths,
+        wanted.prefix_length_step,
+        shortest=wanted.min_prefix_cache_length,
+        longest=int(paths.stop_tokens.max(initial=0)),
+    )
+    return store_paths(paths, lengths)
 
 
 def _sessions(trace: Trace) -> np.ndarray:
+    """Return sessions counted from 0 in order of id, int64[R]; NONE for a request without one."""
     if "session_id" not in trace.frame.columns:
         return np.full(len(trace.frame), layout.NONE, np.int64)
-    return trace.frame["session_id"].fill_null(layout.NONE).to_numpy().astype(np.int64)
+    ranks = trace.frame["session_id"].rank("dense").cast(pl.Int64) - 1
+    return ranks.fill_null(layout.NONE).to_numpy().astype(np.int64)
 
 
 def _rules(
@@ -96,7 +120,7 @@ def _rules(
     cache, engine = scenario.cache, scenario.engine
     rules = np.zeros(layout.RULES, np.int64)
     rules[layout.BLOCK_SIZE] = block_size
-    rules[layout.ENABLED] = cache.enabled
+    rules[layout.ENABLED] = cache.caching
     rules[layout.PARTIAL_BLOCKS] = cache.partial_blocks
     rules[layout.COMMIT] = _COMMIT_CODES[cache.commit]
     rules[layout.MAX_BATCHED_TOKENS] = engine.max_batched_tokens
@@ -106,4 +130,14 @@ def _rules(
     rules[layout.HORIZON_NS] = engine.horizon or np.iinfo(np.int64).max
     rules[layout.RESPONSES] = responses
     rules[layout.ROW_RESERVE] = min(engine.max_sequences, requests) * (longest_path + 2)
+    if cache.kind == "session_store":
+        store = cache.session_store
+        rules[layout.KIND] = layout.SESSION_STORE
+        rules[layout.SESSION_CACHE] = store.enable_session_caching
+        rules[layout.PREFIX_STORE] = store.enable_cross_request_caching
+        rules[layout.MIN_PREFIX_TOKENS] = store.min_prefix_cache_length
+        rules[layout.MAX_ENTRIES] = store.max_prefix_cache_size
+        rules[layout.ENTRY_ORDER] = ENTRY_POLICIES[store.prefix_eviction_policy]
+        rules[layout.WHOLE_PROMPTS] = store.store_whole_prompts
+        rules[layout.SESSION_TTL_NS] = store.session_ttl or np.iinfo(np.int64).max
     return rules

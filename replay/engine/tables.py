@@ -11,6 +11,10 @@ from replay.kernels.heap import HEAP_FIELDS
 from replay.kernels.layout import Engine, Tables
 
 BINS = 1024  # intervals of the timeline; they widen as time goes on
+_COUNTED_FROM_ZERO = (
+    layout.IDLE, layout.EVICTIONS, layout.RUN_TOP, layout.HOLD_TOP,
+    layout.NOW_NS, layout.USES, layout.ENTRIES, layout.ENTRY_TOP,
+)  # fmt: skip
 _FIRST_ROWS = 4096
 _FIRST_PEAKS = 4096
 
@@ -19,7 +23,7 @@ def make_tables(plan: Plan, *, rows: int = _FIRST_ROWS) -> Tables:
     """Return an empty pool for a plan, with `rows` rows for runs and for holds to begin with."""
     counters = np.full(layout.COUNTERS, layout.NONE, np.int64)
     counters[layout.CAPACITY] = counters[layout.UNKEYED] = plan.capacity_blocks
-    for zero in (layout.IDLE, layout.EVICTIONS, layout.RUN_TOP, layout.HOLD_TOP):
+    for zero in _COUNTED_FROM_ZERO:
         counters[zero] = 0
     edges = np.zeros((len(plan.paths.first), layout.EDGE_FIELDS), np.int64)
     edges[:, layout.FIRST] = plan.paths.first
@@ -40,7 +44,28 @@ def make_tables(plan: Plan, *, rows: int = _FIRST_ROWS) -> Tables:
         outcome=outcome,
         path_edges=plan.paths.path_edges,
         rules=plan.rules,
+        **_store_tables(plan),
     )
+
+
+def _store_tables(plan: Plan) -> dict[str, np.ndarray]:
+    """Return the tables of an empty session store; without rows for a block pool."""
+    edges, sessions, entries = 0, 0, 0
+    if plan.store is not None:
+        edges = len(plan.store.parent)
+        sessions = int(plan.table[:, layout.SESSION].max(initial=layout.NONE)) + 1
+        entries = int(min(plan.rules[layout.MAX_ENTRIES], edges))
+    marks = np.zeros((edges, layout.MARK_FIELDS), np.int32)
+    if plan.store is not None:
+        marks[:, layout.PARENT] = plan.store.parent
+        marks[:, layout.STORABLE] = plan.store.storable
+        marks[:, layout.ENTRY] = layout.NONE
+    return {
+        "marks": marks,
+        "sessions": np.full((sessions, layout.SESSION_FIELDS), layout.NONE, np.int64),
+        "entries": np.zeros((entries, layout.ENTRY_FIELDS), np.int64),
+        "by_worth": np.zeros(entries, np.int64),
+    }
 
 
 def grown(tables: Tables) -> Tables:

@@ -7,6 +7,7 @@ modulo block size, the KV it reads from one running sum, and the requests it fin
 
 from __future__ import annotations
 
+from replay.kernels.cache import publish, release
 from replay.kernels.causes import mark_response_seen
 from replay.kernels.heap import STEP, WHO, pop, push, remove
 from replay.kernels.jit import inner
@@ -60,7 +61,6 @@ from replay.kernels.layout import (
     TOTAL_PREEMPTIONS,
     WAITING,
 )
-from replay.kernels.pool import publish, release
 
 # --- the list of running requests, by order of admission ------------------------------------
 

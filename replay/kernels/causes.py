@@ -8,7 +8,8 @@ For one request at the moment it is admitted, in depth order along its prompt:
 
 `seen` is how deep earlier requests contained this prompt, `ideal` what of that an infinite cache
 would reuse in whole blocks with one token left to compute. Between `hit` and `ideal` a block that
-a running request has still to publish is in flight; anything else was evicted.
+a running request has still to publish is in flight; anything else was evicted, or, in a session
+store, is not for this request to have.
 """
 
 from __future__ import annotations
@@ -18,16 +19,21 @@ from replay.kernels.layout import (
     BLOCK_SIZE,
     CAPACITY_MISS,
     COLD,
+    COMPUTING,
     CROSS_REQUEST_HIT,
     DISABLED,
     ENABLED,
+    EVER,
+    FIRST,
     FULL_HIT_BLOCKS,
     GRANULARITY,
     HIT,
     HIT_BLOCKS,
+    HOLDERS,
     IN_FLIGHT,
     INPUT_BLOCKS,
     INPUT_TOKENS,
+    KIND,
     MATCH_BLOCKS,
     NEXT_RUNNING,
     NONE,
@@ -35,11 +41,14 @@ from replay.kernels.layout import (
     PATH_PROMPT_STOP,
     PATH_START,
     PATH_STOP,
+    POLICY_MISS,
     PROMPT_BLOCKS,
     PUBLISHED,
     SEEN,
     SESSION_HIT,
+    SESSION_STORE,
     STOP_TOKENS,
+    USERS,
 )
 
 
@@ -120,6 +129,28 @@ def _in_flight_tokens(t, request, hit, ideal, oldest, block_size):
 
 
 @inner
+def _blame_store(t, request, hit, ideal):
+    """Say why tokens hit..ideal of a prompt were not reused from a session store, edge by edge.
+
+    What is in memory but neither its session's nor a stored prefix of it is a miss of policy, and
+    so is what nobody ever shared; what a running request computes is in flight; the rest was
+    evicted.
+    """
+    for at in range(t.plan[request, PATH_START], t.plan[request, PATH_PROMPT_STOP]):
+        edge = t.path_edges[at]
+        tokens = min(t.edges[edge, STOP_TOKENS], ideal) - max(t.edges[edge, FIRST], hit)
+        if tokens <= 0:
+            continue
+        shared = t.marks[edge, HOLDERS] + t.marks[edge, USERS] > 0
+        if not shared and t.marks[edge, COMPUTING] > 0:
+            t.outcome[request, IN_FLIGHT] += tokens
+        elif not shared and t.marks[edge, EVER]:
+            t.outcome[request, CAPACITY_MISS] += tokens
+        else:
+            t.outcome[request, POLICY_MISS] += tokens
+
+
+@inner
 def attribute(t, request, hit, session, oldest):
     """Fill the hit and miss columns of a request that reuses `hit` blocks, `session` its own.
 
@@ -144,12 +175,15 @@ def attribute(t, request, hit, session, oldest):
     if not t.rules[ENABLED]:
         t.outcome[request, DISABLED] = seen
         return
-    in_flight = 0
-    if ideal > hit and oldest != NONE:
-        in_flight = _in_flight_tokens(t, request, hit, ideal, oldest, size)
     t.outcome[request, HIT] = hit_tokens
     t.outcome[request, SESSION_HIT] = session_tokens
     t.outcome[request, CROSS_REQUEST_HIT] = hit_tokens - session_tokens
     t.outcome[request, GRANULARITY] = seen - ideal_tokens
+    if t.rules[KIND] == SESSION_STORE:
+        _blame_store(t, request, hit_tokens, ideal_tokens)
+        return
+    in_flight = 0
+    if ideal > hit and oldest != NONE:
+        in_flight = _in_flight_tokens(t, request, hit, ideal, oldest, size)
     t.outcome[request, IN_FLIGHT] = in_flight
     t.outcome[request, CAPACITY_MISS] = ideal_tokens - hit_tokens - in_flight

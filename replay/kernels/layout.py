@@ -54,13 +54,49 @@ RUN_TOP = 6  # rows ever used, and the chain of those given back
 RUN_FREE = 7
 HOLD_TOP = 8
 HOLD_FREE = 9
-COUNTERS = 10
+NOW_NS = 10  # the clock, for what expires
+USES = 11  # counts every use of a session or stored prefix: the order of recency
+OLDEST_SESSION = 12  # ends of the sessions' recency list
+YOUNGEST_SESSION = 13
+ENTRIES = 14  # stored prefixes, the first rows of the heap over them
+ENTRY_TOP = 15  # rows ever used, and the chain of those given back
+ENTRY_FREE = 16
+COUNTERS = 17
+
+# marks int32[E, MARK_FIELDS]: what the session store knows of an edge
+PARENT = 0
+HOLDERS = 1  # sessions and stored prefixes that hold it
+USERS = 2  # running requests that share it
+COMPUTING = 3  # running requests that compute it for themselves
+ENTRY = 4  # the stored prefix that ends with it
+STORABLE = 5  # 1 where a stored prefix may end
+EVER = 6  # 1 once it was shared
+MARK_FIELDS = 7
+
+# sessions int64[S, SESSION_FIELDS]: the sequence each session wrote last
+HELD_EDGE = 0  # the last edge of it that is kept, NONE for nothing
+WRITER = 1  # the request whose path it is
+USED_NS = 2
+USED = 3
+OLDER_SESSION = 4
+NEWER_SESSION = 5
+SESSION_FIELDS = 6
+
+# entries int64[N, ENTRY_FIELDS]: the stored prefixes; `by_worth` int64[N] is a heap of their rows
+LAST_EDGE = 0
+RANK_FIRST = 1  # what the policy evicts by, smallest first: RANK_FIRST, then RANK_NEXT
+RANK_NEXT = 2
+LAST_USED = 3
+PLACE = 4  # in the heap; chains free rows too
+ENTRY_FIELDS = 5
+
+BY_RECENCY, BY_FREQUENCY, BY_AGE = 0, 1, 2
 
 # plan int64[R, PLAN_FIELDS]: what a request asks for
 ARRIVAL_NS = 0
 INPUT_TOKENS = 1
 OUTPUT_TOKENS = 2
-SESSION = 3
+SESSION = 3  # counted from 0, NONE where it has none
 PATH_START = 4  # its edges in path_edges: prompt first, then response
 PATH_PROMPT_STOP = 5  # end of the edges that can be looked up
 PATH_STOP = 6
@@ -109,7 +145,9 @@ ITL_MAX_NS = 16
 PREEMPTIONS = 17
 RECOMPUTED = 18
 FREE_AFTER = 19  # free blocks once the request was done, untimed only
-OUTCOME_FIELDS = 20
+POLICY_MISS = 20
+SESSION_KEPT = 21  # tokens its session held when it was looked up
+OUTCOME_FIELDS = 22
 
 COMPLETED, REJECTED, UNFINISHED = 0, 1, 2
 
@@ -125,7 +163,17 @@ PREFILL_CHUNK_TOKENS = 7
 HORIZON_NS = 8
 RESPONSES = 9  # generated tokens stay in the cache
 ROW_RESERVE = 10  # rows a step may need besides those of its admissions
-RULES = 11
+KIND = 11
+SESSION_CACHE = 12  # what a session wrote last is kept for it
+PREFIX_STORE = 13  # prefixes are stored for every request
+MIN_PREFIX_TOKENS = 14
+MAX_ENTRIES = 15
+ENTRY_ORDER = 16  # what stored prefixes are evicted by
+SESSION_TTL_NS = 17
+WHOLE_PROMPTS = 18  # a prompt is stored whole as well
+RULES = 19
+
+BLOCK_POOL, SESSION_STORE = 0, 1
 
 ON_SCHEDULE, INCREMENTAL, ON_COMPLETION = 0, 1, 2
 
@@ -182,6 +230,10 @@ class Tables(NamedTuple):
     outcome: np.ndarray
     path_edges: np.ndarray
     rules: np.ndarray
+    marks: np.ndarray
+    sessions: np.ndarray
+    entries: np.ndarray
+    by_worth: np.ndarray
 
 
 class Engine(NamedTuple):

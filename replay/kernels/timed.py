@@ -23,6 +23,15 @@ from replay.kernels.batch import (
     start_running,
     visible_blocks,
 )
+from replay.kernels.cache import (
+    acquire,
+    admitted,
+    at_time,
+    match,
+    publish,
+    rows_left,
+    take_blocks,
+)
 from replay.kernels.causes import attribute, mark_seen
 from replay.kernels.cost import decode_attention_ns, prefill_attention_ns, step_ns
 from replay.kernels.jit import inner, kernel
@@ -58,6 +67,7 @@ from replay.kernels.layout import (
     IDLE,
     INCREMENTAL,
     INPUT_TOKENS,
+    KIND,
     LAST_RUNNING,
     LOST,
     MATCH_BLOCKS,
@@ -85,6 +95,7 @@ from replay.kernels.layout import (
     RUNNING,
     RUNNING_NS,
     SCHEDULED_NS,
+    SESSION_STORE,
     STARTED,
     STATUS,
     STEP_EVICTIONS,
@@ -94,7 +105,7 @@ from replay.kernels.layout import (
     USED_BLOCK_NS,
     WAITING_NS,
 )
-from replay.kernels.pool import acquire, free_blocks, match, publish, rows_left, take_blocks
+from replay.kernels.pool import free_blocks
 
 FINISHED, NEEDS_ROWS, PAUSED, NEEDS_PEAKS = 0, 1, 2, 3
 
@@ -132,6 +143,7 @@ def _wake(t, e):
         now[CLOCK_NS] = max(now[CLOCK_NS], t.plan[now[ARRIVED], ARRIVAL_NS])
     while now[ARRIVED] < requests and t.plan[now[ARRIVED], ARRIVAL_NS] <= now[CLOCK_NS]:
         now[ARRIVED] += 1
+    at_time(t, now[CLOCK_NS])
     return True
 
 
@@ -279,6 +291,8 @@ def _look_up(t, request, again):
     if again and t.rules[PARTIAL_BLOCKS] == 0:
         known = (t.state[request, TARGET] - 1) // t.rules[BLOCK_SIZE]
         limit = min(known, t.plan[request, PATH_BLOCKS])
+        if t.rules[KIND] == SESSION_STORE:  # it keeps responses once they are whole
+            limit = min(known, t.plan[request, INPUT_TOKENS])
     return match(t, request, limit)
 
 
@@ -306,6 +320,7 @@ def _start(t, e, request, hit, computed, again):
         mark_seen(t, request)
         t.outcome[request, SCHEDULED_NS] = now[CLOCK_NS]
         now[NEXT_WAITING] += 1
+    admitted(t, request)
     t.state[request, COMPUTED] = computed
     left = t.state[request, TARGET] - computed
     chunk = min(left, now[BUDGET])

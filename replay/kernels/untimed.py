@@ -1,14 +1,26 @@
 """Replay requests one after another: each completes before the next, no clock, no GPU.
 
 This is the protocol of the sequential engine measurements: look up, admit the whole prompt and
-publish it, then add the response where it fits, then give everything back.
+publish it, then add the response where it fits, then give everything back. Time is that of the
+arrivals: it matters only to what a cache keeps for a while.
 """
 
 from __future__ import annotations
 
+from replay.kernels.cache import (
+    acquire,
+    admitted,
+    at_time,
+    match,
+    publish,
+    release,
+    rows_left,
+    take_blocks,
+)
 from replay.kernels.causes import attribute, mark_response_seen, mark_seen
 from replay.kernels.jit import inner, kernel
 from replay.kernels.layout import (
+    ARRIVAL_NS,
     BLOCK_SIZE,
     COMPLETED,
     ENABLED,
@@ -28,15 +40,7 @@ from replay.kernels.layout import (
     RESPONSES,
     STATUS,
 )
-from replay.kernels.pool import (
-    acquire,
-    free_blocks,
-    match,
-    publish,
-    release,
-    rows_left,
-    take_blocks,
-)
+from replay.kernels.pool import free_blocks
 
 FINISHED, NEEDS_ROWS, PAUSED = 0, 1, 2
 
@@ -52,6 +56,7 @@ def replay_untimed(t, start, stop):
     for request in range(start, stop):
         if not rows_left(t, 0):
             return NEEDS_ROWS, request
+        at_time(t, t.plan[request, ARRIVAL_NS])
         tokens = t.plan[request, INPUT_TOKENS]
         prompt = (tokens + size - 1) // size
         hit = 0
@@ -70,6 +75,7 @@ def replay_untimed(t, start, stop):
         session = acquire(t, request, hit)
         attribute(t, request, hit, session, NONE)
         mark_seen(t, request)
+        admitted(t, request)
         evictions = t.counters[EVICTIONS]
         take_blocks(t, prompt - hit)
         t.state[request, HELD] = prompt

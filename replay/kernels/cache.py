@@ -1,0 +1,79 @@
+"""What the engines ask of a cache, whichever kind it is: one branch, then pool.py or store.py.
+
+The unit is the block: of `block_size` tokens in a block pool, of one token in a session store.
+"""
+
+from __future__ import annotations
+
+from replay.kernels import pool, store
+from replay.kernels.jit import inner
+from replay.kernels.layout import KIND, NOW_NS, SESSION_STORE
+
+
+@inner
+def at_time(t, now_ns):
+    """Tell the cache what time it is; what is kept only for a while may go."""
+    t.counters[NOW_NS] = now_ns
+    if t.rules[KIND] == SESSION_STORE:
+        store.expire(t)
+
+
+@inner
+def match(t, request, limit):
+    """Return (blocks, idle, pieces): the prefix that can be reused, at most `limit` blocks.
+
+    Reusing it takes `idle` blocks out of those that could be taken and needs up to twice `pieces`
+    new rows. Changes nothing.
+    """
+    if t.rules[KIND] == SESSION_STORE:
+        blocks, idle = store.match_prefix(t, request, limit)
+        return blocks, idle, 0
+    return pool.match(t, request, limit)
+
+
+@inner
+def acquire(t, request, blocks):
+    """Let a request use the `blocks` blocks that `match` found; return how many are its session's."""
+    if t.rules[KIND] == SESSION_STORE:
+        return store.share_prefix(t, request, blocks)
+    return pool.acquire(t, request, blocks)
+
+
+@inner
+def admitted(t, request):
+    """Take note that an admitted request now computes what it did not find."""
+    if t.rules[KIND] == SESSION_STORE:
+        store.start_computing(t, request)
+
+
+@inner
+def take_blocks(t, wanted):
+    """Take `wanted` free blocks, evicting for them; the caller has checked that there are enough."""
+    if t.rules[KIND] == SESSION_STORE:
+        store.take_tokens(t, wanted)
+    else:
+        pool.take_blocks(t, wanted)
+
+
+@inner
+def publish(t, request, upto):
+    """Make the blocks of a request below index `upto` visible to later look-ups."""
+    if t.rules[KIND] == SESSION_STORE:
+        store.publish_tokens(t, request, upto)
+    else:
+        pool.publish(t, request, upto)
+
+
+@inner
+def release(t, request):
+    """Give back every block of a request."""
+    if t.rules[KIND] == SESSION_STORE:
+        store.give_back(t, request)
+    else:
+        pool.release(t, request)
+
+
+@inner
+def rows_left(t, wanted):
+    """Return whether the tables have room for `wanted` more rows; a session store needs none."""
+    return t.rules[KIND] == SESSION_STORE or pool.rows_left(t, wanted)
