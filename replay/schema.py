@@ -14,13 +14,17 @@ TRACE_SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: `dtype` is a Polars type name, `required` false where a source may lack it."""
+    """One column: `dtype` is a Polars type name, `required` false where a source may lack it.
+
+    Runs have it `since` that version of their schema; in older ones it reads as null.
+    """
 
     name: str
     dtype: str
     unit: str
     meaning: str
     required: bool = True
+    since: int = 1
 
 
 TRACE = (
@@ -57,8 +61,10 @@ REQUESTS = (
     Column("capacity_miss_tokens", "Int64", "tokens", "missed: was resident, evicted since (or could never fit)"),
     Column("in_flight_tokens", "Int64", "tokens", "missed: being computed by another request at that moment"),
     Column("granularity_tokens", "Int64", "tokens", "missed: lost to block rounding or to the rule that one token is always computed"),
-    Column("policy_miss_tokens", "Int64", "tokens", "missed: computed before, but not for this request to reuse: another session's, or never stored (session_store)"),
+    Column("policy_miss_tokens", "Int64", "tokens", "missed: computed before, but not for this request to reuse: another session's, or never stored (session_store)", since=2),
     Column("disabled_tokens", "Int64", "tokens", "missed: seen before, but caching was off"),
+    Column("prefix_cache_event", "String", "", "what the look-up came to: CONVERSATIONAL_HIT, CROSS_REQUEST_HIT, FULL_HIT_NO_PREFILL_NEEDED, MISS_FULL or CONVERSATIONAL_MISS_UNEXPECTED_PROMPT; null unless completed", required=False, since=2),
+    Column("forgotten_tokens", "Int64", "tokens", "history left out of the prompt because the context window is full; null where unknown", required=False, since=2),
     Column("input_blocks", "Int64", "blocks", "blocks of the prompt, a partial last one included"),
     Column("hit_blocks", "Int64", "blocks", "prompt blocks found resident"),
     Column("full_hit_blocks", "Int64", "blocks", "of these, full ones"),

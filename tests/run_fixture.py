@@ -69,12 +69,25 @@ def _row(i: int, session: int | None, turn: int | None) -> dict:
         "preemptions": int(i in _PREEMPTED),
         "recomputed_tokens": _PREEMPTED.get(i, 0),
     }
-    return row | _causes(input_tokens - hit) | _latencies(i, row)
+    return row | _event(i, row) | _causes(input_tokens - hit) | _latencies(i, row)
+
+
+def _event(i: int, row: dict) -> dict:
+    hit, own = row["hit_tokens"], row["session_hit_tokens"]
+    event = "CONVERSATIONAL_MISS_UNEXPECTED_PROMPT" if i % 8 == 0 and row["turn"] else "MISS_FULL"
+    if hit:
+        event = "CONVERSATIONAL_HIT" if 2 * own >= hit else "CROSS_REQUEST_HIT"
+    if hit == row["input_tokens"] - 1:
+        event = "FULL_HIT_NO_PREFILL_NEEDED"
+    if row["status"] != "completed":
+        event = None
+    return {"prefix_cache_event": event, "forgotten_tokens": 100 * (i % 5 == 0)}
 
 
 def _causes(missed: int) -> dict:
     causes = {"cold_tokens": missed // 2, "capacity_miss_tokens": missed // 4}
     causes |= {"in_flight_tokens": missed // 8, "disabled_tokens": 0}
+    causes |= {"policy_miss_tokens": missed // 16}
     return causes | {"granularity_tokens": missed - sum(causes.values())}
 
 

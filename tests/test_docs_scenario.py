@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from replay.config.dump import dump_scenario
 from replay.config.scenario import Scenario
 
@@ -20,16 +22,31 @@ scenario with every key written out, and each run directory holds the one that m
 """
 
 
+def rows_of(path: str, section: type[BaseModel]) -> list[str]:
+    """Return the lines of a section, those of the sections in it behind its own."""
+    own, inner = [], []
+    for key, field in section.model_fields.items():
+        if isinstance(field.default, BaseModel):
+            inner += rows_of(f"{path}.{key}", type(field.default))
+            continue
+        default = "" if field.default in (None, ()) else f"`{shown(field.default)}`"
+        own.append(f"| `{path}.{key}` | {default} | {field.description} |")
+    return own + inner
+
+
+def shown(default: object) -> str:
+    if isinstance(default, tuple):
+        return ", ".join(map(str, default))
+    return str(default).lower()
+
+
 def rendered() -> str:
     lines = [HEAD, "| key | default | meaning |", "|---|---|---|"]
     for name, field in Scenario.model_fields.items():
         if name == "seed":
             lines.append(f"| `seed` | {field.default} | {field.description} |")
             continue
-        section = field.annotation
-        for key, inner in section.model_fields.items():
-            default = "" if inner.default is None else f"`{inner.default}`".lower()
-            lines.append(f"| `{name}.{key}` | {default} | {inner.description} |")
+        lines += rows_of(name, field.annotation)
     example = ["", "All defaults:", "", "```yaml", dump_scenario(Scenario()) + "```", ""]
     return "\n".join([*lines, *example])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ import pytest
 from replay.errors import InputError, QueryError
 from replay.report.db import RunDatabase
 from replay.runs.open import open_run
+from replay.schema import TABLES
 from tests import run_fixture
 
 RUN, OUT = "{run}", "{out}"  # put into the statements below: a run, and a folder outside it
@@ -278,8 +280,22 @@ def test_a_folder_may_have_any_name(folder, tmp_path, name):
     for unsafe in (False, True):
         with RunDatabase(open_run(tmp_path / name / "run"), unsafe=unsafe) as database:
             result = database.query("FROM requests")
-            assert len(result.columns) == 33
+            assert len(result.columns) == 36
             assert len(result.table().rows) == 30
+
+
+def test_a_run_of_an_older_schema_lacks_later_columns_and_opens(folder, tmp_path):
+    old = tmp_path / "old"
+    shutil.copytree(folder, old)
+    file = old / "requests.parquet"
+    later = [column.name for column in TABLES["requests"] if column.since > 1]
+    pl.read_parquet(file).drop(later).write_parquet(file)
+    manifest = json.loads((old / "manifest.json").read_text())
+    (old / "manifest.json").write_text(json.dumps({**manifest, "schema_version": 1}))
+    with RunDatabase(open_run(old)) as database:
+        rows = database.query(f"SELECT {', '.join(later)} FROM requests").table().rows
+        assert set(rows) == {(None,) * len(later)}
+        assert database.query("SELECT hit_tokens FROM report.summary").table().rows
 
 
 def test_a_folder_whose_name_is_no_text_is_named(folder, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections import Counter
 from fractions import Fraction
 
 import pytest
@@ -61,7 +62,7 @@ def saving(row):
 
 def test_the_fixture_is_a_run_as_the_engine_leaves_one():
     for row in ROWS:
-        causes = ("cold", "capacity_miss", "in_flight", "granularity", "disabled")
+        causes = ("cold", "capacity_miss", "in_flight", "granularity", "policy_miss", "disabled")
         missed = sum(row[f"{cause}_tokens"] for cause in causes)
         assert row["hit_tokens"] + missed == row["input_tokens"]
         assert row["session_hit_tokens"] + row["cross_request_hit_tokens"] == row["hit_tokens"]
@@ -78,7 +79,7 @@ def test_summary_counts_requests_by_status(database):
     "name",
     ["input_tokens", "output_tokens", "hit_tokens", "session_hit_tokens", "preemptions",
      "cross_request_hit_tokens", "cold_tokens", "capacity_miss_tokens", "in_flight_tokens",
-     "granularity_tokens", "disabled_tokens", "recomputed_tokens"],
+     "granularity_tokens", "policy_miss_tokens", "disabled_tokens", "recomputed_tokens"],
 )  # fmt: skip
 def test_summary_totals_are_those_of_completed_requests(database, name):
     assert objects(database, "summary")[0][name] == total(DONE, name)
@@ -86,7 +87,9 @@ def test_summary_totals_are_those_of_completed_requests(database, name):
 
 def test_summary_causes_and_hits_add_up_to_the_prompts(database):
     (row,) = objects(database, "summary")
-    names = ("hit", "cold", "capacity_miss", "in_flight", "granularity", "disabled")
+    names = (
+        "hit", "cold", "capacity_miss", "in_flight", "granularity", "policy_miss", "disabled"
+    )  # fmt: skip
     assert sum(row[f"{name}_tokens"] for name in names) == row["input_tokens"]
 
 
@@ -163,10 +166,36 @@ def test_hit_rate_by_turn_gathers_late_turns(database):
         assert row["session_hit_share"] == share(found, "session_hit_tokens")
 
 
+def test_prefix_caching_counts_events_and_tells_paired_savings(database):
+    (row,) = objects(database, "prefix_caching")
+    events = Counter(done["prefix_cache_event"] for done in DONE)
+    assert row["conversational_hits"] == events["CONVERSATIONAL_HIT"]
+    assert row["cross_request_hits"] == events["CROSS_REQUEST_HIT"]
+    assert row["full_hits"] == events["FULL_HIT_NO_PREFILL_NEEDED"]
+    assert row["misses"] == events["MISS_FULL"]
+    assert row["unexpected_prompts"] == events["CONVERSATIONAL_MISS_UNEXPECTED_PROMPT"]
+    hits = [done for done in DONE if done["hit_tokens"]]
+    assert row["overall_hit_rate"] == len(hits) / len(DONE)
+    rates = row["conversational_hit_rate"] + row["cross_request_hit_rate"]
+    assert rates == pytest.approx(row["overall_hit_rate"])
+    assert row["average_cached_prefix_length"] == total(hits, "hit_tokens") / len(hits)
+    saved = total(DONE, "hit_tokens") - total(DONE, "recomputed_tokens")
+    assert row["total_tokens_saved"] == saved
+    assert row["prefill_reduction_ratio"] == saved / total(DONE, "input_tokens")
+    pairs = [one for one in hits if one["no_cache_status"] == "completed"]
+    off = total(pairs, "no_cache_ttft_ns")
+    assert row["paired_hit_saving"] == pytest.approx((off - total(pairs, "ttft_ns")) / off)
+    cut = [done for done in DONE if done["forgotten_tokens"]]
+    assert row["truncated_requests"] == len(cut)
+    assert row["truncated_token_hit_rate"] == share(cut, "hit_tokens")
+
+
 def test_hit_rate_shares_of_a_line_add_up_to_one(database):
     names = ("session_hit", "cross_request_hit", "cold", "capacity_miss", "in_flight")
     for row in objects(database, "hit_rate"):
-        shares = [row[f"{name}_share"] for name in (*names, "granularity", "disabled")]
+        shares = [
+            row[f"{name}_share"] for name in (*names, "granularity", "policy_miss", "disabled")
+        ]
         assert sum(shares) == pytest.approx(1)
 
 

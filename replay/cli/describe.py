@@ -71,7 +71,7 @@ def describe(
         bar.hook("Finding what repeats", 0, 0)
         if not no_sessions:
             requests = infer_sessions(requests)
-        tree = build_tree(requests) if requests.has_blocks else None
+        tree = build_tree(requests) if requests.has_content else None
         facts, notes = facts_of(requests, tree), notes_of(requests)
     for_people = (format or _format_told_by(output)) in _FOR_PEOPLE
     tables = _grouped(facts, notes) if for_people else [_flat(facts, notes)]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from replay.engine.events import prefix_cache_events
 from replay.engine.plan import Plan
 from replay.engine.simulate import Simulation
 from replay.kernels import layout
@@ -65,12 +66,17 @@ def requests_frame(
     columns["input_tokens"] = plan.table[:, layout.INPUT_TOKENS]
     columns["output_tokens"] = plan.table[:, layout.OUTPUT_TOKENS]
     columns |= {name: simulation.outcome[:, field] for name, field in _COUNTS.items()}
+    columns["prefix_cache_event"] = prefix_cache_events(
+        simulation.outcome, plan.table[:, layout.INPUT_TOKENS]
+    )
+    forgotten = trace.frame.get_column("forgotten_tokens", default=absent)
+    columns["forgotten_tokens"] = forgotten
     columns |= _latencies(plan, simulation, timed=timed)
     paired = _latencies(plan, baseline or simulation, timed=timed and baseline is not None)
     for name in _PAIRED:
         columns[f"no_cache_{name}"] = paired[name] if baseline is not None else absent
     frame = pl.DataFrame(columns).select(column_names(REQUESTS))
-    known = {*column_names(TRACE), *frame.columns, "tokens"}
+    known = {*column_names(TRACE), *frame.columns} - {"kind"}
     extra = [name for name in trace.frame.columns if name not in known]
     return frame.hstack(trace.frame.select(extra)) if extra else frame
 

@@ -18,6 +18,7 @@ _MISSES = {
     "evicted": "capacity_miss_tokens",
     "in flight": "in_flight_tokens",
     "block rounding": "granularity_tokens",
+    "not kept": "policy_miss_tokens",
     "caching off": "disabled_tokens",
 }
 

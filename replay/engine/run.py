@@ -24,7 +24,8 @@ from replay.gpu.cost import StepCost, step_cost
 from replay.kernels.jit import VERSION as NUMBA_VERSION
 from replay.progress import Hook, ignore
 from replay.trace.arrivals import speed_up, spread_arrivals
-from replay.trace.frame import SESSIONS_NONE, Trace
+from replay.trace.continuation import continue_sessions
+from replay.trace.frame import CONTENT_COLUMNS, SESSIONS_NONE, Trace
 from replay.trace.readers import load_trace
 from replay.trace.sessions import infer_sessions
 from replay.trace.tree import PrefixTree, build_tree
@@ -46,6 +47,7 @@ class Prepared:
     tree: PrefixTree
     sizing: Sizing
     cost: StepCost | None
+    content_known: bool
     timings_ns: dict[str, int]
 
 
@@ -76,11 +78,11 @@ def prepare_trace(trace: Trace, scenario: Scenario, *, progress: Hook = ignore) 
     sizing = size_cache(scenario, trace.meta.block_size)
     trace = _adjust(trace, scenario)
     progress("Building the prefix tree", 0, 0)
-    tree = build_tree(trace)
+    tree = build_tree(trace, separate_by=scenario.trace.separate_by)
     cost = _cost(scenario, sizing) if scenario.engine.mode == "timed" else None
-    # The tree holds what the ids say; without them a long trace takes a third less memory.
-    slim = Trace(trace.frame.drop("block_ids", strict=False), trace.meta)
-    return Prepared(scenario, slim, tree, sizing, cost, {})
+    # The tree holds what the content says; without it a long trace takes a third less memory.
+    slim = Trace(trace.frame.drop(CONTENT_COLUMNS, strict=False), trace.meta)
+    return Prepared(scenario, slim, tree, sizing, cost, trace.has_content, {})
 
 
 def _adjust(trace: Trace, scenario: Scenario) -> Trace:
@@ -89,6 +91,8 @@ def _adjust(trace: Trace, scenario: Scenario) -> Trace:
         trace = spread_arrivals(trace, wanted.arrival_jitter, seed=scenario.seed)
     if wanted.speedup != 1:
         trace = speed_up(trace, wanted.speedup)
+    if wanted.content == "continue_sessions":
+        trace = continue_sessions(trace)
     if wanted.sessions == "infer" and not trace.has_sessions and trace.has_blocks:
         return infer_sessions(trace)
     if wanted.sessions == "off" and trace.has_sessions:
@@ -173,7 +177,7 @@ def _simulate(
     if cost is None:
         return simulate_untimed(plan, progress=progress), None
     cache, engine = prepared.scenario.cache, prepared.scenario.engine
-    if not (engine.baseline and cache.enabled):
+    if not (engine.baseline and cache.caching):
         return simulate_timed(plan, cost, progress=progress), None
     without = plan.without_cache()
     if threads == 1:
@@ -257,11 +261,11 @@ def _size_record(sizing: Sizing) -> dict[str, Any]:
 def _notes(prepared: Prepared) -> list[str]:
     cache = prepared.scenario.cache
     notes = list(prepared.sizing.notes)
-    if prepared.trace.meta.block_size is None:
+    if not prepared.content_known:
         notes.append("the trace has lengths only: no prompt shares content with another")
-    elif cache.enabled and cache.partial_blocks:
+    elif cache.caching and cache.partial_blocks:
         notes.append(IDS_ONLY)
-    elif cache.enabled and cache.responses:
+    elif cache.caching and cache.responses and not prepared.tree.has_responses:
         notes.append(RESPONSES_UNKNOWN)
     return notes
 

@@ -12,6 +12,11 @@ from replay.trace.sessions import infer_sessions
 from replay.trace.tree import build_tree
 
 _BLOCK = 4
+_SEGMENTS = (
+    pl.Series("segments", [[0]], dtype=pl.List(pl.UInt64)),
+    pl.Series("segment_tokens", [[1]], dtype=pl.List(pl.Int32)),
+)
+_TOKENS = (pl.Series("tokens", [[0]], dtype=pl.List(pl.UInt32)),)
 
 
 def compile_kernels() -> None:
@@ -33,3 +38,6 @@ def compile_kernels() -> None:
     describe(trace, tree)
     for mode in ("untimed", "timed"):
         execute(prepare_trace(trace, Scenario(engine={"mode": mode})))
+    for content in (_SEGMENTS, _TOKENS):
+        frame = pl.DataFrame({"arrival_ns": [0], "input_tokens": [1], "output_tokens": [1]})
+        build_tree(canonical_trace(frame.with_columns(content), meta))

@@ -134,10 +134,16 @@ class RunDatabase:
         # A path that may be read may also be written, by a COPY that hides well enough. A locked
         # database therefore takes the rows into memory and may open no file at all.
         kind = "VIEW" if self._unsafe else "TABLE"
+        version = self.run.manifest["schema_version"]
+        later = ", ".join(
+            f"NULL::{DUCKDB_TYPES[column.dtype]} AS {column.name}"
+            for column in columns
+            if column.since > version
+        )
         try:
             # A folder called `day=1` is no partition.
             self._connection.execute(
-                f"CREATE {kind} {name} AS "
+                f"CREATE {kind} {name} AS SELECT *{', ' * bool(later)}{later} "
                 f"FROM read_parquet({_quoted(_pattern(file))}, hive_partitioning = false)"
             )
             view = self._connection.sql(f"FROM {name}")

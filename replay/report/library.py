@@ -11,7 +11,7 @@ from replay.errors import UnknownNameError
 from replay.report.db import SQL_FOLDER, RunDatabase
 from replay.report.tables import Table
 
-_ORDER = ("summary", "hit_rate", "ttft", "sessions", "prefixes")
+_ORDER = ("summary", "hit_rate", "prefix_caching", "ttft", "sessions", "prefixes")
 _COLUMN = re.compile(r"(\w+) (\S+) ([^:]+): (.+)")
 # What a report may need to have rows: a query that tells, and what a run without it lacks.
 _NEEDS = {

@@ -25,6 +25,7 @@ from replay.units import NS_PER_S
 Fact = int | float | str | None
 Facts = dict[str, Fact]
 
+TOKEN_EXACT_BLOCK = 16  # what content without a block size of its own is counted in
 LENGTH_SHARES = {"p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95, "p99": 0.99}
 REUSE_SHARES = {"p10": 0.1, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p90": 0.9, "p99": 0.99}
 CONTENT_FACTS = {
@@ -54,12 +55,13 @@ def describe(trace: Trace, tree: PrefixTree | None = None) -> dict[str, Facts]:
     """Return the facts of a trace by group; those about content are None without `tree`.
 
     Groups: trace, arrivals, lengths, sessions, content, ideal, sources, reuse. `ideal` are hit
-    rates of an unbounded cache with requests one after another; a trace without block ids has no
-    content to compare, so give no tree for it. Shares and rates are 0..1.
+    rates of an unbounded cache with requests one after another; a trace of lengths has no
+    content to compare, so give no tree for it; where content is known to the token, blocks are of
+    `TOKEN_EXACT_BLOCK` tokens. Shares and rates are 0..1.
     """
     uses = None
-    if tree is not None and trace.has_blocks:
-        uses = edge_uses(tree, trace.meta.block_size or 1)
+    if tree is not None and trace.has_content:
+        uses = edge_uses(tree, trace.meta.block_size or TOKEN_EXACT_BLOCK)
     return {
         "trace": _trace_facts(trace),
         "arrivals": _arrival_facts(trace),
@@ -79,7 +81,7 @@ def notes(trace: Trace) -> list[str]:
             f"{spread.distinct_ratio:.1%} of requests, under {QUANTISED_BELOW:.0%}): "
             "interarrival_cv shows the clock, interarrival_cv_dequantised the load"
         )
-    if not trace.has_blocks:
+    if not trace.has_content:
         found.append("the trace has lengths only: nothing is known about shared content")
     return found
 
@@ -146,7 +148,7 @@ def _content_facts(trace: Trace, uses: EdgeUses | None) -> dict[str, Facts]:
     """Return the groups content, ideal, sources and reuse."""
     if uses is None:
         return {group: dict.fromkeys(names) for group, names in CONTENT_FACTS.items()}
-    block_size = trace.meta.block_size or 1
+    block_size = trace.meta.block_size or TOKEN_EXACT_BLOCK
     once = int(uses.blocks[uses.uses == 1].sum())
     unique = int(uses.blocks.sum())
     return {

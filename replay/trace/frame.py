@@ -20,6 +20,9 @@ SESSIONS_NONE = "none"
 SESSIONS_SOURCE = "from the source"
 SESSIONS_INFERRED = "inferred by prefix chaining"
 
+CONTENT_COLUMNS = (
+    "block_ids", "segments", "segment_tokens", "response_segment", "tokens", "response_tokens"
+)  # fmt: skip
 _DTYPES: dict[str, pl.DataType] = {
     "Int32": pl.Int32(),
     "Int64": pl.Int64(),

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from types import NoneType
@@ -18,11 +16,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from replay.errors import OutputError, OutputExistsError, Problem, TraceError
+from replay.errors import Problem, TraceError
 from replay.schema import TRACE_SCHEMA_VERSION
 from replay.trace.blocks import dense_codes, find_chain_breaks, flat_blocks
 from replay.trace.frame import Trace, TraceMeta, canonical_trace
 from replay.trace.problems import ProblemList
+from replay.trace.whole_file import whole_file
 
 METADATA_KEY = "replay"
 MAGIC = b"PAR1"
@@ -41,24 +40,10 @@ def write_trace(trace: Trace, path: str | Path, *, force: bool = False) -> Path:
     Raises OutputExistsError where a file is there already, OutputError where writing fails.
     """
     path = Path(path)
-    if path.exists() and not force:
-        raise OutputExistsError(f"{path} is there already", hint="--force overwrites it")
     facts = {"schema_version": TRACE_SCHEMA_VERSION, **asdict(trace.meta)}
     del facts["path"]
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                trace.frame.write_parquet(file, metadata={METADATA_KEY: json.dumps(facts)})
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    with whole_file(path, force=force) as file:
+        trace.frame.write_parquet(file, metadata={METADATA_KEY: json.dumps(facts)})
     return path
 
 

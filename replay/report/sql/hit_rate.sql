@@ -17,6 +17,7 @@
 -- capacity_miss_share DOUBLE share: missed: evicted since
 -- in_flight_share DOUBLE share: missed: being computed by another request
 -- granularity_share DOUBLE share: missed: block rounding, last-token rule
+-- policy_miss_share DOUBLE share: missed: computed, but never kept for it
 -- disabled_share DOUBLE share: missed: seen before, caching was off
 --
 -- Example: the windows that lost most to eviction
@@ -58,6 +59,7 @@ placed AS (
         capacity_miss_tokens,
         in_flight_tokens,
         granularity_tokens,
+        policy_miss_tokens,
         disabled_tokens
     FROM completed
 )
@@ -82,6 +84,7 @@ SELECT
     ratio(sum(capacity_miss_tokens), sum(input_tokens)) AS capacity_miss_share,
     ratio(sum(in_flight_tokens), sum(input_tokens)) AS in_flight_share,
     ratio(sum(granularity_tokens), sum(input_tokens)) AS granularity_share,
+    ratio(sum(policy_miss_tokens), sum(input_tokens)) AS policy_miss_share,
     ratio(sum(disabled_tokens), sum(input_tokens)) AS disabled_share
 FROM placed, chosen
 GROUP BY GROUPING SETS ((time_window, width_ns), (turn_bucket))

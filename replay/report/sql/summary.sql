@@ -21,6 +21,7 @@
 -- capacity_miss_tokens BIGINT tokens: missed: was resident, evicted since
 -- in_flight_tokens BIGINT tokens: missed: another request was computing them
 -- granularity_tokens BIGINT tokens: missed: block rounding, last-token rule
+-- policy_miss_tokens BIGINT tokens: missed: computed, never kept for it
 -- disabled_tokens BIGINT tokens: missed: seen before, caching was off
 -- prefill_reduction DOUBLE share: (hit - recomputed) / input tokens
 -- capacity_blocks BIGINT blocks: KV the cache may hold; null: no limit
@@ -81,6 +82,7 @@ tokens AS (
         coalesce(sum(capacity_miss_tokens), 0)::BIGINT AS capacity_miss_tokens,
         coalesce(sum(in_flight_tokens), 0)::BIGINT AS in_flight_tokens,
         coalesce(sum(granularity_tokens), 0)::BIGINT AS granularity_tokens,
+        coalesce(sum(policy_miss_tokens), 0)::BIGINT AS policy_miss_tokens,
         coalesce(sum(disabled_tokens), 0)::BIGINT AS disabled_tokens,
         ratio(
             sum(hit_tokens) - coalesce(sum(recomputed_tokens), 0),

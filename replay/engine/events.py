@@ -1,0 +1,42 @@
+"""The one word per request that the look-up of its prompt came to.
+
+The names are those of the simulator this tool grew out of, so that its users find them again; what
+they count is what was reused here, by content.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from replay.kernels import layout
+
+CONVERSATIONAL_HIT = "CONVERSATIONAL_HIT"
+CROSS_REQUEST_HIT = "CROSS_REQUEST_HIT"
+FULL_HIT = "FULL_HIT_NO_PREFILL_NEEDED"
+MISS = "MISS_FULL"
+UNEXPECTED = "CONVERSATIONAL_MISS_UNEXPECTED_PROMPT"
+
+
+def prefix_cache_events(outcome: np.ndarray, input_tokens: np.ndarray) -> pl.Series:
+    """Return the event of every completed request, String[R]; null for the others.
+
+    A full hit reuses all but the one token that is always computed. Other hits are named after
+    whoever put more of them there, the same session (conversational) or others. A miss is
+    unexpected where the session's own cache held something and the prompt has nothing of it,
+    which only a session store can tell.
+    """
+    hit, own = outcome[:, layout.HIT], outcome[:, layout.SESSION_HIT]
+    kept = outcome[:, layout.SESSION_KEPT]
+    events = np.select(
+        [
+            outcome[:, layout.STATUS] != layout.COMPLETED,
+            (hit > 0) & (hit == input_tokens - 1),
+            (hit > 0) & (2 * own >= hit),
+            hit > 0,
+            kept > 0,
+        ],
+        ["", FULL_HIT, CONVERSATIONAL_HIT, CROSS_REQUEST_HIT, UNEXPECTED],
+        MISS,
+    )
+    return pl.Series(events.astype(object), dtype=pl.String).replace("", None)
