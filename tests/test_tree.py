@@ -117,7 +117,7 @@ def test_separated_blocks_share_nothing_and_keep_their_lengths(drawn):
 
 
 def test_segments_that_do_not_add_up_name_the_request():
-    with pytest.raises(TraceError, match="request 0: input_tokens is 4 .got 3 segment_tokens"):
+    with pytest.raises(TraceError, match=r"request 0: input_tokens is 4 \(got 3 segment_tokens"):
         build_tree(unit_trace_of([{**UNIT_ROW, "input_tokens": 4}]))
 
 

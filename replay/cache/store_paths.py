@@ -1,4 +1,4 @@
-"""The prefix tree as a session store sees it: tokens, and edges cut where a prefix may be stored."""
+"""The prefix tree as a session store sees it: in tokens, cut where a prefix may be stored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from replay.cache.blocks import BlockPaths
 
 @dataclass(frozen=True, slots=True)
 class StorePaths:
-    """Paths in single tokens; `parent` int32[E], -1 at a root, and `storable` bool[E] of each edge."""
+    """Paths in single tokens; of each edge `parent` int32, -1 at a root, and `storable` bool."""
 
     paths: BlockPaths
     parent: np.ndarray

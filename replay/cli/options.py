@@ -72,10 +72,12 @@ def scenario_options(command: Command) -> Command:
     )(command)
 
 
-def read_scenario(parameters: Mapping[str, Any]) -> Scenario:
+def read_scenario(
+    parameters: Mapping[str, Any], fixed: Mapping[str, object] | None = None
+) -> Scenario:
     """Return the scenario that the values of `scenario_options` describe.
 
-    Raises ConfigError with every problem, each named after the option or the line it stands in.
+    `fixed` are keys that the command itself decides. Raises ConfigError with every problem, each named after the option or the line it stands in.
     """
     from replay.config.load import load_scenario
     from replay.config.overrides import Override, parse_setting
@@ -86,6 +88,7 @@ def read_scenario(parameters: Mapping[str, Any]) -> Scenario:
         if (given := parameters[short.parameter]) not in (None, False)
     ]
     overrides += [parse_setting(text) for text in parameters["settings"]]
+    overrides += [Override(path, value, "this command") for path, value in (fixed or {}).items()]
     return load_scenario(parameters["config"], overrides)
 
 

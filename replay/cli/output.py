@@ -36,6 +36,7 @@ GAP = 2
 TEXT_WIDTH = 24  # a column of text is folded, but no narrower than this
 FILE_WIDTH = 120
 PIPE_WIDTH = 100
+_SHARES = ("_rate", "_share", "_reduction", "_saving", "_reduction_ratio")  # shown in percent
 SI_FROM = 10**6  # speeds from here on are shown with an SI prefix
 
 
@@ -313,7 +314,7 @@ def _cell(name: str, value: object, scale: int) -> str:
 def _number(name: str, value: float, scale: int) -> str:
     if scale != 1:
         return _decimal(value / scale)
-    if name.endswith(("_rate", "_share")):
+    if name.endswith(_SHARES):
         return f"{value:.1%}"
     if name.endswith("_per_s") and abs(value) >= SI_FROM:
         return _with_prefix(value)

@@ -108,7 +108,9 @@ class SessionStoreSection(Section):
         50, le=2**24, description="tokens a prefix must have to be stored"
     )
     max_prefix_cache_size: PositiveInt = Field(
-        100, le=10**7, description="stored prefixes, as entries"
+        10_000,
+        le=10**7,
+        description="stored prefixes, as entries; what they hold is bounded by cache.capacity",
     )
     prefix_eviction_policy: Literal["lru", "lfu", "fifo"] = Field(
         "lru", description="which stored prefix makes room for another"

@@ -88,7 +88,10 @@ def _saving(pairs: pl.DataFrame) -> str:
 def _cache(result: RunResult) -> str:
     cache = result.manifest["cache"]
     blocks = cache["capacity_blocks"]
-    size = "unlimited" if blocks is None else f"{blocks:,} blocks of {cache['block_size']} tokens"
+    size = "unlimited"
+    if blocks is not None:
+        single = cache["block_size"] == 1
+        size = f"{blocks:,} " + ("tokens" if single else f"blocks of {cache['block_size']} tokens")
     if cache["capacity_bytes"] is not None:
         size += f", {format_bytes(cache['capacity_bytes'])}"
     source = f" ({cache['capacity_source']})" if blocks is not None else ""

@@ -153,7 +153,7 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
             "simulate_ns": simulated - started,
             "tables_ns": time.perf_counter_ns() - simulated,
         },
-        "notes": _notes(prepared),
+        "notes": run_notes(prepared),
     }
     return RunResult(tables, manifest, scenario)
 
@@ -258,7 +258,8 @@ def _size_record(sizing: Sizing) -> dict[str, Any]:
     }
 
 
-def _notes(prepared: Prepared) -> list[str]:
+def run_notes(prepared: Prepared) -> list[str]:
+    """Return what a reader of a run should know about the size and content of what was run."""
     cache = prepared.scenario.cache
     notes = list(prepared.sizing.notes)
     if not prepared.content_known:

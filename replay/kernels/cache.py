@@ -33,7 +33,7 @@ def match(t, request, limit):
 
 @inner
 def acquire(t, request, blocks):
-    """Let a request use the `blocks` blocks that `match` found; return how many are its session's."""
+    """Let a request use the `blocks` that `match` found; return how many are its session's."""
     if t.rules[KIND] == SESSION_STORE:
         return store.share_prefix(t, request, blocks)
     return pool.acquire(t, request, blocks)
@@ -48,7 +48,7 @@ def admitted(t, request):
 
 @inner
 def take_blocks(t, wanted):
-    """Take `wanted` free blocks, evicting for them; the caller has checked that there are enough."""
+    """Take `wanted` free blocks, evicting for them; the caller has checked that they fit."""
     if t.rules[KIND] == SESSION_STORE:
         store.take_tokens(t, wanted)
     else:

@@ -1,4 +1,4 @@
-"""Content by assumption, for traces with sessions and lengths: a longer prompt continues its session.
+"""Content by assumption, for traces with sessions and lengths: longer prompts continue a session.
 
 What a client of a chat model does: it sends all that was said so far, and something new.
 """

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FlatUnits:
-    """Request r is `units[offsets[r]:offsets[r + 1]]`, its prompt what lies before `prompt_stops[r]`.
+    """Units end to end: request r has `units[offsets[r]:offsets[r + 1]]`.
 
-    `offsets` int64[R+1], `prompt_stops` int64[R], `units` uint64[U] or uint32[U], `unit_tokens`
+    Its prompt is what lies before `prompt_stops[r]`. `offsets` int64[R+1], `prompt_stops` int64[R], `units` uint64[U] or uint32[U], `unit_tokens`
     int32[U], or empty where every unit is one token.
     """
 
@@ -129,7 +129,8 @@ def _check_tokens(trace: Trace, prompts: np.ndarray, responses: pl.Series | None
         problems.add_rows(
             np.flatnonzero(wrong),
             lambda row: (
-                f"request {row}: output_tokens is {wanted[row]} (got {responses[row]} response_tokens)"
+                f"request {row}: output_tokens is {wanted[row]} "
+                f"(got {responses[row]} response_tokens)"
             ),
             lines=None,
         )

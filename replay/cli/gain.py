@@ -1,0 +1,46 @@
+"""`replay gain`: what the session cache and the prefix store are worth, alone and together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from replay.cli.options import output_options, read_scenario, scenario_options
+from replay.cli.output import emit, note
+
+
+@click.command()
+@click.argument("trace", type=click.Path(path_type=Path), metavar="TRACE")
+@scenario_options
+@output_options
+def gain(trace: Path, format: str | None, output: Path | None, **parameters: Any) -> None:
+    """Compare no cache, a session cache, a cross-request prefix store, and both, on TRACE.
+
+    Replays the trace four times through a session store (see `cache.session_store` in
+    docs/scenario.md) and prints a line for each. TTFT savings are paired: the same requests
+    without any cache. `hit_ttft_saving` is over the requests that hit.
+
+    \b
+    replay gain trace.parquet --gpu h100-sxm --model llama-3.1-8b
+    replay gain trace.parquet --untimed --set cache.session_store.max_prefix_cache_size=1000
+    """
+    from replay.cli.progress import announce_compiling, progress
+
+    scenario = read_scenario(parameters, {"cache.kind": "session_store"})
+    patience_s = announce_compiling("replay_" + scenario.engine.mode)
+    with progress("Starting", patience_s=patience_s) as bar:
+        from dataclasses import asdict
+
+        from replay.engine.gain import cache_gains
+        from replay.engine.run import prepare, run_notes
+        from replay.report.tables import Table
+
+        prepared = prepare(trace, scenario, progress=bar.hook)
+        rows = [asdict(line) for line in cache_gains(prepared, progress=bar.hook)]
+    for line in (*prepared.trace.meta.notes, *run_notes(prepared)):
+        note(f"Note: {line}")
+    known = [name for name in rows[0] if any(row[name] is not None for row in rows)]
+    table = Table(known, [tuple(row[name] for name in known) for row in rows])
+    emit([table], format=format, output=output)

@@ -1,0 +1,127 @@
+"""What each cache of a session store is worth: one trace with none, either and both of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import polars as pl
+
+from replay.config.scenario import Scenario
+from replay.engine.run import Prepared, execute
+from replay.progress import Hook, ignore
+
+VARIANTS = {
+    "none": (False, False),
+    "session": (True, False),
+    "cross-request": (False, True),
+    "both": (True, True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """One line of the table: which caches, and what the completed requests had of them.
+
+    Rates and shares are 0..1. `ttft_mean_ms` and the like are null where the clock never ran;
+    savings are paired with the same requests without any cache, of those completed both times.
+    """
+
+    caches: str
+    completed: int
+    request_hit_rate: float | None
+    token_hit_rate: float | None
+    session_hit_share: float | None
+    cross_request_hit_share: float | None
+    tokens_prefilled: int
+    prefill_reduction: float | None
+    ttft_mean_ms: float | None
+    ttft_p50_ms: float | None
+    ttft_p99_ms: float | None
+    ttft_saving: float | None
+    hit_ttft_saving: float | None
+    overloaded: bool | None
+
+
+def cache_gains(prepared: Prepared, *, progress: Hook = ignore) -> list[Gain]:
+    """Return what a prepared trace gains from no cache, either cache and both, in that order.
+
+    The scenario is one with a session store; its other keys, the token budget among them, hold
+    for all four.
+    """
+    return list(_lines(prepared, progress))
+
+
+def _lines(prepared: Prepared, progress: Hook) -> Iterator[Gain]:
+    without: pl.DataFrame | None = None
+    for name, (session, cross_request) in VARIANTS.items():
+        scenario = _variant(prepared.scenario, session=session, cross_request=cross_request)
+
+        def titled(_: str, done: int, total: int, name: str = name) -> None:
+            progress(f"Replaying with {name}", done, total)
+
+        result = execute(dataclasses.replace(prepared, scenario=scenario), progress=titled)
+        requests = result.tables["requests"]
+        if without is None:
+            without = requests
+        overload = result.manifest["overload"]
+        yield _gain(name, requests, without, overload and bool(overload["overloaded"]))
+
+
+def _variant(scenario: Scenario, *, session: bool, cross_request: bool) -> Scenario:
+    store = scenario.cache.session_store.model_copy(
+        update={"enable_session_caching": session, "enable_cross_request_caching": cross_request}
+    )
+    cache = scenario.cache.model_copy(update={"session_store": store})
+    engine = scenario.engine.model_copy(update={"baseline": False})
+    return scenario.model_copy(update={"cache": cache, "engine": engine})
+
+
+def _gain(
+    name: str, requests: pl.DataFrame, without: pl.DataFrame, overloaded: bool | None
+) -> Gain:
+    done = requests.filter(requests["status"] == "completed")
+    tokens = int(done["input_tokens"].sum())
+    saved = int((done["hit_tokens"] - done["recomputed_tokens"]).sum())
+    ttft = done["ttft_ns"].drop_nulls().sort()
+    pairs = requests.with_columns(off_ns=without["ttft_ns"]).filter(
+        (requests["status"] == "completed") & (without["status"] == "completed")
+    )
+    return Gain(
+        caches=name,
+        completed=len(done),
+        request_hit_rate=_share((done["hit_tokens"] > 0).sum(), len(done)),
+        token_hit_rate=_share(done["hit_tokens"].sum(), tokens),
+        session_hit_share=_share(done["session_hit_tokens"].sum(), tokens),
+        cross_request_hit_share=_share(done["cross_request_hit_tokens"].sum(), tokens),
+        tokens_prefilled=tokens - saved,
+        prefill_reduction=_share(saved, tokens),
+        ttft_mean_ms=_ms(ttft.sum() / len(ttft)) if len(ttft) else None,
+        ttft_p50_ms=_quantile_ms(ttft, 0.5),
+        ttft_p99_ms=_quantile_ms(ttft, 0.99),
+        ttft_saving=_saving(pairs),
+        hit_ttft_saving=_saving(pairs.filter(pairs["hit_tokens"] > 0)),
+        overloaded=overloaded,
+    )
+
+
+def _saving(pairs: pl.DataFrame) -> float | None:
+    off = int(pairs["off_ns"].sum())
+    return _share(off - int(pairs["ttft_ns"].sum()), off)
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _ms(ns: float) -> float:
+    return ns / 1e6
+
+
+def _quantile_ms(ordered: pl.Series, share: float) -> float | None:
+    """Return the value that `share` of them do not exceed, as DuckDB's quantile_disc does."""
+    if not len(ordered):
+        return None
+    return _ms(ordered[max(math.ceil(share * len(ordered)), 1) - 1])
