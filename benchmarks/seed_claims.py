@@ -80,7 +80,7 @@ def claims(requests: int) -> list[tuple[str, str, str, str]]:
     busy = measured(ready)
     follow_ups = chat.prefix["follow_ups"] / chat.prefix["requests"]
     served = (busy.requests["status"] == "completed").mean()
-    first = [row for row in chat.ttft if row["slice"] == "all"][0]
+    first = next(row for row in chat.ttft if row["slice"] == "all")
     growth = busy.overload["queue_growth"]
     return [
         (

@@ -140,7 +140,7 @@ def test_ctrl_c_does_not_kill_a_command_that_is_done():
 def test_help_lists_the_commands_in_the_order_of_use(option):
     result = CliRunner().invoke(main, [option])
     shown = [line.split()[0] for line in result.stdout.split("Commands:\n")[1].splitlines()]
-    assert shown == ["describe", "run", "report", "query", "list", "doctor"]
+    assert shown == ["generate", "describe", "run", "gain", "report", "query", "list", "doctor"]
 
 
 @pytest.mark.parametrize("name", list(main.commands))

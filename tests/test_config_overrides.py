@@ -48,7 +48,8 @@ def test_an_empty_value_is_null():
         ("cahce.block_size=3", "cahce: unknown key, did you mean cache or trace?"),
         ("cache=lru", "cache: must be a mapping of keys to values (got 'lru')"),
         ("seed=true", "seed: must be a number (got true)"),
-        ("seed=[1]", "seed: must be one value (got '[1]')"),
+        ("seed=[1]", "seed: must be a whole number (got a list)"),
+        ("seed=[[1]]", "seed: must be one value (got '[[1]]')"),
         ("seed={", "seed: must be one value (got '{')"),
     ],
 )

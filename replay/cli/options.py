@@ -77,7 +77,8 @@ def read_scenario(
 ) -> Scenario:
     """Return the scenario that the values of `scenario_options` describe.
 
-    `fixed` are keys that the command itself decides. Raises ConfigError with every problem, each named after the option or the line it stands in.
+    `fixed` are keys that the command itself decides. Raises ConfigError with every problem, each
+    named after the option or the line it stands in.
     """
     from replay.config.load import load_scenario
     from replay.config.overrides import Override, parse_setting

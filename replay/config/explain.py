@@ -81,6 +81,7 @@ def _message(details: Mapping[str, Any]) -> str:
         return _MESSAGES[name]
     text = details["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     text = re.sub(r"^Input should be", "must be", text)
+    text = re.sub(r"^\w+ should (have .*) after validation, not \d+$", r"must \1", text)
     return text[:1].lower() + text[1:] if re.match(r"[A-Z][a-z]", text) else text
 
 
@@ -115,6 +116,8 @@ def _suggest(name: object, known: Iterable[str]) -> str:
 def _suggest_key(path: KeyPath, schema: type[BaseModel]) -> str:
     """Return a suggestion from the same section, else the same word in another section."""
     siblings = {name for model in _models_at(schema, path[:-1]) for name in model.model_fields}
+    if path[-1] in siblings:  # a key of another kind of section that may stand here
+        return " here"
     here = _suggest(path[-1], siblings)
     if here:
         return here

@@ -22,8 +22,8 @@ class Override:
 def parse_setting(text: str) -> Override:
     """Return the override that `--set cache.block_size=32` stands for.
 
-    The value is read as a YAML scalar, so `off` is text and an empty one is null. Raises
-    ConfigError for anything that is not `path=value` with one value.
+    The value is read as a YAML scalar, so `off` is text and an empty one is null; `[50, 100]` is a
+    list of them. Raises ConfigError for anything that is not `path=value` with one of the two.
     """
     label = f"--set {text}"
     path, equals, written = text.partition("=")
@@ -39,7 +39,8 @@ def parse_setting(text: str) -> Override:
         document = compose(written, label)
     except ConfigError as error:
         raise refused from error
-    if isinstance(document.data, dict | list) or document.problems:
+    values = document.data if isinstance(document.data, list) else [document.data]
+    if any(isinstance(one, dict | list) for one in values) or document.problems:
         raise refused
     return Override(path, document.data, label)
 

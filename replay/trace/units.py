@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 class FlatUnits:
     """Units end to end: request r has `units[offsets[r]:offsets[r + 1]]`.
 
-    Its prompt is what lies before `prompt_stops[r]`. `offsets` int64[R+1], `prompt_stops` int64[R], `units` uint64[U] or uint32[U], `unit_tokens`
-    int32[U], or empty where every unit is one token.
+    Its prompt is what lies before `prompt_stops[r]`. `offsets` int64[R+1], `prompt_stops`
+    int64[R], `units` uint64[U] or uint32[U], `unit_tokens` int32[U], or empty where every unit is
+    one token.
     """
 
     offsets: np.ndarray
