@@ -14,15 +14,23 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "RunDatabase": "replay.report.db",
+    "block_hashes": "replay.trace.hashing",
+    "block_ids_of": "replay.trace.content",
     "build_tree": "replay.trace.tree",
+    "cache_gains": "replay.engine.gain",
     "describe": "replay.trace.describe",
     "execute": "replay.engine.run",
+    "generate": "replay.workload.generate",
     "infer_sessions": "replay.trace.sessions",
+    "load_profile": "replay.workload.profiles",
     "load_scenario": "replay.config.load",
     "load_trace": "replay.trace.readers",
     "open_run": "replay.runs.open",
     "prepare": "replay.engine.run",
     "prepare_trace": "replay.engine.run",
+    "prefix_digests": "replay.trace.hashing",
+    "tokens_of": "replay.trace.tokens",
+    "write_mooncake": "replay.trace.writers.mooncake",
     "write_run": "replay.runs.write",
     "write_trace": "replay.trace.parquet",
 }

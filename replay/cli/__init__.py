@@ -20,6 +20,8 @@ import click
 from replay import __version__
 from replay.cli.describe import describe
 from replay.cli.doctor import doctor
+from replay.cli.gain import gain
+from replay.cli.generate import generate
 from replay.cli.list import list_
 from replay.cli.query import query
 from replay.cli.report import report
@@ -73,7 +75,7 @@ def main(ctx: click.Context, debug: bool, no_color: bool) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-for _command in (describe, run, report, query, list_, doctor):
+for _command in (generate, describe, run, gain, report, query, list_, doctor):
     main.add_command(_command)
 
 

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
 
 @click.command("list")
-@click.argument("kind", type=click.Choice(["gpus", "models", "policies", "formats", "reports"]))
+@click.argument(
+    "kind", type=click.Choice(["gpus", "models", "policies", "formats", "profiles", "reports"])
+)
 @output_options
 def list_(kind: str, format: str | None, output: Path | None) -> None:
-    """List GPUs, models, policies, trace formats or reports."""
+    """List GPUs, models, policies, trace formats, workload profiles or reports."""
     emit([_KINDS[kind]()], format=format, output=output)
 
 
@@ -45,8 +47,8 @@ def _policies() -> Table:
     from replay.cache.policies import POLICIES
     from replay.report.tables import Table
 
-    rows = [(policy.name, policy.meaning, policy.reference) for policy in POLICIES]
-    return Table(("name", "meaning", "reference"), rows)
+    rows = [(policy.kind, policy.name, policy.meaning, policy.reference) for policy in POLICIES]
+    return Table(("kind", "name", "meaning", "reference"), rows)
 
 
 def _formats() -> Table:
@@ -55,6 +57,14 @@ def _formats() -> Table:
 
     rows = [(reader.name, " ".join(reader.suffixes), reader.meaning) for reader in READERS]
     return Table(("name", "suffixes", "meaning"), rows)
+
+
+def _profiles() -> Table:
+    from replay.report.tables import Table
+    from replay.workload.profiles import load_profile, profile_names
+
+    rows = [(name, load_profile(name).profile.description) for name in profile_names()]
+    return Table(("name", "description"), rows)
 
 
 def _reports() -> Table:
@@ -69,5 +79,6 @@ _KINDS: dict[str, Callable[[], Table]] = {
     "models": _models,
     "policies": _policies,
     "formats": _formats,
+    "profiles": _profiles,
     "reports": _reports,
 }

@@ -83,8 +83,8 @@ def _gain(
     name: str, requests: pl.DataFrame, without: pl.DataFrame, overloaded: bool | None
 ) -> Gain:
     done = requests.filter(requests["status"] == "completed")
-    tokens = int(done["input_tokens"].sum())
-    saved = int((done["hit_tokens"] - done["recomputed_tokens"]).sum())
+    tokens = _total(done, "input_tokens")
+    saved = _total(done, "hit_tokens") - _total(done, "recomputed_tokens")
     ttft = done["ttft_ns"].drop_nulls().sort()
     pairs = requests.with_columns(off_ns=without["ttft_ns"]).filter(
         (requests["status"] == "completed") & (without["status"] == "completed")
@@ -92,13 +92,13 @@ def _gain(
     return Gain(
         caches=name,
         completed=len(done),
-        request_hit_rate=_share((done["hit_tokens"] > 0).sum(), len(done)),
-        token_hit_rate=_share(done["hit_tokens"].sum(), tokens),
-        session_hit_share=_share(done["session_hit_tokens"].sum(), tokens),
-        cross_request_hit_share=_share(done["cross_request_hit_tokens"].sum(), tokens),
+        request_hit_rate=_share(len(done.filter(done["hit_tokens"] > 0)), len(done)),
+        token_hit_rate=_share(_total(done, "hit_tokens"), tokens),
+        session_hit_share=_share(_total(done, "session_hit_tokens"), tokens),
+        cross_request_hit_share=_share(_total(done, "cross_request_hit_tokens"), tokens),
         tokens_prefilled=tokens - saved,
         prefill_reduction=_share(saved, tokens),
-        ttft_mean_ms=_ms(ttft.sum() / len(ttft)) if len(ttft) else None,
+        ttft_mean_ms=int(ttft.sum()) / len(ttft) / 1e6 if len(ttft) else None,
         ttft_p50_ms=_quantile_ms(ttft, 0.5),
         ttft_p99_ms=_quantile_ms(ttft, 0.99),
         ttft_saving=_saving(pairs),
@@ -108,20 +108,20 @@ def _gain(
 
 
 def _saving(pairs: pl.DataFrame) -> float | None:
-    off = int(pairs["off_ns"].sum())
-    return _share(off - int(pairs["ttft_ns"].sum()), off)
+    off = _total(pairs, "off_ns")
+    return _share(off - _total(pairs, "ttft_ns"), off)
 
 
 def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def _ms(ns: float) -> float:
-    return ns / 1e6
+def _total(done: pl.DataFrame, column: str) -> int:
+    return int(done[column].sum())
 
 
 def _quantile_ms(ordered: pl.Series, share: float) -> float | None:
     """Return the value that `share` of them do not exceed, as DuckDB's quantile_disc does."""
     if not len(ordered):
         return None
-    return _ms(ordered[max(math.ceil(share * len(ordered)), 1) - 1])
+    return ordered[max(math.ceil(share * len(ordered)), 1) - 1] / 1e6

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from replay.cache.blocks import BlockPaths, block_paths
-from replay.cache.policies import ENTRY_POLICIES
+from replay.cache.policies import policy_code
 from replay.cache.store_paths import StorePaths, prefix_lengths, store_paths
 from replay.config.scenario import Scenario
 from replay.kernels import layout
@@ -137,7 +137,7 @@ def _rules(
         rules[layout.PREFIX_STORE] = store.enable_cross_request_caching
         rules[layout.MIN_PREFIX_TOKENS] = store.min_prefix_cache_length
         rules[layout.MAX_ENTRIES] = store.max_prefix_cache_size
-        rules[layout.ENTRY_ORDER] = ENTRY_POLICIES[store.prefix_eviction_policy]
+        rules[layout.ENTRY_ORDER] = policy_code("session_store", store.prefix_eviction_policy)
         rules[layout.WHOLE_PROMPTS] = store.store_whole_prompts
         rules[layout.SESSION_TTL_NS] = store.session_ttl or np.iinfo(np.int64).max
     return rules

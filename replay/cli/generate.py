@@ -1,0 +1,99 @@
+"""`replay generate`: a trace drawn from a workload profile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from replay.errors import InputError, OutputExistsError
+
+
+@click.command()
+@click.argument("profile", type=click.Path(path_type=Path), metavar="PROFILE")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    metavar="TRACE",
+    help="File to write; its suffix tells the format.",
+)
+@click.option(
+    "--requests", type=click.IntRange(1), metavar="N", help="Length of the trace in requests."
+)
+@click.option("--duration", metavar="TIME", help="Length of the trace in time, such as 30m.")
+@click.option(
+    "--rate", type=float, metavar="X", help="Mean requests per second; sessions start to suit it."
+)
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), metavar="N", help="Of everything drawn.")
+@click.option("--tokens", is_flag=True, help="Write token ids as well; files grow a lot.")
+@click.option(
+    "--format",
+    type=click.Choice(["parquet", "mooncake"]),
+    help="How to write; default: by the suffix, .parquet or .jsonl.",
+)
+@click.option("--force", is_flag=True, help="Overwrite a file that is there already.")
+def generate(
+    profile: Path,
+    output: Path,
+    requests: int | None,
+    duration: str | None,
+    rate: float | None,
+    seed: int | None,
+    tokens: bool,
+    format: str | None,
+    force: bool,
+) -> None:
+    """Draw a trace from PROFILE, a name that `replay list profiles` shows or a YAML file.
+
+    The options stand in for what the profile says. One seed gives one trace, byte for byte; a
+    shorter trace is the beginning of a longer one.
+
+    \b
+    replay generate chat -o chat.parquet
+    replay generate my-profile.yaml --duration 1h --rate 20 --seed 3 -o mine.parquet
+    """
+    from replay.cli.output import note
+    from replay.cli.progress import announce_compiling, progress
+    from replay.trace.writers import writer_for
+    from replay.units import parse_duration_ns
+    from replay.workload.generate import at_rate
+    from replay.workload.generate import generate as generated
+    from replay.workload.profiles import load_profile
+    from replay.workload.summary import summary
+
+    _check(output, requests=requests, duration=duration, force=force)
+    writer = writer_for(output, format)
+    if tokens and writer.name != "parquet":
+        raise InputError(f"the {writer.name} format holds no token ids", hint="leave out --tokens")
+    duration_ns = None if duration is None else parse_duration_ns(duration)
+    named = load_profile(profile).changed(requests=requests, duration_ns=duration_ns, seed=seed)
+    with progress("Starting", patience_s=announce_compiling("write_prompts")) as bar:
+        if rate is not None:
+            named = at_rate(named, rate)
+        trace = generated(named, progress=bar.hook)
+        if tokens:
+            from replay.trace.tokens import tokens_of
+
+            bar.hook("Making token ids", 0, 0)
+            trace = tokens_of(trace)
+        bar.hook("Writing the trace", 0, 0)
+        writer.write(trace, output, force=force)
+        bar.hook("Looking back at it", 0, 0)
+        lines = summary(trace)
+    for text in trace.meta.notes[1:]:
+        note(f"Note: {text}")
+    for label, line in lines:
+        click.echo(f"{label:14}{line}")
+    note(f"\nTrace written to {output}; `replay describe {output}` says more")
+
+
+def _check(output: Path, *, requests: int | None, duration: str | None, force: bool) -> None:
+    """Refuse what could only fail after all the work."""
+    if requests is not None and duration is not None:
+        raise InputError("--requests and --duration exclude each other", hint="give one of them")
+    if output.exists() and not force:
+        raise OutputExistsError(f"{output} is there already", hint="--force overwrites it")
+    if not output.parent.is_dir():
+        raise InputError(f"no such folder (got {str(output.parent)!r})", hint="make it first")

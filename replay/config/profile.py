@@ -1,0 +1,143 @@
+"""The profile: everything that decides a generated trace, as frozen pydantic models.
+
+A profile is checked here and nowhere else; `replay.workload` draws what it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveInt, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from replay.config.arrivals import Arrivals
+from replay.config.client import Client
+from replay.config.distribution import (
+    MAX_TOKENS,
+    Positive,
+    Tokens,
+    highest,
+)
+from replay.config.scenario import DurationNs, Section
+
+MAX_REQUESTS = 10**8
+MAX_POOL_ITEMS = 10**6
+
+
+class Pool(Section):
+    """Content that sessions share: system prompts, few-shot sets, tool schemas, documents."""
+
+    items: Annotated[PositiveInt, Field(le=MAX_POOL_ITEMS)] = Field(
+        1, description="how many different ones there are"
+    )
+    tokens: Tokens = Field(description="length of an item, drawn once for each")
+    zipf: Annotated[float, Field(ge=0, le=20)] = Field(
+        0.0, description="popularity of the n-th item is n to the power -zipf; 0: all alike"
+    )
+    weights: tuple[Positive, ...] | None = Field(
+        None, description="popularity of each item, instead of zipf"
+    )
+
+    @model_validator(mode="after")
+    def _weights_are_of_the_items(self) -> Pool:
+        if self.weights is not None and len(self.weights) != self.items:
+            raise ValueError(
+                f"weights must be one for each of the {self.items} items (got {len(self.weights)})"
+            )
+        if self.weights is not None and self.zipf:
+            raise ValueError("weights and zipf exclude each other")
+        return self
+
+
+class Context(Section):
+    """The model's context window and what a client does when a prompt outgrows it."""
+
+    limit: Annotated[PositiveInt, Field(ge=2, le=MAX_TOKENS)] = Field(
+        description="tokens of prompt and response together"
+    )
+    truncate: Literal["keep_system", "sliding", "reject"] = Field(
+        "keep_system",
+        description="forget the oldest messages but the head of the prompt, the head as well, or "
+        "end the session",
+    )
+    keep_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0,
+        description="share of the limit that is filled after forgetting; below one, some turns "
+        "follow before it happens again",
+    )
+
+    @model_validator(mode="after")
+    def _keeps_a_share_of_something(self) -> Context:
+        if self.truncate == "reject" and self.keep_share != 1:
+            raise ValueError("keep_share has no effect when truncate is reject")
+        return self
+
+
+class Profile(Section):
+    """Everything that decides a generated trace."""
+
+    description: str = Field(min_length=1, description="one sentence: what traffic this is")
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="of everything drawn")
+    requests: Annotated[PositiveInt, Field(le=MAX_REQUESTS)] | None = Field(
+        None, description="length of the trace in requests"
+    )
+    duration: DurationNs | None = Field(None, description="length of the trace in time")
+    warm_up: DurationNs | None = Field(
+        None,
+        description="sessions that started up to this long before the trace are in it with their "
+        "later requests",
+    )
+    arrivals: Arrivals = Field(description="when sessions start")
+    context: Context = Field(description="the context window")
+    pools: dict[str, Pool] = Field({}, description="shared content by name")
+    clients: tuple[Client, ...] = Field(description="kinds of sessions")
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Profile:
+        if (self.requests is None) == (self.duration is None):
+            raise ValueError("needs either requests or duration")
+        wrong = list(_unknown_pools(self)) + list(_full_windows(self))
+        if not self.clients:
+            wrong.append(_detail(("clients",), "needs at least one client (got an empty list)", ()))
+        names = [client.name for client in self.clients]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                wrong.append(_detail(("clients", index, "name"), "given twice", name))
+        if wrong:
+            raise ValidationError.from_exception_data("Profile", wrong)
+        return self
+
+
+def _unknown_pools(profile: Profile) -> Iterator[InitErrorDetails]:
+    for index, client in enumerate(profile.clients):
+        for place, part in enumerate(client.head):
+            if part.pool is not None and part.pool not in profile.pools:
+                known = ", ".join(sorted(profile.pools)) or "none"
+                message = f"no such pool, known: {known} (got {part.pool!r})"
+                yield _detail(("clients", index, "head", place, "pool"), message, part.pool)
+
+
+def _full_windows(profile: Profile) -> Iterator[InitErrorDetails]:
+    """Yield a problem for each client that may leave no room for a message in the window."""
+    for index, client in enumerate(profile.clients):
+        room = profile.context.limit - int(highest(client.response_tokens))
+        if profile.context.truncate != "sliding":
+            for part in client.head:
+                tokens = (
+                    profile.pools[part.pool].tokens
+                    if part.pool in profile.pools
+                    else part.own_tokens
+                )
+                room -= int(highest(tokens)) if tokens is not None else 0
+        if room < 1:
+            message = (
+                f"the longest head and the longest response leave no room for a message in "
+                f"context.limit (got {profile.context.limit - room} tokens)"
+            )
+            yield _detail(("clients", index), message, {})
+
+
+def _detail(loc: tuple[str | int, ...], message: str, value: Any) -> InitErrorDetails:
+    text = PydanticCustomError("value_error", "{message}", {"message": message})
+    return InitErrorDetails(type=text, loc=loc, input=value)
