@@ -16,6 +16,7 @@ from replay.trace.content import block_ids_of
 from replay.trace.frame import Trace
 from replay.trace.readers import READERS, load_trace
 from replay.trace.readers.mooncake import read_mooncake
+from replay.trace.readers.options import ReadOptions
 from replay.trace.readers.source import read_source
 from replay.trace.whole_file import whole_file
 from replay.trace.writers import WRITERS, save_trace, writer_named
@@ -48,7 +49,7 @@ def test_mooncake_read_back_has_the_lengths_arrivals_and_sharing(tmp_path_factor
     trace = trace_of(drawn)
     path = tmp_path_factory.mktemp("written") / "trace.jsonl"
     write_mooncake(trace, path, block_size=BLOCK)
-    read = read_mooncake(read_source(path), block_size=BLOCK)
+    read = read_mooncake(read_source(path), ReadOptions(block_size=BLOCK))
     check_same(read, trace)
     if add < 2**63:
         assert read.frame["block_ids"].equals(trace.frame["block_ids"])
@@ -60,7 +61,9 @@ def test_a_trace_of_segments_is_written_as_blocks_of_the_size_asked(tmp_path_fac
     trace = unit_trace_of(drawn)
     path = tmp_path_factory.mktemp("written") / "trace.jsonl"
     write_mooncake(trace, path, block_size=size)
-    check_same(read_mooncake(read_source(path), block_size=size), block_ids_of(trace, size))
+    check_same(
+        read_mooncake(read_source(path), ReadOptions(block_size=size)), block_ids_of(trace, size)
+    )
 
 
 def test_a_line_has_the_four_keys_of_the_format_alone(tmp_path):

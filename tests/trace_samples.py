@@ -9,6 +9,7 @@ import pytest
 
 from replay.trace.frame import Trace
 from replay.trace.readers.mooncake import read_mooncake
+from replay.trace.readers.options import ReadOptions
 from replay.trace.readers.source import Source
 
 SHARED = Path(__file__).parents[1] / ".." / "shared" / "traces"
@@ -57,4 +58,5 @@ def mooncake_text(prompts, block_size=4, *, outputs=None, times=None):
 def trace_of(text, block_size=4, name="sample.jsonl") -> Trace:
     """The trace in the text of a Mooncake file."""
     data = text if isinstance(text, bytes) else text.encode()
-    return read_mooncake(Source(name, name, data, "0" * 64), block_size=block_size)
+    source = Source(name, name, data, "0" * 64)
+    return read_mooncake(source, ReadOptions(block_size=block_size))

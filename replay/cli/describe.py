@@ -62,12 +62,13 @@ def describe(
     from replay.trace.describe import describe as facts_of
     from replay.trace.describe import notes as notes_of
     from replay.trace.readers import load_trace
+    from replay.trace.readers.options import ReadOptions
     from replay.trace.sessions import infer_sessions
     from replay.trace.tree import build_tree
 
     with progress("Reading the trace", patience_s=announce_compiling("reuse_distances")) as bar:
         bar.update(0, 0)
-        requests = load_trace(trace, block_size=block_size)
+        requests = load_trace(trace, options=ReadOptions(block_size=block_size))
         bar.hook("Finding what repeats", 0, 0)
         if not no_sessions:
             requests = infer_sessions(requests)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
+from replay.config.context import Context
 from replay.config.distribution import (
     MAX_SECONDS,
     Count,
@@ -162,6 +163,9 @@ class Client(Section):
     branch: Branch | None = Field(None, description="another ending; default: none")
     regenerate: Again | None = Field(None, description="another response; default: none")
     retry: Again | None = Field(None, description="the same request, soon after; default: none")
+    context: Context | None = Field(
+        None, description="context window of this client; default: the profile's"
+    )
     max_requests: Annotated[PositiveInt, Field(le=10_000)] = Field(
         1_000, description="a session ends after this many"
     )

@@ -6,15 +6,15 @@ A profile is checked here and nowhere else; `replay.workload` draws what it says
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, PositiveInt, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from replay.config.arrivals import Arrivals
 from replay.config.client import Client
+from replay.config.context import Context
 from replay.config.distribution import (
-    MAX_TOKENS,
     Positive,
     Tokens,
     highest,
@@ -50,30 +50,6 @@ class Pool(Section):
         return self
 
 
-class Context(Section):
-    """The model's context window and what a client does when a prompt outgrows it."""
-
-    limit: Annotated[PositiveInt, Field(ge=2, le=MAX_TOKENS)] = Field(
-        description="tokens of prompt and response together"
-    )
-    truncate: Literal["keep_system", "sliding", "reject"] = Field(
-        "keep_system",
-        description="forget the oldest messages but the head of the prompt, the head as well, or "
-        "end the session",
-    )
-    keep_share: Annotated[float, Field(gt=0, le=1)] = Field(
-        1.0,
-        description="share of the limit that is filled after forgetting; below one, some turns "
-        "follow before it happens again",
-    )
-
-    @model_validator(mode="after")
-    def _keeps_a_share_of_something(self) -> Context:
-        if self.truncate == "reject" and self.keep_share != 1:
-            raise ValueError("keep_share has no effect when truncate is reject")
-        return self
-
-
 class Profile(Section):
     """Everything that decides a generated trace."""
 
@@ -89,7 +65,7 @@ class Profile(Section):
         "later requests",
     )
     arrivals: Arrivals = Field(description="when sessions start")
-    context: Context = Field(description="the context window")
+    context: Context = Field(description="the context window of clients that name none")
     pools: dict[str, Pool] = Field({}, description="shared content by name")
     clients: tuple[Client, ...] = Field(description="kinds of sessions")
 
@@ -121,8 +97,9 @@ def _unknown_pools(profile: Profile) -> Iterator[InitErrorDetails]:
 def _full_windows(profile: Profile) -> Iterator[InitErrorDetails]:
     """Yield a problem for each client that may leave no room for a message in the window."""
     for index, client in enumerate(profile.clients):
-        room = profile.context.limit - int(highest(client.response_tokens))
-        if profile.context.truncate != "sliding":
+        context = client.context or profile.context
+        room = context.limit - int(highest(client.response_tokens))
+        if context.truncate != "sliding":
             for part in client.head:
                 tokens = (
                     profile.pools[part.pool].tokens
@@ -133,7 +110,7 @@ def _full_windows(profile: Profile) -> Iterator[InitErrorDetails]:
         if room < 1:
             message = (
                 f"the longest head and the longest response leave no room for a message in "
-                f"context.limit (got {profile.context.limit - room} tokens)"
+                f"context.limit (got {context.limit - room} tokens)"
             )
             yield _detail(("clients", index), message, {})
 

@@ -63,14 +63,25 @@ class TraceMeta:
 
 
 @dataclass(frozen=True, slots=True)
+class Rejected:
+    """A row that could not be used: `line` counts from 1, `text` is the row as it stood."""
+
+    line: int
+    reason: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Trace:
     """Requests in replay order, with the columns of `replay.schema.TRACE` and the source's own.
 
-    Optional canonical columns may be absent. Build one with `canonical_trace`.
+    Optional canonical columns may be absent. Build one with `canonical_trace`. `rejected` are the
+    rows of the source that were put aside; a trace that was written and read again has none.
     """
 
     frame: pl.DataFrame
     meta: TraceMeta
+    rejected: tuple[Rejected, ...] = ()
 
     @property
     def requests(self) -> int:

@@ -1,4 +1,4 @@
-"""Problems of one file, gathered to be raised together."""
+"""Problems of one file, gathered to be raised together, or to put the rows aside that have them."""
 
 from __future__ import annotations
 
@@ -12,18 +12,28 @@ _SHOWN_CHARACTERS = 60
 
 
 class ProblemList:
-    """Problems of one file: all are counted, only as many as are shown are put into words."""
+    """Problems of one file: all are counted, only as many as are shown are put into words.
 
-    def __init__(self, file: str) -> None:
+    With `allowed` above 0, up to that share of the rows may be faulty: `settle` then tells which
+    to leave out, and `rejected` says why, by line. A problem without a line is never tolerated.
+    """
+
+    def __init__(self, file: str, *, allowed: float = 0.0) -> None:
         self.file = file
         self.total = 0
         self.hints: list[str] = []
+        self.rejected: dict[int, str] = {}
+        self._allowed = allowed
         self._found: list[Problem] = []
         self._worded = 0
+        self._fatal = False
 
     def add(self, message: str, *, line: int | None = None, column: int | None = None) -> None:
         """Count one problem."""
         self.total += 1
+        self._fatal |= line is None
+        if self._allowed and line is not None:
+            self.rejected.setdefault(line, message)
         if self._worded < SHOWN_PROBLEMS:
             self._worded += 1
             self._found.append(Problem(self.file, message, line, column))
@@ -33,13 +43,35 @@ class ProblemList:
     ) -> None:
         """Count one problem a row; `message` words the first few, `lines` places them."""
         self.total += len(rows)
+        self._fatal |= lines is None and bool(len(rows))
         for row in rows[:SHOWN_PROBLEMS].tolist():
             line = None if lines is None else int(lines[row])
             self._found.append(Problem(self.file, message(row), line))
+        if self._allowed and lines is not None:
+            for row in rows.tolist():
+                if int(lines[row]) not in self.rejected:
+                    self.rejected[int(lines[row])] = message(row)
 
     def hint(self, text: str) -> None:
         """Add what the user can do about it."""
         self.hints.append(text)
+
+    def settle(self, lines: np.ndarray, *, read: int) -> np.ndarray:
+        """Return which rows to keep, bool, by the line of each; `read` rows were in the file.
+
+        Raises TraceError where nothing is tolerated, or more is wrong than that.
+        """
+        if self._fatal or len(self.rejected) > self._allowed * read or not self._allowed:
+            if self.rejected and not self._fatal:
+                share = len(self.rejected) / read
+                self.hint(
+                    f"{len(self.rejected):,} of {read:,} rows are faulty ({share:.2%}), "
+                    f"--max-rejected allows {self._allowed:.2%}"
+                )
+            self.raise_any()
+        if not self.rejected:
+            return np.ones(len(lines), bool)
+        return ~np.isin(lines, np.fromiter(self.rejected, np.int64))
 
     def raise_any(self) -> None:
         """Raise TraceError with the first problems in file order, if there are any."""

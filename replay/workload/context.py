@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from replay.config.profile import Context
+from replay.config.context import Context
 from replay.kernels.prompts import fit_windows
 from replay.workload.messages import NONE, Messages
 

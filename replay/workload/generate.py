@@ -41,7 +41,7 @@ class _Source:
         weights = np.array([client.weight for client in profile.clients])
         self._shares = np.cumsum(weights / weights.sum())
         self._draws = [
-            SessionDraw(client, number, context=profile.context, pools=pools)
+            SessionDraw(client, number, context=client.context or profile.context, pools=pools)
             for number, client in enumerate(profile.clients)
         ]
         first_s = -(profile.warm_up or 0) / NS_PER_S

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from replay.config.client import Client, at_turn
-from replay.config.profile import Context
+from replay.config.context import Context
 from replay.workload.content import Items, draw_heads
 from replay.workload.context import Window, fits, fitted, protected_heads
 from replay.workload.lengths import sampler

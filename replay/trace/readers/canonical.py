@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from replay.trace.frame import Trace
 from replay.trace.parquet import MAGIC, read_trace
+from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.source import Source
 
 
@@ -12,6 +13,7 @@ def looks_like_parquet(head: bytes) -> bool:
     return head.startswith(MAGIC)
 
 
-def read_canonical(source: Source, *, block_size: int | None = None) -> Trace:
-    """Return the trace in a canonical Parquet file."""
-    return read_trace(source.data, source.path, sha256=source.sha256, block_size=block_size)
+def read_canonical(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
+    """Return the trace in a canonical Parquet file, whole or not at all."""
+    options.refuse("parquet", "tokenizer", "columns")
+    return read_trace(source.data, source.path, sha256=source.sha256, block_size=options.block_size)

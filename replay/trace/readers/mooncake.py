@@ -10,7 +10,8 @@ refuses, is walked line by line, which is slower and says exactly what is wrong 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -26,6 +27,7 @@ from replay.trace.frame import (
 )
 from replay.trace.problems import ProblemList, shown
 from replay.trace.readers.json_lines import walk_objects
+from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.source import Source
 from replay.units import NS_PER_MS
 
@@ -49,27 +51,37 @@ class _Rows:
     lines: np.ndarray
     notes: tuple[str, ...] = ()
 
+    def kept(self, keep: np.ndarray) -> _Rows:
+        if keep.all():
+            return self
+        return _Rows(self.frame.filter(keep), self.lines[keep], self.notes)
+
 
 def looks_like_mooncake(head: bytes) -> bool:
     """Return whether the first bytes of a file are those of a Mooncake trace."""
     return head.lstrip().startswith(b"{") and b'"hash_ids"' in head
 
 
-def read_mooncake(source: Source, *, block_size: int | None = None) -> Trace:
-    """Return the trace in a Mooncake file; `block_size` in tokens, 512 unless given.
+def read_mooncake(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
+    """Return the trace in a Mooncake file; blocks have 512 tokens unless the options say else.
 
-    Raises TraceError that names the line of each row that breaks the format.
+    Raises TraceError that names the line of each row that breaks the format, where more do than
+    the options allow.
     """
-    size = block_size or BLOCK_SIZE
-    problems = ProblemList(source.path)
+    options.refuse("mooncake", "tokenizer", "columns")
+    size = options.block_size or BLOCK_SIZE
+    problems = ProblemList(source.path, allowed=options.max_rejected)
     rows = _parse_plain(source.data) or _parse_lines(source.data, problems)
-    if rows.frame.height:
-        _check_numbers(rows, problems)
-        _check_order(rows, problems)
-        _check_blocks(rows, problems, size=size)
-    elif not problems.total:
+    read = rows.frame.height + problems.total
+    if not read:
         problems.add("no requests")
-    problems.raise_any()
+    for check in (_check_numbers, _check_order, partial(_check_blocks, size=size)):
+        if rows.frame.height:
+            check(rows, problems)
+        if problems.rejected:
+            rows = rows.kept(problems.settle(rows.lines, read=read))
+    if problems.total and not problems.rejected:
+        problems.raise_any()
     frame, sessions = _with_sessions(_renamed(rows.frame))
     meta = TraceMeta(
         path=source.path,
@@ -79,9 +91,10 @@ def read_mooncake(source: Source, *, block_size: int | None = None) -> Trace:
         block_size=size,
         content="prefix-chained block ids of the source; responses have none",
         sessions=sessions,
+        rejected_rows=len(problems.rejected),
         notes=rows.notes,
     )
-    return canonical_trace(frame, meta)
+    return replace(canonical_trace(frame, meta), rejected=source.put_aside(problems))
 
 
 def _parse_plain(data: bytes) -> _Rows | None:
@@ -181,13 +194,19 @@ def _check_numbers(rows: _Rows, problems: ProblemList) -> None:
 
 def _check_order(rows: _Rows, problems: ProblemList) -> None:
     times = rows.frame["timestamp"].to_numpy()
-    late = np.flatnonzero(times[1:] < times[:-1]) + 1
+    latest = np.maximum.accumulate(times)
+    late = np.flatnonzero(times[1:] < latest[:-1]) + 1
+
+    def message(row: int) -> str:
+        before = int(np.flatnonzero(times[:row] == latest[row - 1])[-1])
+        return (
+            f"timestamp is before that of line {rows.lines[before]} "
+            f"(got {times[row]} after {times[before]})"
+        )
+
     problems.add_rows(
         late,
-        lambda row: (
-            f"timestamp is before that of line {rows.lines[row - 1]} "
-            f"(got {times[row]} after {times[row - 1]})"
-        ),
+        message,
         lines=rows.lines,
     )
     if len(late):
