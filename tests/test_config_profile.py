@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from replay.config.load import load_document
 from replay.config.profile import Profile
@@ -155,3 +156,9 @@ def test_a_profile_survives_being_written_and_read(tmp_path):
     path = tmp_path / "p.yaml"
     path.write_text(yaml.safe_dump(chat()))
     assert load_document(path, Profile) == Profile.model_validate(chat())
+
+
+def test_the_head_must_fit_into_the_window_of_its_client():
+    data = chat({"context": {"limit": 110}}, context={"limit": 100_000})
+    with pytest.raises(ValidationError, match="leave no room for a message"):
+        Profile.model_validate(data)

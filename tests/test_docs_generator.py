@@ -25,7 +25,8 @@ from replay.config.client import (
     ResponseTime,
     ThinkTime,
 )
-from replay.config.profile import Context, Pool, Profile
+from replay.config.context import Context
+from replay.config.profile import Pool, Profile
 from replay.config.scenario import write_duration
 from tests.profiles import trace_of
 

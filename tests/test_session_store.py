@@ -296,6 +296,14 @@ def test_keys_of_the_other_kind_and_unknown_values_are_errors(cache, words):
         Scenario(cache=cache)
 
 
+def test_prefixes_saved_what_requests_hit():
+    drawn = [row(i, (1, 300), (10 + i % 2, 200), session=i, response=50 + i) for i in range(6)]
+    scenario = Scenario(cache={"kind": "session_store"}, engine={"mode": "untimed"})
+    tables = execute(prepare_trace(unit_trace_of(drawn), scenario)).tables
+    assert tables["requests"]["hit_tokens"].sum() > 0
+    assert tables["prefixes"]["hit_tokens"].sum() == tables["requests"]["hit_tokens"].sum()
+
+
 def test_cutting_edges_at_no_length_changes_nothing():
     trace = unit_trace_of(conversation())
     tree = build_tree(trace)

@@ -302,3 +302,17 @@ def test_documents_of_a_session_are_its_own():
     data = chat({"head": [{"own_tokens": uniform(50, 60)}]})
     heads = trace_of(data).frame.select("session_id", pl.col("segments").list.first()).unique()
     assert heads["segments"].n_unique() == heads["session_id"].n_unique() == heads.height
+
+
+def test_a_client_may_have_a_window_of_its_own():
+    data = chat({"max_requests": 30, "context": {"limit": 400}}, context={"limit": 100_000})
+    frame = trace_of(data).frame
+    assert (frame["input_tokens"] + frame["output_tokens"]).max() <= 400
+    assert frame["forgotten_tokens"].max() > 0
+
+
+def test_the_window_of_a_client_leaves_others_alone():
+    data = chat({"max_requests": 30, "context": {"limit": 400}}, context={"limit": 100_000})
+    data["clients"].append({**chat()["clients"][0], "name": "other"})
+    frame = trace_of(data).frame.filter(client="other")
+    assert frame["forgotten_tokens"].max() == 0

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.config.profile import Context
+from replay.config.context import Context
 from replay.kernels.prompts import write_prompts
 from replay.workload.context import Window, cut, fitted
 from replay.workload.messages import NONE, Messages

@@ -149,8 +149,9 @@ def _edge_totals(
     size = int(plan.rules[layout.BLOCK_SIZE])
     paths = plan.paths
     of_block = np.full(len(paths.first), size, np.int64)
-    tails = slice(tree.edges, None)
-    of_block[tails] = paths.stop_tokens[tails] - paths.first[tails] * size
+    if plan.rules[layout.PARTIAL_BLOCKS]:
+        tails = slice(tree.edges, None)
+        of_block[tails] = paths.stop_tokens[tails] - paths.first[tails] * size
     counted = paths.tree_edge >= 0
     edge = paths.tree_edge[counted]
     tokens = (simulation.edges[:, layout.REUSED] * of_block)[counted]
