@@ -14,6 +14,7 @@ from replay.config.scenario import Scenario
 from replay.engine.plan import make_plan
 from replay.engine.run import execute, prepare_trace
 from replay.engine.simulate import simulate_timed, simulate_untimed
+from replay.errors import InputError
 from replay.kernels import layout
 from replay.trace.tree import build_tree
 from tests import naive
@@ -302,6 +303,13 @@ def test_prefixes_saved_what_requests_hit():
     tables = execute(prepare_trace(unit_trace_of(drawn), scenario)).tables
     assert tables["requests"]["hit_tokens"].sum() > 0
     assert tables["prefixes"]["hit_tokens"].sum() == tables["requests"]["hit_tokens"].sum()
+
+
+def test_lengths_that_would_cut_content_into_crumbs_are_refused():
+    drawn = [row(i, (i, 2_000_000)) for i in range(6)]
+    with pytest.raises(InputError, match="cut the trace's content into 11,999,") as caught:
+        replayed(drawn, prefix_length_step=1)
+    assert "larger prefix_length_step" in str(caught.value.hint)
 
 
 def test_cutting_edges_at_no_length_changes_nothing():

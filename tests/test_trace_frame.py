@@ -301,3 +301,12 @@ def test_every_link_and_rate_is_documented(name):
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
 def test_every_format_is_documented(reader):
     assert f"### {reader.name}\n" in DOCUMENT
+
+
+def test_segments_without_their_lengths_are_refused():
+    frame = pl.DataFrame(
+        {"arrival_ns": [0], "input_tokens": [4], "output_tokens": [1], "segments": [[1]]}
+    )
+    meta = TraceMeta(path="t", name="t", sha256="", format="t", block_size=None, content="")
+    with pytest.raises(TraceError, match="segments and segment_tokens"):
+        canonical_trace(frame, meta)

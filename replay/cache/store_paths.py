@@ -7,6 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from replay.cache.blocks import BlockPaths
+from replay.errors import InputError
+
+
+MOST_EDGES = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +37,17 @@ def store_paths(paths: BlockPaths, lengths: np.ndarray) -> StorePaths:
     """Return paths in blocks of one token with every edge cut at the depths in `lengths`.
 
     Afterwards a stored prefix covers an edge whole or not at all, as does everything else that is
-    kept, so one count of holders an edge is exact.
+    kept, so one count of holders an edge is exact. Raises InputError above MOST_EDGES pieces.
     """
     start, stop = paths.first, paths.first + paths.blocks
     low = np.searchsorted(lengths, start, side="right")
     pieces = np.maximum(np.searchsorted(lengths, stop, side="left") - low, 0) + 1
+    if pieces.sum() > MOST_EDGES:
+        raise InputError(
+            f"prefixes of so many lengths cut the trace's content into {pieces.sum():,} pieces, "
+            f"more than {MOST_EDGES:,}",
+            hint="give a larger prefix_length_step, or fewer prefix_lengths",
+        )
     offset = np.cumsum(pieces) - pieces
     edge = np.repeat(np.arange(len(start)), pieces)
     place = np.arange(len(edge)) - offset[edge]

@@ -157,6 +157,8 @@ def _typed(frame: pl.DataFrame, path: str) -> pl.DataFrame:
         if cast.null_count() > series.null_count() or _inner_nulls(cast):
             problems.add(f"column {column.name} has values that are not {column.dtype}")
         casts.append(cast)
+    if ("segments" in frame.columns) != ("segment_tokens" in frame.columns):
+        problems.add("columns segments and segment_tokens mean something together only")
     if not frame.height:
         problems.add("no requests")
     problems.raise_any()
