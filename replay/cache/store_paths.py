@@ -9,7 +9,6 @@ import numpy as np
 from replay.cache.blocks import BlockPaths
 from replay.errors import InputError
 
-
 MOST_EDGES = 10_000_000
 
 
