@@ -74,12 +74,18 @@ def naive_step_ns(cost: StepCost):
     return step_ns
 
 
-def compare(requests: list[naive.Request], outcome: np.ndarray, columns: dict[str, int]) -> None:
+def compare(
+    requests: list[naive.Request],
+    outcome: np.ndarray,
+    columns: dict[str, int],
+    causes: dict[str, int] = MISSED,
+) -> None:
+    """Assert that every request came out as its twin did, each token hit or missed once."""
     for request in requests:
         row = outcome[request.index]
         got = {name: int(row[at]) for name, at in columns.items()}
         assert got == {name: getattr(request, name) for name in columns}, request.index
-        missed = {name: int(row[at]) for name, at in MISSED.items()}
+        missed = {name: int(row[at]) for name, at in causes.items()}
         assert missed == request.misses, request.index
         assert row[layout.STATUS] == STATUSES[request.status]
         assert request.hit + sum(request.misses.values()) == len(request.prompt)

@@ -13,7 +13,7 @@ import pytest
 from replay.runs.digest import result_digest
 from replay.schema import TABLES
 
-GOLDEN = "9fc9a14c33ab409f34fca8c9bfc04918fb91b6b49f5be26f6ff366239bd157b9"
+GOLDEN = "83189002ca844436332889067ab7f22b591590efae47aaf3aa25bab2c038bfeb"
 ROWS = 30
 
 

@@ -20,17 +20,17 @@ from replay.trace.tree import build_tree
 from tests import naive
 from tests.naive_store import Store, StoreRules
 from tests.random_traces import BLOCK, rows, trace_of, unit_rows, unit_trace_of
-from tests.test_engine_twins import COUNTED, UNTIMED, cost_of, engine_rules, naive_step_ns
+from tests.test_engine_twins import (
+    COUNTED,
+    MISSED,
+    UNTIMED,
+    compare,
+    cost_of,
+    engine_rules,
+    naive_step_ns,
+)
 
-STATUSES = {"completed": 0, "rejected": 1, "unfinished": 2}
-MISSED = {
-    "cold": layout.COLD,
-    "capacity": layout.CAPACITY_MISS,
-    "in_flight": layout.IN_FLIGHT,
-    "granularity": layout.GRANULARITY,
-    "policy": layout.POLICY_MISS,
-    "disabled": layout.DISABLED,
-}
+CAUSES = {**MISSED, "policy": layout.POLICY_MISS}
 
 store_rules = st.fixed_dictionaries(
     {
@@ -67,17 +67,6 @@ def scenario_of(rules: dict, engine: dict | None = None) -> Scenario:
     )
 
 
-def compare(requests: list[naive.Request], outcome: np.ndarray, columns: dict[str, int]) -> None:
-    for request in requests:
-        row = outcome[request.index]
-        got = {name: int(row[at]) for name, at in columns.items()}
-        assert got == {name: getattr(request, name) for name in columns}, request.index
-        missed = {name: int(row[at]) for name, at in MISSED.items()}
-        assert missed == request.misses, request.index
-        assert row[layout.STATUS] == STATUSES[request.status]
-        assert request.hit + sum(request.misses.values()) == len(request.prompt)
-
-
 def drawn_requests(drawn: list[dict]):
     drawn = [{**row, "arrival_ns": row["arrival_ns"] - drawn[0]["arrival_ns"]} for row in drawn]
     if "segments" in drawn[0]:
@@ -93,7 +82,7 @@ def test_untimed_store_equals_token_by_token_store(drawn, capacity, rules):
     plan = make_plan(trace, build_tree(trace), scenario, block_size=1, capacity_blocks=capacity)
     outcome = simulate_untimed(plan).outcome
     naive.replay_untimed(requests, StoreRules(block_size=1, capacity=capacity, **rules), Store)
-    compare(requests, outcome, {name: COUNTED[name] for name in UNTIMED})
+    compare(requests, outcome, {name: COUNTED[name] for name in UNTIMED}, CAUSES)
     for request in requests:
         if request.status == "completed":
             assert outcome[request.index, layout.FREE_AFTER] == request.free_after
@@ -115,7 +104,7 @@ def test_timed_store_equals_token_by_token_store(drawn, capacity, rules, engine)
     outcome = simulate_timed(plan, cost).outcome
     twin = StoreRules(block_size=1, capacity=capacity, **rules, **engine)
     naive.Engine(requests, twin, naive_step_ns(cost), Store).run()
-    compare(requests, outcome, COUNTED)
+    compare(requests, outcome, COUNTED, CAUSES)
 
 
 # --- the behaviour it is there for, on small traces made by hand ----------------------------

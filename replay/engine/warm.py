@@ -6,10 +6,15 @@ import polars as pl
 
 from replay.config.scenario import Scenario
 from replay.engine.run import execute, prepare_trace
+from replay.trace.content import block_ids_of
 from replay.trace.describe import describe
 from replay.trace.frame import TraceMeta, canonical_trace
+from replay.trace.hashing import Salt, block_hashes, prefix_digests
 from replay.trace.sessions import infer_sessions
+from replay.trace.tokens import tokens_of
 from replay.trace.tree import build_tree
+from replay.workload.generate import generate
+from replay.workload.profiles import load_profile
 
 _BLOCK = 4
 _SEGMENTS = (
@@ -41,3 +46,14 @@ def compile_kernels() -> None:
     for content in (_SEGMENTS, _TOKENS):
         frame = pl.DataFrame({"arrival_ns": [0], "input_tokens": [1], "output_tokens": [1]})
         build_tree(canonical_trace(frame.with_columns(content), meta))
+    _compile_generator()
+
+
+def _compile_generator() -> None:
+    """Draw a few requests that outgrow their window, name their tokens and hash them."""
+    trace = generate(load_profile("context_overflow").changed(requests=200))
+    generate(load_profile("chat").changed(requests=200))  # its branches cut prompts
+    block_ids_of(tokens_of(trace), _BLOCK)
+    block_hashes([1, 2], 1, salt=Salt(model="m"), algorithm="murmur3")
+    prefix_digests([1, 2], [1], algorithm="murmur3")
+
