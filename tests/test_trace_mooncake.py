@@ -1,15 +1,19 @@
 """The Mooncake reader: what it takes, what it refuses, and where it says the fault is."""
 
+import io
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replay.errors import InputError, TraceError
 from replay.trace.problems import ProblemList
 from replay.trace.readers import load_trace, mooncake
+from replay.trace.readers.options import ReadOptions
 from tests.trace_samples import CONVERSATION, mooncake_text, needs_conversation, row, trace_of
 
 FULL = row(0, 512, 3, [0])
@@ -280,3 +284,55 @@ def test_the_slow_parser_reads_the_conversation_trace_alike():
     assert fast is not None
     assert fast.frame.equals(mooncake._parse_lines(data, problems).frame)
     assert problems.total == 0
+
+
+def rows_with_faults() -> list[str]:
+    """Return ten rows, of which the third, the sixth and the eighth are faulty."""
+    lines = [
+        f'{{"timestamp": {1000 * i}, "input_length": 512, "output_length": 3, "hash_ids": [{i}]}}'
+        for i in range(10)
+    ]
+    lines[2] = "not json"
+    lines[5] = lines[5].replace('"input_length": 512', '"input_length": 0')
+    lines[7] = lines[7].replace('"timestamp": 7000', '"timestamp": 10')
+    return lines
+
+
+def test_faulty_rows_are_put_aside_where_the_caller_allows_it(tmp_path):
+    path = tmp_path / "t.jsonl"
+    path.write_text("\n".join(rows_with_faults()) + "\n")
+    trace = load_trace(path, options=ReadOptions(max_rejected=0.3))
+    assert trace.requests == 7
+    assert trace.meta.rejected_rows == 3
+    assert [(one.line, one.text) for one in trace.rejected] == [
+        (line, rows_with_faults()[line - 1]) for line in (3, 6, 8)
+    ]
+    assert "not valid JSON" in trace.rejected[0].reason
+    assert "input_length must be between 1" in trace.rejected[1].reason
+    assert "timestamp is before that of line 7" in trace.rejected[2].reason
+
+
+def test_more_faulty_rows_than_allowed_are_an_error_that_counts_them(tmp_path):
+    path = tmp_path / "t.jsonl"
+    path.write_text("\n".join(rows_with_faults()) + "\n")
+    with pytest.raises(TraceError, match=r":3:1: not valid JSON") as caught:
+        load_trace(path, options=ReadOptions(max_rejected=0.25))
+    assert "3 of 10 rows are faulty (30.00%)" in str(caught.value.hint)
+
+
+def test_zstandard_is_unpacked_and_its_damage_named(tmp_path):
+    good = "\n".join(line for at, line in enumerate(rows_with_faults()) if at not in (2, 5, 7))
+    packed = zstandard.ZstdCompressor().compress(good.encode())
+    path = tmp_path / "t.jsonl.zst"
+    path.write_bytes(packed)
+    assert load_trace(path).requests == 7
+    path.write_bytes(packed[:6] + b"\0\0\0" + packed[9:])
+    with pytest.raises(TraceError, match="damaged zstandard file"):
+        load_trace(path)
+
+
+def test_a_dash_is_standard_input(monkeypatch):
+    text = rows_with_faults()[0].encode()
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(text)))
+    trace = load_trace("-")
+    assert (trace.requests, trace.meta.name) == (1, "standard input")

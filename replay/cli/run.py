@@ -86,4 +86,5 @@ def run(
 
 def _default_folder(trace: Path) -> Path:
     now = datetime.datetime.now()
-    return Path("runs") / f"{now:%Y%m%d-%H%M%S}-{trace.stem or 'trace'}"
+    name = "stdin" if str(trace) == "-" else trace.stem or "trace"
+    return Path("runs") / f"{now:%Y%m%d-%H%M%S}-{name}"

@@ -56,4 +56,3 @@ def _compile_generator() -> None:
     block_ids_of(tokens_of(trace), _BLOCK)
     block_hashes([1, 2], 1, salt=Salt(model="m"), algorithm="murmur3")
     prefix_digests([1, 2], [1], algorithm="murmur3")
-

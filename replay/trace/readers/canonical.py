@@ -15,5 +15,4 @@ def looks_like_parquet(head: bytes) -> bool:
 
 def read_canonical(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
     """Return the trace in a canonical Parquet file, whole or not at all."""
-    options.refuse("parquet", "tokenizer", "columns")
     return read_trace(source.data, source.path, sha256=source.sha256, block_size=options.block_size)

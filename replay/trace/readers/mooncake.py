@@ -68,7 +68,6 @@ def read_mooncake(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
     Raises TraceError that names the line of each row that breaks the format, where more do than
     the options allow.
     """
-    options.refuse("mooncake", "tokenizer", "columns")
     size = options.block_size or BLOCK_SIZE
     problems = ProblemList(source.path, allowed=options.max_rejected)
     rows = _parse_plain(source.data) or _parse_lines(source.data, problems)
