@@ -44,6 +44,9 @@ class TraceMeta:
 
     `content` says how content identity was obtained, `sessions` how sessions were, `sha256` is
     of the file as read; `notes` are sentences for people, among them whatever was done to it.
+    `clock_start_ns` is where the trace starts on a clock that other files share (since 1970, or
+    since the day they were recorded); None where the clock is the file's own. `shared_ids` says
+    that a block id names the same content in every file of this source.
     """
 
     path: str
@@ -56,6 +59,8 @@ class TraceMeta:
     rejected_rows: int = 0
     notes: tuple[str, ...] = ()
     tool_version: str = __version__
+    clock_start_ns: int | None = None
+    shared_ids: bool = False
 
     def noting(self, *notes: str) -> TraceMeta:
         """Return the same with further notes."""
@@ -64,8 +69,9 @@ class TraceMeta:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A row that could not be used: `line` counts from 1, `text` is the row as it stood."""
+    """A row that was not used: `line` of `file` counts from 1, `text` is the row as it stood."""
 
+    file: str
     line: int
     reason: str
     text: str
@@ -122,7 +128,8 @@ def canonical_trace(frame: pl.DataFrame, meta: TraceMeta) -> Trace:
     """Return the frame as a trace: columns checked, cast and ordered, rows in replay order.
 
     Without `request_id`, rows are sorted by arrival, ties in the order given, and numbered;
-    `parent_request_id` then counts rows of the frame given. Arrivals are moved to start at zero.
+    `parent_request_id` then counts rows of the frame given. Arrivals are moved to start at zero,
+    on a clock that `meta` says is shared too, and `clock_start_ns` by as much.
     Raises TraceError, which numbers requests from 0, where a column is missing, of another type
     or out of range.
     """
@@ -133,7 +140,10 @@ def canonical_trace(frame: pl.DataFrame, meta: TraceMeta) -> Trace:
     first = int(frame["arrival_ns"][0])
     if first:
         frame = frame.with_columns(pl.col("arrival_ns") - first)
-        meta = meta.noting(f"the source's clock starts at {first / 1e9:g} s; moved to zero")
+        if meta.clock_start_ns is None:
+            meta = meta.noting(f"the source's clock starts at {first / 1e9:g} s; moved to zero")
+        else:
+            meta = replace(meta, clock_start_ns=meta.clock_start_ns + first)
     names = [name for name in column_names(TRACE) if name in frame.columns]
     return Trace(frame.select(*names, pl.exclude(names)), meta)
 

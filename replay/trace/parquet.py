@@ -31,6 +31,9 @@ _FACT_TYPES: dict[str, tuple[type, ...]] = {
     "content": (str,), "sessions": (str,), "rejected_rows": (int,), "notes": (list,),
     "tool_version": (str,),
 }  # fmt: skip
+_LATER_FACTS: dict[str, tuple[type, ...]] = {  # files written before have none of these
+    "clock_start_ns": (int, NoneType), "shared_ids": (bool,),
+}  # fmt: skip
 _HINT = "read the original trace instead; of Parquet files only those replay wrote can be read"
 
 
@@ -120,11 +123,12 @@ def _facts(data: bytes, path: str) -> dict[str, object]:
 
 
 def _meta(facts: dict[str, object], path: str, sha256: str) -> TraceMeta:
-    wrong = [name for name, types in _FACT_TYPES.items() if type(facts.get(name, ...)) not in types]
+    types = _FACT_TYPES | {name: _LATER_FACTS[name] for name in _LATER_FACTS if name in facts}
+    wrong = [name for name, allowed in types.items() if type(facts.get(name, ...)) not in allowed]
     if wrong:
         what = f"its metadata lacks {', '.join(wrong)}, or not as replay writes it"
         raise TraceError([Problem(path, what)], hint=_HINT)
-    chosen: dict[str, Any] = {name: facts[name] for name in _FACT_TYPES}
+    chosen: dict[str, Any] = {name: facts[name] for name in types}
     notes = tuple(str(note) for note in chosen["notes"])
     if chosen["format"] != FORMAT:
         origin = f"{chosen['format']} format, sha256 {chosen['sha256'][:12]}"

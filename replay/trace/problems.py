@@ -15,7 +15,9 @@ class ProblemList:
     """Problems of one file: all are counted, only as many as are shown are put into words.
 
     With `allowed` above 0, up to that share of the rows may be faulty: `settle` then tells which
-    to leave out, and `rejected` says why, by line. A problem without a line is never tolerated.
+    to keep, and `rejected` says why the others were put aside, by line. A problem without a line
+    is never tolerated. Rows that are no fault of the file, and still no requests to replay (one
+    that failed and has no response), are put aside by `leave_out`, whatever is allowed.
     """
 
     def __init__(self, file: str, *, allowed: float = 0.0) -> None:
@@ -24,6 +26,7 @@ class ProblemList:
         self.hints: list[str] = []
         self.rejected: dict[int, str] = {}
         self._allowed = allowed
+        self._left_out: dict[int, str] = {}
         self._found: list[Problem] = []
         self._worded = 0
         self._fatal = False
@@ -52,6 +55,15 @@ class ProblemList:
                 if int(lines[row]) not in self.rejected:
                     self.rejected[int(lines[row])] = message(row)
 
+    def leave_out(self, line: int, reason: str) -> None:
+        """Put a row aside that is no fault: it does not count against what is allowed."""
+        self._left_out.setdefault(line, reason)
+
+    @property
+    def put_aside(self) -> dict[int, str]:
+        """All rows that are not used, and why, by line."""
+        return self._left_out | self.rejected
+
     def hint(self, text: str) -> None:
         """Add what the user can do about it."""
         self.hints.append(text)
@@ -59,9 +71,10 @@ class ProblemList:
     def settle(self, lines: np.ndarray, *, read: int) -> np.ndarray:
         """Return which rows to keep, bool, by the line of each; `read` rows were in the file.
 
-        Raises TraceError where nothing is tolerated, or more is wrong than that.
+        Raises TraceError where more is wrong than is allowed.
         """
-        if self._fatal or len(self.rejected) > self._allowed * read or not self._allowed:
+        too_many = len(self.rejected) > self._allowed * read
+        if self.total and (self._fatal or too_many or not self._allowed):
             if self.rejected and not self._fatal:
                 share = len(self.rejected) / read
                 self.hint(
@@ -69,9 +82,10 @@ class ProblemList:
                     f"--max-rejected allows {self._allowed:.2%}"
                 )
             self.raise_any()
-        if not self.rejected:
+        aside = self.put_aside
+        if not aside:
             return np.ones(len(lines), bool)
-        return ~np.isin(lines, np.fromiter(self.rejected, np.int64))
+        return ~np.isin(lines, np.fromiter(aside, np.int64, len(aside)))
 
     def raise_any(self) -> None:
         """Raise TraceError with the first problems in file order, if there are any."""

@@ -2,82 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
 
 from replay.errors import Problem, TraceError, UnknownNameError
+from replay.progress import Hook, ignore
 from replay.trace.frame import Trace
-from replay.trace.readers.canonical import looks_like_parquet, read_canonical
-from replay.trace.readers.mooncake import looks_like_mooncake, read_mooncake
+from replay.trace.merge import merge_traces
+from replay.trace.readers.canonical import PARQUET
+from replay.trace.readers.files import trace_files
+from replay.trace.readers.mooncake import MOONCAKE
 from replay.trace.readers.options import DEFAULTS, ReadOptions
+from replay.trace.readers.reader import Reader
 from replay.trace.readers.source import Source, read_source
 
 _HEAD_BYTES = 1 << 20
 
-
-class Read(Protocol):
-    """Turns the content of a file into a trace; raises TraceError where it breaks the format."""
-
-    def __call__(self, source: Source, options: ReadOptions = DEFAULTS) -> Trace:
-        """Return the trace; the options say what the file does not."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """One trace format: `sniff` recognises it in the first bytes, `suffixes` in a file name.
-
-    `content` says what identifies equal content in it, `sessions` where sessions come from,
-    `assumes` what is taken for granted.
-    """
-
-    name: str
-    suffixes: tuple[str, ...]
-    meaning: str
-    content: str
-    sessions: str
-    assumes: str
-    sniff: Callable[[bytes], bool]
-    read: Read
-
-
+# The first that recognises a file reads it: narrow formats stand before those that take more.
 READERS = (
-    Reader(
-        "mooncake",
-        (".jsonl", ".ndjson", ".jsonl.gz"),
-        "JSON lines: timestamp in ms, lengths, prefix-chained hash_ids of 512-token blocks",
-        "prefix-chained block ids; responses have none",
-        "inferred by prefix chaining, unless every row has a session_id",
-        "blocks of 512 tokens, unless --block-size says otherwise",
-        looks_like_mooncake,
-        read_mooncake,
-    ),
-    Reader(
-        "parquet",
-        (".parquet",),
-        "canonical Parquet, as replay writes it",
-        "segments, token ids or block ids, as its columns say",
-        "its column session_id",
-        "nothing",
-        looks_like_parquet,
-        read_canonical,
-    ),
+    MOONCAKE,
+    PARQUET,
 )
 
 
 def load_trace(
-    path: str | Path, *, format_name: str | None = None, options: ReadOptions = DEFAULTS
+    path: str | Path,
+    *,
+    format_name: str | None = None,
+    options: ReadOptions = DEFAULTS,
+    progress: Hook = ignore,
 ) -> Trace:
-    """Return the trace in a file of any known format, in replay order.
+    """Return the trace in a file, a folder or a pattern of files, in replay order.
 
-    The format is recognised by content, else by suffix, unless named. Raises InputError for a
-    file that cannot be read,
-    UnknownNameError for a format that stands in no table, TraceError for one that is broken.
+    Each file's format is recognised by content, else by suffix, unless named; several files are
+    merged. Raises InputError for a file that cannot be read and for options its format does not
+    take, UnknownNameError for a format that stands in no table, TraceError for a broken one.
     """
     reader = None if format_name is None else _named(format_name)
+    files = trace_files(path, suffixes_of(READERS))
+    if files is None:
+        return _read(path, reader, options)
+    traces = []
+    for number, file in enumerate(files):
+        progress("Reading the traces", number, len(files))
+        traces.append(_read(file, reader, options))
+    return merge_traces(traces, path=str(path), name=Path(path).name or str(path))
+
+
+def suffixes_of(readers: Iterable[Reader]) -> tuple[str, ...]:
+    """Return the suffixes that these formats name their files with."""
+    return tuple(sorted({suffix for reader in readers for suffix in reader.suffixes}))
+
+
+def _read(path: str | Path, reader: Reader | None, options: ReadOptions) -> Trace:
     source = read_source(path)
-    return (reader or _recognised(source)).read(source, options)
+    reader = reader or _recognised(source)
+    reader.refuse_others(options)
+    return reader.read(source, options)
 
 
 def _named(name: str) -> Reader:
@@ -97,5 +78,5 @@ def _recognised(source: Source) -> Reader:
             return reader
     raise TraceError(
         [Problem(source.path, f"not a known trace format (starts with {source.data[:24]!r})")],
-        hint=f"known formats: {', '.join(reader.name for reader in READERS)}",
+        hint=f"--format-in names one: {', '.join(reader.name for reader in READERS)}",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from replay.trace.frame import Trace
 from replay.trace.parquet import MAGIC, read_trace
 from replay.trace.readers.options import DEFAULTS, ReadOptions
+from replay.trace.readers.reader import Reader
 from replay.trace.readers.source import Source
 
 
@@ -16,3 +17,16 @@ def looks_like_parquet(head: bytes) -> bool:
 def read_canonical(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
     """Return the trace in a canonical Parquet file, whole or not at all."""
     return read_trace(source.data, source.path, sha256=source.sha256, block_size=options.block_size)
+
+
+PARQUET = Reader(
+    name="parquet",
+    suffixes=(".parquet",),
+    meaning="canonical Parquet, as replay writes it",
+    content="segments, token ids or block ids, as its columns say",
+    sessions="its column session_id",
+    assumes="nothing",
+    sniff=looks_like_parquet,
+    read=read_canonical,
+    takes=("block_size",),
+)

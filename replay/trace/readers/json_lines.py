@@ -3,9 +3,72 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from replay.trace.problems import ProblemList, shown
+from replay.trace.readers.source import Source
+
+_SPACE = re.compile(r"[ \t\r\n]*")
+
+
+_ARRAY_HINT = "the file is one JSON document: line numbers count its entries"
+
+
+def as_lines(source: Source, problems: ProblemList) -> Source:
+    """Return a source of one JSON value a line: an array's entries, or the values one by one.
+
+    JSON has no line feed inside a value that could not be a space, so nothing changes but the
+    places; `problems` gets a hint that says so. A file of lines is returned as it is, and so is
+    one that is no JSON, for `walk_objects` to say where.
+    """
+    data = source.data.strip()
+    if data.startswith(b"["):
+        entries = _entries(data)
+    elif data.startswith(b"{") and not _is_lines(data):
+        entries = [data.replace(b"\r", b" ").replace(b"\n", b" ")] if _is_json(data) else None
+    else:
+        entries = None
+    if entries is None:
+        return source
+    problems.hint(_ARRAY_HINT)
+    return replace(source, data=b"\n".join(entries))
+
+
+def _is_lines(data: bytes) -> bool:
+    return _is_json(data.split(b"\n", 1)[0])
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _entries(data: bytes) -> list[bytes] | None:
+    """Return the entries of a JSON array as they stand, on one line each."""
+    try:
+        text, decoder = data.decode(), json.JSONDecoder()
+        place, found = _past_space(text, 1), []
+        while text[place : place + 1] != "]":
+            _, end = decoder.raw_decode(text, place)
+            found.append(text[place:end].replace("\r", " ").replace("\n", " ").encode())
+            place = _past_space(text, end)
+            if text[place : place + 1] == ",":
+                place = _past_space(text, place + 1)
+            elif text[place : place + 1] != "]":
+                return None
+    except (ValueError, RecursionError):
+        return None
+    return found if place == len(text) - 1 else None
+
+
+def _past_space(text: str, place: int) -> int:
+    found = _SPACE.match(text, place)
+    return found.end() if found else place
 
 
 class _RefusedError(ValueError):

@@ -27,7 +27,9 @@ from replay.trace.frame import (
 )
 from replay.trace.problems import ProblemList, shown
 from replay.trace.readers.json_lines import walk_objects
+from replay.trace.readers.named_sessions import with_turns
 from replay.trace.readers.options import DEFAULTS, ReadOptions
+from replay.trace.readers.reader import Reader
 from replay.trace.readers.source import Source
 from replay.units import NS_PER_MS
 
@@ -77,10 +79,9 @@ def read_mooncake(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
     for check in (_check_numbers, _check_order, partial(_check_blocks, size=size)):
         if rows.frame.height:
             check(rows, problems)
-        if problems.rejected:
+        if problems.put_aside:
             rows = rows.kept(problems.settle(rows.lines, read=read))
-    if problems.total and not problems.rejected:
-        problems.raise_any()
+    problems.settle(rows.lines, read=read)
     frame, sessions = _with_sessions(_renamed(rows.frame))
     meta = TraceMeta(
         path=source.path,
@@ -293,16 +294,17 @@ def _with_sessions(frame: pl.DataFrame) -> tuple[pl.DataFrame, str]:
     names = frame.get_column("source_session_id", default=None)
     if names is None or names.null_count() or names.dtype == pl.Float64:
         return frame, SESSIONS_NONE
-    codes = _codes_first_seen(names)
-    frame = frame.with_columns(session_id=codes, row=pl.int_range(pl.len(), dtype=pl.Int64))
-    frame = frame.with_columns(
-        turn=pl.col("row").cum_count().over("session_id").cast(pl.Int32) - 1,
-        parent_request_id=pl.col("row").shift(1).over("session_id"),
-    )
-    return frame.drop("row"), SESSIONS_SOURCE
+    return with_turns(frame, names), SESSIONS_SOURCE
 
 
-def _codes_first_seen(values: pl.Series) -> pl.Series:
-    """Return Int64 codes of the values, counted from 0 in order of first appearance."""
-    distinct = values.unique(maintain_order=True)
-    return values.replace_strict(distinct, pl.int_range(len(distinct), eager=True)).cast(pl.Int64)
+MOONCAKE = Reader(
+    name="mooncake",
+    suffixes=(".jsonl", ".ndjson"),
+    meaning="JSON lines: timestamp in ms, lengths, prefix-chained hash_ids of 512-token blocks",
+    content="prefix-chained block ids; responses have none",
+    sessions="inferred by prefix chaining, unless every row has a session_id",
+    assumes="blocks of 512 tokens, unless --block-size says otherwise",
+    sniff=looks_like_mooncake,
+    read=read_mooncake,
+    takes=("block_size",),
+)

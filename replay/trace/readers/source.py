@@ -32,13 +32,14 @@ class Source:
     sha256: str
 
     def put_aside(self, problems: ProblemList) -> tuple[Rejected, ...]:
-        """Return the rows of a file of lines that were rejected, in order."""
-        if not problems.rejected:
+        """Return the rows of a file of lines that were put aside, in order."""
+        aside = problems.put_aside
+        if not aside:
             return ()
         lines = self.data.split(b"\n")
         return tuple(
-            Rejected(line, reason, lines[line - 1].decode(errors="backslashreplace"))
-            for line, reason in sorted(problems.rejected.items())
+            Rejected(self.path, line, reason, lines[line - 1].decode(errors="backslashreplace"))
+            for line, reason in sorted(aside.items())
         )
 
 
@@ -50,7 +51,7 @@ def read_source(path: str | Path) -> Source:
     """
     shown, path = str(path), Path(path)
     if path.is_dir():
-        raise InputError(f"{shown} is a folder", hint="name one trace file")
+        raise InputError(f"{shown} is a folder", hint="name a file")
     try:
         raw = sys.stdin.buffer.read() if shown == STANDARD_INPUT else path.read_bytes()
     except FileNotFoundError as error:

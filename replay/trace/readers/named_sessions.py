@@ -1,0 +1,26 @@
+"""Sessions by name: the source says who is talking, in text or numbers."""
+
+from __future__ import annotations
+
+import polars as pl
+
+
+def with_turns(frame: pl.DataFrame, names: pl.Series) -> pl.DataFrame:
+    """Return the frame with session_id, turn and parent_request_id from the names of sessions.
+
+    Rows must be in order of arrival: a request's parent is the one before it in its session.
+    Sessions count from 0 in order of first appearance; where the name is null, all three are.
+    """
+    distinct = names.drop_nulls().unique(maintain_order=True)
+    codes = names.replace_strict(
+        distinct, pl.int_range(len(distinct), eager=True), default=None, return_dtype=pl.Int64
+    )
+    rows = pl.Series("_row", range(frame.height), dtype=pl.Int64)
+    known = pl.col("session_id").is_not_null()
+    turn = pl.col("_row").cum_count().over("session_id").cast(pl.Int32) - 1
+    parent = pl.col("_row").shift(1).over("session_id")
+    return (
+        frame.with_columns(codes.alias("session_id"), rows)
+        .with_columns(turn=pl.when(known).then(turn), parent_request_id=pl.when(known).then(parent))
+        .drop("_row")
+    )
