@@ -16,7 +16,6 @@ from functools import partial
 import numpy as np
 import polars as pl
 
-from replay.schema import TRACE, column_names
 from replay.trace.blocks import dense_codes, find_chain_breaks, flat_blocks
 from replay.trace.frame import (
     SESSIONS_NONE,
@@ -31,6 +30,7 @@ from replay.trace.readers.named_sessions import with_turns
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.source import Source
+from replay.trace.readers.source_columns import dropped_note, scalar_columns
 from replay.units import NS_PER_MS
 
 BLOCK_SIZE = 512
@@ -123,7 +123,7 @@ def _parse_plain(data: bytes) -> _Rows | None:
 def _parse_lines(data: bytes, problems: ProblemList) -> _Rows:
     lines: list[int] = []
     columns: dict[str, list[object]] = {name: [] for name in KEYS}
-    other: dict[str, dict[int, object]] = {}
+    rest: list[dict[str, object]] = []
     for line, row in walk_objects(data, problems):
         faults = _faults(row)
         for fault in faults:
@@ -132,16 +132,11 @@ def _parse_lines(data: bytes, problems: ProblemList) -> _Rows:
             continue
         for name in KEYS:
             columns[name].append(row.pop(name))
-        for name, value in row.items():
-            other.setdefault(name, {})[len(lines)] = value
+        rest.append(row)
         lines.append(line)
-    frame = pl.DataFrame(columns, schema=_SCHEMA)
-    kept, dropped = [], []
-    for name, values in other.items():
-        column = _scalar_column(name, [values.get(row) for row in range(len(lines))])
-        dropped.append(shown(name)) if column is None else kept.append(column)
-    notes = (f"keys without one plain type were left out: {', '.join(dropped)}",) if dropped else ()
-    return _Rows(frame.with_columns(kept), np.array(lines, np.int64), notes)
+    other, dropped = scalar_columns(rest)
+    frame = pl.DataFrame(columns, schema=_SCHEMA).with_columns(other)
+    return _Rows(frame, np.array(lines, np.int64), dropped_note(dropped))
 
 
 def _faults(row: dict[str, object]) -> list[str]:
@@ -164,20 +159,6 @@ def _faults(row: dict[str, object]) -> list[str]:
         if value not in _INT64:
             return [*faults, f"hash_ids[{at}] is out of range (got {shown(value)})"]
     return faults
-
-
-def _scalar_column(name: str, values: list[object]) -> pl.Series | None:
-    """Return the values as a column where they are all integers, numbers, texts or truths."""
-    types = {type(value) for value in values if value is not None}
-    for allowed, dtype in (
-        ({bool}, pl.Boolean), ({int}, pl.Int64), ({int, float}, pl.Float64), ({str}, pl.String),
-    ):  # fmt: skip
-        if types and types <= allowed:
-            try:
-                return pl.Series(name, values, dtype=dtype)
-            except (OverflowError, TypeError, UnicodeEncodeError, pl.exceptions.PolarsError):
-                return None
-    return None
 
 
 def _check_numbers(rows: _Rows, problems: ProblemList) -> None:
@@ -274,19 +255,13 @@ def _check_chaining(rows: _Rows, problems: ProblemList, *, size: int) -> None:
 
 
 def _renamed(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return canonical columns, and the source's own under their names.
-
-    One that bears a canonical name gets `source_` before it, but for `session_id`.
-    """
-    taken = set(column_names(TRACE))
-    own = [name for name in frame.columns if name not in KEYS]
+    """Return canonical columns in place of the format's own four."""
     return frame.select(
         arrival_ns=pl.col("timestamp") * NS_PER_MS,
         input_tokens=pl.col("input_length").cast(pl.Int32),
         output_tokens=pl.col("output_length").cast(pl.Int32),
         block_ids=pl.col("hash_ids").cast(pl.List(pl.UInt64)),
-        **{f"source_{name}" if name in taken else name: pl.col(name) for name in own},
-    )
+    ).with_columns(frame.drop(KEYS).get_columns())
 
 
 def _with_sessions(frame: pl.DataFrame) -> tuple[pl.DataFrame, str]:

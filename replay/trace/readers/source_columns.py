@@ -1,0 +1,58 @@
+"""The source's own columns: values that replay does not need, kept under their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+
+from replay.schema import TRACE, column_names
+from replay.trace.problems import shown
+
+_TAKEN = frozenset(column_names(TRACE))
+
+
+def source_name(name: str) -> str:
+    """Return the column for a name of the source: `source_` stands before a canonical one."""
+    return f"source_{name}" if name in _TAKEN else name
+
+
+def scalar_columns(rows: Sequence[Mapping[str, object]]) -> tuple[list[pl.Series], list[str]]:
+    """Return the values of these rows by column, and the names that have no one plain type.
+
+    A column is kept where its values are all integers, numbers, texts or truths, null where a row
+    has none.
+    """
+    values: dict[str, list[object]] = {}
+    for place, row in enumerate(rows):
+        for name, value in row.items():
+            values.setdefault(name, [None] * len(rows))[place] = value
+    kept: dict[str, pl.Series] = {}
+    dropped = []
+    for name, found in values.items():
+        column = _column(source_name(name), found)
+        if column is None or column.name in kept:
+            dropped.append(shown(name))
+        else:
+            kept[column.name] = column
+    return list(kept.values()), dropped
+
+
+def dropped_note(dropped: Sequence[str]) -> tuple[str, ...]:
+    """Return the note on names that were left out, if there are any."""
+    if not dropped:
+        return ()
+    return (f"keys without one plain type were left out: {', '.join(dropped)}",)
+
+
+def _column(name: str, values: list[object]) -> pl.Series | None:
+    types = {type(value) for value in values if value is not None}
+    for allowed, dtype in (
+        ({bool}, pl.Boolean), ({int}, pl.Int64), ({int, float}, pl.Float64), ({str}, pl.String),
+    ):  # fmt: skip
+        if types and types <= allowed:
+            try:
+                return pl.Series(name, values, dtype=dtype)
+            except (OverflowError, TypeError, UnicodeEncodeError, pl.exceptions.PolarsError):
+                return None
+    return None

@@ -1,0 +1,134 @@
+"""Text to token ids: by the model's own tokenizer, or by an approximate splitter that says so.
+
+A tokenizer.json (https://huggingface.co/docs/tokenizers) makes the ids a serving engine would see,
+given the same file. Without one, text is cut where byte-pair tokenizers of today cut it first
+(letters with the space before them, up to three digits, runs of punctuation, runs of white space),
+and words longer than eight letters again. Equal text gives equal tokens, and nearly equal starts
+give equal starts, so hit rates keep their meaning; token counts are estimates.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from replay.errors import InputError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+_IDEOGRAPHS = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"  # one token each, about
+_PIECES = re.compile(
+    rf"[{_IDEOGRAPHS}]"
+    rf"|[ ]?[^\W\d_{_IDEOGRAPHS}]{{1,8}}"
+    r"|\d{1,3}"
+    r"|[ ]?(?:[^\w\s]|_){1,4}"
+    r"|\s{1,16}(?=\s)|\s|."
+)
+_AT_ONCE_CHARACTERS = 1 << 24
+
+
+class Splitter(Protocol):
+    """Turns texts into token ids; `name` says how, for people."""
+
+    name: str
+    is_exact: bool
+
+    def split(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Return the token ids of each text, uint32."""
+
+
+def load_splitter(tokenizer: str | Path | None) -> Splitter:
+    """Return the splitter of a tokenizer.json, or the approximate one where none is given.
+
+    Raises InputError where the file cannot be read as a tokenizer, or where the package that
+    reads it is not installed.
+    """
+    return APPROXIMATE if tokenizer is None else _of_file(Path(tokenizer))
+
+
+class _Approximate:
+    name = "an approximate splitter (no --tokenizer given)"
+    is_exact = False
+
+    def __init__(self) -> None:
+        self._known: dict[str, int] = {}
+
+    def split(self, texts: Sequence[str]) -> list[np.ndarray]:
+        known = self._known
+        found = []
+        for text in texts:
+            pieces = _PIECES.findall(text)
+            for piece in set(pieces).difference(known):
+                known[piece] = _number(piece)
+            found.append(np.fromiter(map(known.__getitem__, pieces), np.uint32, len(pieces)))
+        return found
+
+
+def _number(piece: str) -> int:
+    """Return 32 bits that are the same in every process, unlike `hash`."""
+    digest = hashlib.blake2b(piece.encode(errors="surrogatepass"), digest_size=4).digest()
+    return int.from_bytes(digest, "little")
+
+
+class _Exact:
+    is_exact = True
+
+    def __init__(self, tokenizer: Tokenizer, name: str) -> None:
+        self.name = name
+        self._tokenizer = tokenizer
+
+    def split(self, texts: Sequence[str]) -> list[np.ndarray]:
+        found: list[np.ndarray] = []
+        for batch in _batches(texts):
+            # Chat templates write special tokens out themselves.
+            encodings = self._tokenizer.encode_batch_fast(batch, add_special_tokens=False)
+            found += [np.asarray(encoding.ids, np.uint32) for encoding in encodings]
+        return found
+
+
+def _batches(texts: Sequence[str]) -> list[list[str]]:
+    """Return the texts in batches that hold so many characters at most, or one text."""
+    batches: list[list[str]] = []
+    room = 0
+    for text in texts:
+        if len(text) > room:
+            batches.append([])
+            room = _AT_ONCE_CHARACTERS
+        room -= len(text)
+        batches[-1].append(text.encode(errors="replace").decode())
+    return batches
+
+
+@lru_cache(maxsize=2)
+def _of_file(path: Path) -> Splitter:
+    try:
+        from tokenizers import Tokenizer
+    except ModuleNotFoundError as error:
+        raise InputError(
+            "--tokenizer needs the package tokenizers", hint="pip install 'kvreplay[text]'"
+        ) from error
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read the tokenizer {path}: {error.strerror}") from error
+    try:
+        tokenizer = Tokenizer.from_buffer(data)
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"{path} is no tokenizer ({error})",
+            hint="give the tokenizer.json that comes with the model",
+        ) from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    digest = hashlib.sha256(data).hexdigest()[:12]
+    return _Exact(tokenizer, f"the tokenizer {path.name}, sha256 {digest}")
+
+
+APPROXIMATE: Splitter = _Approximate()
