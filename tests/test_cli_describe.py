@@ -83,7 +83,7 @@ def test_without_sessions_none_are_looked_for():
 def test_block_size_is_that_of_the_trace(tmp_path):
     path = tmp_path / "trace.jsonl"
     path.write_text(row(0, 40, 1, [0, 1, 2]) + "\n")
-    assert flat(path, "--block-size", 16)["blocks"] == 3
+    assert flat(path, "--trace-block-size", 16)["blocks"] == 3
     result = describe(path)
     assert result.exit_code == 2
     assert "Hint: every row fits a block size of 16" in result.stderr
@@ -112,7 +112,7 @@ def test_a_missing_trace_ends_with_two_and_no_traceback():
 
 @pytest.mark.parametrize("size", ["0", "-4", "x", "1048577"])
 def test_a_block_size_that_makes_no_sense_is_refused(size):
-    assert describe(SAMPLE, "--block-size", size).exit_code == 2
+    assert describe(SAMPLE, "--trace-block-size", size).exit_code == 2
 
 
 def test_the_module_imports_nothing_heavy():

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from replay.cli.options import output_options
 from replay.cli.output import SUFFIXES, emit
+from replay.cli.trace_options import read_trace, trace_options
 
 if TYPE_CHECKING:
     from replay.report.tables import Table
@@ -38,20 +39,11 @@ _FOR_PEOPLE = ("table", "md")
 
 @click.command()
 @click.argument("trace", type=click.Path(path_type=Path))
-@click.option(
-    "--block-size",
-    type=click.IntRange(1, 2**20),
-    metavar="N",
-    help="Tokens in a block of the trace, where its format does not say; Mooncake: 512.",
-)
+@trace_options
 @click.option("--no-sessions", is_flag=True, help="Look for no sessions in a trace without them.")
 @output_options
 def describe(
-    trace: Path,
-    block_size: int | None,
-    no_sessions: bool,
-    format: str | None,
-    output: Path | None,
+    trace: Path, no_sessions: bool, format: str | None, output: Path | None, **parameters: Any
 ) -> None:
     """Describe a trace: load, lengths, sessions, and how much of its content repeats.
 
@@ -59,16 +51,17 @@ def describe(
     real cache. Tables show groups of facts; other formats hold one flat row.
     """
     from replay.cli.progress import announce_compiling, progress
+    from replay.trace.continuation import continue_sessions, may_assume
     from replay.trace.describe import describe as facts_of
     from replay.trace.describe import notes as notes_of
-    from replay.trace.readers import load_trace
-    from replay.trace.readers.options import ReadOptions
     from replay.trace.sessions import infer_sessions
     from replay.trace.tree import build_tree
 
     with progress("Reading the trace", patience_s=announce_compiling("reuse_distances")) as bar:
         bar.update(0, 0)
-        requests = load_trace(trace, options=ReadOptions(block_size=block_size))
+        requests = read_trace(trace, parameters, bar.hook)
+        if may_assume(requests):
+            requests = continue_sessions(requests)
         bar.hook("Finding what repeats", 0, 0)
         if not no_sessions:
             requests = infer_sessions(requests)

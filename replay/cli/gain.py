@@ -9,11 +9,13 @@ import click
 
 from replay.cli.options import output_options, read_scenario, scenario_options
 from replay.cli.output import emit, note
+from replay.cli.trace_options import read_options, trace_options
 
 
 @click.command()
 @click.argument("trace", type=click.Path(path_type=Path), metavar="TRACE")
 @scenario_options
+@trace_options
 @output_options
 def gain(trace: Path, format: str | None, output: Path | None, **parameters: Any) -> None:
     """Compare no cache, a session cache, a cross-request prefix store, and both, on TRACE.
@@ -37,7 +39,13 @@ def gain(trace: Path, format: str | None, output: Path | None, **parameters: Any
         from replay.engine.run import prepare, run_notes
         from replay.report.tables import Table
 
-        prepared = prepare(trace, scenario, progress=bar.hook)
+        prepared = prepare(
+            trace,
+            scenario,
+            format_name=parameters["format_in"],
+            options=read_options(parameters),
+            progress=bar.hook,
+        )
         rows = [asdict(line) for line in cache_gains(prepared, progress=bar.hook)]
     for line in (*prepared.trace.meta.notes, *run_notes(prepared)):
         note(f"Note: {line}")

@@ -10,11 +10,13 @@ from typing import Any
 import click
 
 from replay.cli.options import read_scenario, scenario_options
+from replay.cli.trace_options import read_options, trace_options
 
 
 @click.command()
 @click.argument("trace", type=click.Path(path_type=Path), metavar="TRACE")
 @scenario_options
+@trace_options
 @click.option(
     "-o",
     "--output",
@@ -49,8 +51,9 @@ def run(
     from replay.cli.progress import announce_compiling, progress
     from replay.config.dump import dump_scenario
     from replay.report.notices import notes, warnings
-    from replay.runs.layout import check_target
+    from replay.runs.layout import REJECTED, check_target
     from replay.runs.write import write_run
+    from replay.trace.rejected import rejected_text
 
     scenario = read_scenario(parameters)
     target = output or _default_folder(trace)
@@ -61,13 +64,26 @@ def run(
         from replay.engine.headline import headline
         from replay.engine.run import describe_size, execute, prepare
 
-        prepared = prepare(trace, scenario, progress=bar.hook)
+        prepared = prepare(
+            trace,
+            scenario,
+            format_name=parameters["format_in"],
+            options=read_options(parameters),
+            progress=bar.hook,
+        )
         if not dry_run:
             result = execute(prepared, threads=threads, progress=bar.hook)
             manifest = {"argv": sys.argv[1:], **result.manifest}
             bar.hook("Writing", 0, 0)
             scenario_yaml = dump_scenario(result.scenario)
-            write_run(target, result.tables, manifest, scenario_yaml, force=force)
+            write_run(
+                target,
+                result.tables,
+                manifest,
+                scenario_yaml,
+                rejected=rejected_text(prepared.trace.rejected),
+                force=force,
+            )
     if dry_run:
         from replay.report.tables import Table
 
@@ -81,6 +97,9 @@ def run(
         click.echo(f"{line}\n")
     for label, line in headline(result):
         click.echo(f"{label:18}{line}")
+    if prepared.trace.rejected:
+        aside = len(prepared.trace.rejected)
+        note(f"Note: {aside:,} rows of the trace were put aside: {target / REJECTED}")
     note(f"\nRun written to {target}; `replay report {target}` says more")
 
 

@@ -71,10 +71,11 @@ DEFAULT_PREFIX_LENGTHS = (
 class TraceSection(Section):
     """What is done to the trace before it is replayed."""
 
-    content: Literal["as_known", "continue_sessions"] = Field(
-        "as_known",
+    content: Literal["auto", "as_known", "continue_sessions"] = Field(
+        "auto",
         description="continue_sessions: assume that a longer prompt of a session contains all that "
-        "was said before, for traces that have sessions and lengths only",
+        "was said before; auto: so where the trace has sessions and lengths only; as_known: "
+        "assume nothing, and such a trace has nothing to reuse",
     )
     separate_by: tuple[str, ...] = Field(
         (),

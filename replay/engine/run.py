@@ -24,9 +24,10 @@ from replay.gpu.cost import StepCost, step_cost
 from replay.kernels.jit import VERSION as NUMBA_VERSION
 from replay.progress import Hook, ignore
 from replay.trace.arrivals import speed_up, spread_arrivals
-from replay.trace.continuation import continue_sessions
+from replay.trace.continuation import continue_sessions, may_assume
 from replay.trace.frame import CONTENT_COLUMNS, SESSIONS_NONE, Trace
 from replay.trace.readers import load_trace
+from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.sessions import infer_sessions
 from replay.trace.tree import PrefixTree, build_tree
 from replay.units import format_bytes
@@ -60,11 +61,18 @@ class RunResult:
     scenario: Scenario
 
 
-def prepare(trace_path: Path, scenario: Scenario, *, progress: Hook = ignore) -> Prepared:
-    """Read a trace and prepare it; raises what reading it and `prepare_trace` raise."""
+def prepare(
+    trace_path: str | Path,
+    scenario: Scenario,
+    *,
+    format_name: str | None = None,
+    options: ReadOptions = DEFAULTS,
+    progress: Hook = ignore,
+) -> Prepared:
+    """Read a trace and prepare it; raises what `load_trace` and `prepare_trace` raise."""
     started = time.perf_counter_ns()
     progress("Reading the trace", 0, 0)
-    trace = load_trace(trace_path)
+    trace = load_trace(trace_path, format_name=format_name, options=options, progress=progress)
     prepared = prepare_trace(trace, scenario, progress=progress)
     timings = {"prepare_ns": time.perf_counter_ns() - started}
     return dataclasses.replace(prepared, timings_ns=timings)
@@ -81,7 +89,7 @@ def prepare_trace(trace: Trace, scenario: Scenario, *, progress: Hook = ignore) 
     tree = build_tree(trace, separate_by=scenario.trace.separate_by)
     cost = _cost(scenario, sizing) if scenario.engine.mode == "timed" else None
     # The tree holds what the content says; without it a long trace takes a third less memory.
-    slim = Trace(trace.frame.drop(CONTENT_COLUMNS, strict=False), trace.meta)
+    slim = trace.changed(trace.frame.drop(CONTENT_COLUMNS, strict=False))
     return Prepared(scenario, slim, tree, sizing, cost, trace.has_content, {})
 
 
@@ -91,14 +99,16 @@ def _adjust(trace: Trace, scenario: Scenario) -> Trace:
         trace = spread_arrivals(trace, wanted.arrival_jitter, seed=scenario.seed)
     if wanted.speedup != 1:
         trace = speed_up(trace, wanted.speedup)
-    if wanted.content == "continue_sessions":
+    if wanted.content == "continue_sessions" or (wanted.content == "auto" and may_assume(trace)):
         trace = continue_sessions(trace)
     if wanted.sessions == "infer" and not trace.has_sessions and trace.has_blocks:
         return infer_sessions(trace)
     if wanted.sessions == "off" and trace.has_sessions:
         dropped = [name for name in ("session_id", "turn") if name in trace.frame.columns]
         meta = dataclasses.replace(trace.meta, sessions=SESSIONS_NONE)
-        return Trace(trace.frame.drop(dropped), meta.noting("the trace's sessions were left out"))
+        return trace.changed(
+            trace.frame.drop(dropped), meta.noting("the trace's sessions were left out")
+        )
     return trace
 
 

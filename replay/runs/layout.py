@@ -13,6 +13,7 @@ from replay.schema import TABLES
 
 MANIFEST = "manifest.json"
 SCENARIO = "scenario.yaml"
+REJECTED = "rejected.jsonl"
 
 
 def table_file(name: str) -> str:
@@ -83,7 +84,7 @@ def _check_replaceable(folder: Path) -> None:
             f"{folder}: is not a run directory, so --force leaves it alone",
             hint="choose another name",
         )
-    ours = {MANIFEST, SCENARIO, *map(table_file, {*TABLES, *manifest["tables"]})}
+    ours = {MANIFEST, SCENARIO, REJECTED, *map(table_file, {*TABLES, *manifest["tables"]})}
     if strangers := sorted(found - ours):
         raise OutputExistsError(
             f"{folder}: holds more than a run wrote (got {', '.join(strangers[:3])})",

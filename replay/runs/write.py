@@ -20,7 +20,7 @@ from replay.errors import OutputExistsError
 from replay.runs.conform import conform
 from replay.runs.digest import result_digest
 from replay.runs.failures import interrupts_held, writing
-from replay.runs.layout import MANIFEST, SCENARIO, check_target, named, table_file
+from replay.runs.layout import MANIFEST, REJECTED, SCENARIO, check_target, named, table_file
 from replay.schema import RUN_SCHEMA_VERSION
 
 
@@ -30,6 +30,7 @@ def write_run(
     manifest: Mapping[str, Any],
     scenario_yaml: str,
     *,
+    rejected: str = "",
     force: bool = False,
 ) -> None:
     """Write a run directory that is whole from the moment it exists.
@@ -37,8 +38,10 @@ def write_run(
     Everything goes to `FOLDER.partial-PID` beside it, reaches the disk, and is renamed. To the
     manifest are added the schema version, the result digest, the rows per table, and, unless
     given, the version of replay and the time. `force` replaces a run directory or an empty
-    folder and nothing else. Whatever fails, Ctrl-C included, the partial folder is removed and
-    what stood at `folder` stays. Raises what `check_target` raises, and OutputError.
+    folder and nothing else. `rejected` are the rows of the trace that were put aside, as JSON
+    lines; without any there is no file for them. Whatever fails, Ctrl-C included, the partial
+    folder is removed and what stood at `folder` stays. Raises what `check_target` raises, and
+    OutputError.
     """
     folder = named(Path(folder))
     check_target(folder, force)
@@ -48,7 +51,7 @@ def write_run(
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = _make_beside(folder, "partial")
         try:
-            _fill(partial, frames, record, scenario_yaml, let_interrupt_through)
+            _fill(partial, frames, record, scenario_yaml, rejected, let_interrupt_through)
             check_target(folder, force)
             _put_in_place(partial, folder)
         except BaseException:
@@ -87,12 +90,15 @@ def _fill(
     frames: Mapping[str, pl.DataFrame],
     record: Mapping[str, Any],
     scenario_yaml: str,
+    rejected: str,
     let_interrupt_through: Callable[[], None],
 ) -> None:
     for name, frame in frames.items():
         let_interrupt_through()
         _write_parquet(frame, partial / table_file(name))
     _write_text(scenario_yaml, partial / SCENARIO)
+    if rejected:
+        _write_text(rejected, partial / REJECTED)
     _write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", partial / MANIFEST)
     _sync(partial)
     let_interrupt_through()

@@ -49,7 +49,7 @@ def spread_arrivals(trace: Trace, jitter_ns: int, *, seed: int) -> Trace:
     offset = offset[np.lexsort((offset, tick_of))]  # rows are in tick order already
     frame = trace.frame.with_columns(arrival_ns=pl.Series(arrival + offset))
     note = f"arrivals that share a tick spread over {format_duration(jitter_ns)} (seed {seed})"
-    return Trace(frame, trace.meta.noting(note))
+    return trace.changed(frame, trace.meta.noting(note))
 
 
 def speed_up(trace: Trace, factor: float) -> Trace:
@@ -63,7 +63,7 @@ def speed_up(trace: Trace, factor: float) -> Trace:
     if arrival[-1] > 2**62:
         raise InputError(f"speed-up leaves arrivals out of range (got {factor})")
     frame = trace.frame.with_columns(arrival_ns=pl.Series(arrival.astype(np.int64)))
-    return Trace(frame, trace.meta.noting(f"arrival times divided by {factor:g}"))
+    return trace.changed(frame, trace.meta.noting(f"arrival times divided by {factor:g}"))
 
 
 def burstiness(arrival_ns: np.ndarray) -> Burstiness:

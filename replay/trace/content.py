@@ -46,7 +46,8 @@ def block_ids_of(trace: Trace, block_size: int) -> Trace:
         int(counts.sum()),
     )
     meta = replace(trace.meta, block_size=block_size).noting(*_notes(trace, block_size))
-    return canonical_trace(trace.frame.with_columns(block_ids=list_column(ids, counts)), meta)
+    made = canonical_trace(trace.frame.with_columns(block_ids=list_column(ids, counts)), meta)
+    return replace(made, rejected=trace.rejected)
 
 
 def _check_counts(trace: Trace) -> None:

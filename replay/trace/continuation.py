@@ -17,6 +17,11 @@ from replay.trace.lists import list_column
 ASSUMED = "assumed: a prompt longer than all that its session said before contains it"
 
 
+def may_assume(trace: Trace) -> bool:
+    """Return whether a trace has sessions and lengths, and nothing that says what prompts hold."""
+    return trace.has_sessions and not trace.has_content
+
+
 def continue_sessions(trace: Trace) -> Trace:
     """Return the trace with segments: each prompt is the session so far, then what is new.
 
@@ -53,4 +58,4 @@ def continue_sessions(trace: Trace) -> Trace:
         response_segment=pl.Series((2 * places + 1).astype(np.uint64)).gather(back),
     )
     note = f"content is {ASSUMED} ({int(follows.sum()):,} of {trace.requests:,} requests continue)"
-    return Trace(frame, replace(trace.meta, content=ASSUMED).noting(note))
+    return trace.changed(frame, replace(trace.meta, content=ASSUMED).noting(note))

@@ -119,6 +119,10 @@ class Trace:
         """Whether requests are grouped into sessions."""
         return "session_id" in self.frame.columns
 
+    def changed(self, frame: pl.DataFrame, meta: TraceMeta | None = None) -> Trace:
+        """Return the trace with another frame, and other facts where given."""
+        return replace(self, frame=frame, meta=meta or self.meta)
+
     def column(self, name: str) -> np.ndarray:
         """Return a numeric column without nulls as an int64 array."""
         return self.frame[name].to_numpy().astype(np.int64)

@@ -149,7 +149,7 @@ def _with_turns(trace: Trace) -> Trace:
     frame = trace.frame.with_columns(
         turn=pl.when(known).then(turn), parent_request_id=pl.when(known).then(parent)
     )
-    return Trace(frame, trace.meta)
+    return trace.changed(frame)
 
 
 def _meta(

@@ -79,7 +79,7 @@ def infer_sessions(trace: Trace) -> Trace:
         f"turns are under-counted: {np.count_nonzero(~links.linkable):,} requests have no full "
         "block beyond what many share, so nothing can be seen to follow them",
     )
-    return Trace(frame.select(*front, pl.exclude(front)), meta)
+    return trace.changed(frame.select(*front, pl.exclude(front)), meta)
 
 
 def link_requests(trace: Trace) -> Links:

@@ -12,6 +12,8 @@ the tree from tokens then shares that one token more, and a second one as rarely
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 
@@ -44,7 +46,8 @@ def tokens_of(trace: Trace, *, vocabulary: int = VOCABULARY) -> Trace:
     if "response_segment" in trace.frame.columns:
         columns.append(_responses(trace, vocabulary).alias("response_tokens"))
     note = f"token ids made from segments, {vocabulary} in the vocabulary"
-    return canonical_trace(trace.frame.with_columns(columns), trace.meta.noting(note))
+    made = canonical_trace(trace.frame.with_columns(columns), trace.meta.noting(note))
+    return replace(made, rejected=trace.rejected)
 
 
 def _prompts(trace: Trace, vocabulary: int) -> pl.Series:

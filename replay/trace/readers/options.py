@@ -25,7 +25,7 @@ class ReadOptions:
 
 DEFAULTS = ReadOptions()
 OPTION_NAMES = {
-    "block_size": "--block-size",
+    "block_size": "--trace-block-size",
     "tokenizer": "--tokenizer",
     "chat_template": "--chat-template",
     "columns": "--columns",

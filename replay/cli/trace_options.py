@@ -1,0 +1,111 @@
+"""Options of all commands that read a trace, and how they become a trace."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from replay.progress import Hook
+    from replay.trace.frame import Trace
+    from replay.trace.readers.options import ReadOptions
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_SHARE = re.compile(r"([0-9]*\.?[0-9]+)\s*(%?)")
+
+
+class _Share(click.ParamType):
+    """A share of the rows: `0.1%` or `0.001`."""
+
+    name = "share"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        if isinstance(value, float):
+            return value
+        match = _SHARE.fullmatch(str(value).strip())
+        share = float(match[1]) / (100 if match[2] else 1) if match else -1.0
+        if not 0 <= share <= 1:
+            self.fail(f"{value!r} is no share between 0 and 1; write 0.1% or 0.001", param, ctx)
+        return share
+
+
+SHARE = _Share()
+
+
+def trace_options(command: Command) -> Command:
+    """Give a command the options of reading; `read_options` and `read_trace` take their values."""
+    for option in reversed(
+        (
+            click.option(
+                "--format-in",
+                metavar="NAME",
+                help="Format of the trace, if content cannot tell; see `replay list formats`.",
+            ),
+            click.option(
+                "--trace-block-size",
+                type=click.IntRange(1, 2**20),
+                metavar="N",
+                help="Tokens in a block of the trace, if its format does not say; Mooncake: 512.",
+            ),
+            click.option(
+                "--tokenizer",
+                type=click.Path(path_type=Path, dir_okay=False),
+                metavar="FILE",
+                help="tokenizer.json for traces of text; without it, tokens are estimates.",
+            ),
+            click.option(
+                "--chat-template",
+                type=click.Path(path_type=Path, dir_okay=False),
+                metavar="FILE",
+                help="Jinja template for messages; default: the one beside the tokenizer.",
+            ),
+            click.option(
+                "--columns",
+                type=click.Path(path_type=Path, dir_okay=False),
+                metavar="FILE",
+                help="YAML that says what the columns of any CSV, JSONL or Parquet file mean.",
+            ),
+            click.option(
+                "--max-rejected",
+                type=SHARE,
+                default="0",
+                show_default=True,
+                metavar="SHARE",
+                help="Faulty rows to put aside rather than fail, such as 0.1%.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def read_options(parameters: Mapping[str, Any]) -> ReadOptions:
+    """Return the options of readers that the values of `trace_options` describe."""
+    from replay.trace.readers.options import ReadOptions
+
+    return ReadOptions(
+        block_size=parameters["trace_block_size"],
+        max_rejected=parameters["max_rejected"],
+        tokenizer=parameters["tokenizer"],
+        chat_template=parameters["chat_template"],
+        columns=parameters["columns"],
+    )
+
+
+def read_trace(path: str | Path, parameters: Mapping[str, Any], progress: Hook) -> Trace:
+    """Return the trace at a path, read as the values of `trace_options` say."""
+    from replay.trace.readers import load_trace
+
+    return load_trace(
+        path,
+        format_name=parameters["format_in"],
+        options=read_options(parameters),
+        progress=progress,
+    )
