@@ -18,6 +18,7 @@ from replay.trace.readers import READERS, load_trace
 from replay.trace.readers.mooncake import read_mooncake
 from replay.trace.readers.options import ReadOptions
 from replay.trace.readers.source import read_source
+from replay.trace.tokens import tokens_of
 from replay.trace.whole_file import whole_file
 from replay.trace.writers import WRITERS, save_trace, writer_named
 from replay.trace.writers.mooncake import write_mooncake
@@ -26,6 +27,11 @@ from tests.random_traces import BLOCK, rows, trace_of, unit_rows, unit_trace_of
 from tests.shared_data import CONVERSATION, needs
 
 ONE = {"arrival_ns": 0, "block_ids": [7, 8], "input_tokens": 6, "output_tokens": 3}
+
+UNITS = {
+    "arrival_ns": 0, "segments": [3, 4], "segment_tokens": [2, 4], "response_segment": 5,
+    "input_tokens": 6, "output_tokens": 3, "session_id": 0,
+}  # fmt: skip
 
 
 def numbered(lists) -> list[list[int]]:
@@ -68,7 +74,8 @@ def test_a_trace_of_segments_is_written_as_blocks_of_the_size_asked(tmp_path_fac
 
 def test_a_line_has_the_four_keys_of_the_format_alone(tmp_path):
     trace = trace_of([{**ONE, "session_id": 4}, {**ONE, "arrival_ns": 2_999_999}])
-    lines = write_mooncake(trace, tmp_path / "t.jsonl", block_size=BLOCK).read_text().splitlines()
+    write_mooncake(trace, tmp_path / "t.jsonl", block_size=BLOCK)
+    lines = (tmp_path / "t.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [
         {"timestamp": time, "input_length": 6, "output_length": 3, "hash_ids": [7, 8]}
         for time in (0, 2)
@@ -79,17 +86,18 @@ def test_a_line_has_the_four_keys_of_the_format_alone(tmp_path):
 @needs(CONVERSATION)
 def test_the_conversation_trace_survives_mooncake_unchanged(tmp_path):
     trace = load_trace(CONVERSATION)
-    again = load_trace(write_mooncake(trace, tmp_path / "again.jsonl"))
+    assert write_mooncake(trace, tmp_path / "again.jsonl") == []
+    again = load_trace(tmp_path / "again.jsonl")
     assert again.frame.equals(trace.frame)
 
 
 @pytest.mark.parametrize("name", [writer.name for writer in WRITERS])
 def test_every_format_written_is_recognised_and_read(tmp_path, name):
     writer = writer_named(name)
-    trace = block_ids_of(trace_of([ONE]), 512)
+    trace = block_ids_of(unit_trace_of([UNITS]), 512)
     path = save_trace(trace, tmp_path / f"trace{writer.suffixes[0]}")
     assert path == tmp_path / f"trace{writer.suffixes[0]}"
-    check_same(load_trace(path), trace)
+    check_same(block_ids_of(load_trace(path), 512), trace)
     assert name in [reader.name for reader in READERS]
 
 
@@ -98,9 +106,9 @@ def test_a_file_that_is_there_is_kept_unless_forced(tmp_path, writer):
     path = tmp_path / "kept"
     path.write_text("mine")
     with pytest.raises(OutputExistsError, match="is there already"):
-        writer.write(trace_of([ONE]), path)
+        writer.write(unit_trace_of([UNITS]), path)
     assert path.read_text() == "mine"
-    writer.write(trace_of([ONE]), path, force=True)
+    writer.write(unit_trace_of([UNITS]), path, force=True)
     assert path.read_bytes() != b"mine"
     assert [entry.name for entry in tmp_path.iterdir()] == ["kept"]
 
@@ -108,7 +116,7 @@ def test_a_file_that_is_there_is_kept_unless_forced(tmp_path, writer):
 @pytest.mark.parametrize("writer", WRITERS, ids=lambda writer: writer.name)
 def test_a_folder_that_is_missing_is_an_output_error(tmp_path, writer):
     with pytest.raises(OutputError, match="cannot write"):
-        writer.write(trace_of([ONE]), tmp_path / "no" / "trace")
+        writer.write(unit_trace_of([UNITS]), tmp_path / "no" / "trace")
 
 
 @pytest.mark.parametrize(
@@ -156,10 +164,31 @@ def test_a_format_named_wins_over_the_suffix(tmp_path):
 def test_an_unknown_format_lists_those_known(tmp_path):
     with pytest.raises(UnknownNameError) as caught:
         save_trace(trace_of([ONE]), tmp_path / "t", format_name="mooncak")
-    assert caught.value.known == ["mooncake", "parquet"]
+    assert caught.value.known == ["llmservingsim", "mooncake", "parquet"]
 
 
 def test_a_suffix_of_no_format_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"no trace format is known by this suffix"):
         save_trace(trace_of([ONE]), tmp_path / "trace.csv")
     assert list(Path(tmp_path).iterdir()) == []
+
+
+@settings(max_examples=30)
+@given(drawn=unit_rows())
+def test_token_ids_read_back_are_the_same_to_the_nanosecond(tmp_path_factory, drawn):
+    trace = tokens_of(unit_trace_of(drawn))
+    path = tmp_path_factory.mktemp("written") / "trace.tokens.jsonl"
+    lost = writer_named("llmservingsim").write(trace, path)
+    assert lost[0].startswith("columns ")
+    read = load_trace(path)
+    for name in ("arrival_ns", "input_tokens", "output_tokens", "tokens", "response_tokens"):
+        assert read.frame[name].equals(trace.frame[name]), name
+
+
+def test_a_trace_of_block_ids_has_no_tokens_to_write(tmp_path):
+    write = writer_named("llmservingsim").write
+    with pytest.raises(InputError, match="holds token ids"):
+        write(trace_of([ONE]), tmp_path / "t")
+    with pytest.raises(InputError, match="holds tokens, no blocks"):
+        write(unit_trace_of([UNITS]), tmp_path / "t", block_size=16)
+    assert list(tmp_path.iterdir()) == []

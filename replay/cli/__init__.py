@@ -18,6 +18,9 @@ from typing import Any, NoReturn
 import click
 
 from replay import __version__
+from replay.cli.anonymize import anonymize
+from replay.cli.check import check
+from replay.cli.convert import convert
 from replay.cli.describe import describe
 from replay.cli.doctor import doctor
 from replay.cli.gain import gain
@@ -75,7 +78,9 @@ def main(ctx: click.Context, debug: bool, no_color: bool) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-for _command in (generate, describe, run, gain, report, query, list_, doctor):
+for _command in (
+    generate, check, convert, anonymize, describe, run, gain, report, query, list_, doctor,
+):  # fmt: skip
     main.add_command(_command)
 
 

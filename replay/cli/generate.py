@@ -30,8 +30,8 @@ from replay.errors import InputError, OutputExistsError
 @click.option("--tokens", is_flag=True, help="Write token ids as well; files grow a lot.")
 @click.option(
     "--format",
-    type=click.Choice(["parquet", "mooncake"]),
-    help="How to write; default: by the suffix, .parquet or .jsonl.",
+    type=click.Choice(["parquet", "mooncake", "llmservingsim"]),
+    help="How to write; default: by the suffix, .parquet, .jsonl or .tokens.jsonl.",
 )
 @click.option("--force", is_flag=True, help="Overwrite a file that is there already.")
 def generate(
@@ -65,7 +65,7 @@ def generate(
 
     _check(output, requests=requests, duration=duration, force=force)
     writer = writer_for(output, format)
-    if tokens and writer.name != "parquet":
+    if tokens and writer.name == "mooncake":
         raise InputError(f"the {writer.name} format holds no token ids", hint="leave out --tokens")
     duration_ns = None if duration is None else parse_duration_ns(duration)
     named = load_profile(profile).changed(requests=requests, duration_ns=duration_ns, seed=seed)

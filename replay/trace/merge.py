@@ -19,6 +19,7 @@ from replay.errors import InputError
 from replay.trace.blocks import dense_codes, flat_blocks
 from replay.trace.frame import SESSIONS_NONE, Trace, TraceMeta, canonical_trace
 from replay.trace.lists import list_column
+from replay.trace.sessions import infer_sessions
 
 SOURCE_FILE = "source_file"
 SOURCE_SESSION = "source_session_id"
@@ -32,11 +33,14 @@ def merge_traces(traces: Sequence[Trace], *, path: str, name: str) -> Trace:
     """Return one trace with the requests of all, in order of arrival; ties keep the order given.
 
     The column `source_file` names where each request is from. Raises InputError where some know
-    content that others do not, or block sizes differ: hit rates of a mixture mean nothing.
+    content that others do not, or block sizes differ: hit rates of a mixture mean nothing. Where
+    some have sessions, they are inferred for the others.
     """
     if len(traces) == 1:
         return traces[0]
     _check_alike(traces)
+    if any(trace.has_sessions for trace in traces):
+        traces = [infer_sessions(trace) for trace in traces]
     shared = all(trace.meta.shared_ids for trace in traces)
     clocks = [trace.meta.clock_start_ns for trace in traces]
     known = [clock for clock in clocks if clock is not None]

@@ -85,7 +85,10 @@ class ProblemList:
         aside = self.put_aside
         if not aside:
             return np.ones(len(lines), bool)
-        return ~np.isin(lines, np.fromiter(aside, np.int64, len(aside)))
+        keep = ~np.isin(lines, np.fromiter(aside, np.int64, len(aside)))
+        if not keep.any():
+            self.raise_any()
+        return keep
 
     def raise_any(self) -> None:
         """Raise TraceError with the first problems in file order, if there are any."""

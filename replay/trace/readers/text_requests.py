@@ -145,7 +145,13 @@ def _frame(requests: Sequence[TextRequest], splitter: Splitter) -> tuple[pl.Data
         frame = frame.with_columns(response_tokens=list_column(np.concatenate(whole), known))
     other, dropped = scalar_columns([request.other for request in requests])
     frame = frame.with_columns(other)
-    names = pl.Series("source_session_id", [request.session for request in requests], pl.String)
+    sessions = [writable(request.session) for request in requests]
+    names = pl.Series("source_session_id", sessions, pl.String)
     if names.null_count() < len(names):
         frame = with_turns(frame.with_columns(names), names)
     return frame, dropped
+
+
+def writable(name: str | None) -> str | None:
+    """Return a name as UTF-8 can write it: JSON may hold half of a surrogate pair."""
+    return None if name is None else name.encode(errors="backslashreplace").decode()

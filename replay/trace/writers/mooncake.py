@@ -17,19 +17,23 @@ from replay.units import NS_PER_MS
 _LARGEST_ID = 2**63 - 1
 
 
+_HELD = frozenset({"request_id", "arrival_ns", "input_tokens", "output_tokens", "block_ids"})
+
+
 def write_mooncake(
-    trace: Trace, path: str | Path, *, block_size: int = BLOCK_SIZE, force: bool = False
-) -> Path:
-    """Write the trace as JSON lines in Mooncake's format and return the path.
+    trace: Trace, path: str | Path, *, block_size: int | None = None, force: bool = False
+) -> list[str]:
+    """Write the trace as JSON lines in Mooncake's format and return what it loses.
 
     Arrivals are cut to whole milliseconds: order stays, gaps move by less than one, and requests
-    of one millisecond arrive together. Content is written as block ids of `block_size` tokens,
-    made where the trace has others; sessions, responses and the other columns are not written.
+    of one millisecond arrive together. Content is written as block ids of `block_size` tokens, 512
+    by default, made where the trace has others; sessions, responses and other columns are not.
     The file appears whole or not. Raises OutputExistsError where a file is there already,
     OutputError where writing fails, InputError for a trace of unknown content.
     """
     path = Path(path)
-    frame = block_ids_of(trace, block_size).frame
+    size = block_size or BLOCK_SIZE
+    frame = block_ids_of(trace, size).frame
     rows = frame.select(
         timestamp=pl.col("arrival_ns") // NS_PER_MS,
         input_length="input_tokens",
@@ -38,7 +42,21 @@ def write_mooncake(
     )
     with whole_file(path, force=force) as file:
         rows.write_ndjson(file)
-    return path
+    return _lost(trace, size)
+
+
+def _lost(trace: Trace, size: int) -> list[str]:
+    arrival = trace.column("arrival_ns")
+    fine = int((arrival % NS_PER_MS != 0).sum())
+    lost = [f"what {fine:,} arrivals have below a millisecond"] if fine else []
+    if trace.has_segments or trace.has_tokens or trace.meta.block_size != size:
+        lost.append(f"content finer than blocks of {size} tokens")
+    others = [name for name in trace.frame.columns if name not in _HELD]
+    if others:
+        lost.append(f"columns {', '.join(others)}")
+    if size != BLOCK_SIZE:
+        lost.append(f"the block size: read it with --trace-block-size {size}")
+    return lost
 
 
 def _readable_ids(lists: pl.Series) -> pl.Series:

@@ -1,0 +1,103 @@
+"""`replay anonymize`: a trace that may be shown to others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from replay.cli.trace_options import read_trace, trace_options
+from replay.errors import InputError
+
+
+@click.command()
+@click.argument("trace", type=click.Path(path_type=Path), metavar="IN")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    metavar="OUT",
+    help="Mooncake file to write: JSON lines of times, lengths and block ids.",
+)
+@click.option(
+    "--block-size",
+    type=click.IntRange(1, 2**20),
+    default=512,
+    show_default=True,
+    metavar="N",
+    help="Tokens in a block: sharing is kept in steps of it.",
+)
+@click.option(
+    "--key-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Secret of 16 bytes or more; files of one key share ids. Default: drawn and forgotten.",
+)
+@click.option("--round", "rounding", metavar="TIME", help="Cut arrivals to a multiple of this.")
+@click.option(
+    "--jitter", metavar="TIME", help="Move arrivals at random by up to this; order stays."
+)
+@trace_options
+@click.option("--force", is_flag=True, help="Overwrite a file that is there already.")
+def anonymize(
+    trace: Path,
+    output: Path,
+    block_size: int,
+    key_file: Path | None,
+    rounding: str | None,
+    jitter: str | None,
+    force: bool,
+    **parameters: Any,
+) -> None:
+    """Turn a trace of text, tokens or block ids into one that says nothing of content or people.
+
+    Lengths, times and sharing stay, and nothing else: ids are keyed hashes, which cannot be found
+    by hashing guessed prompts. Replays give the same hits. Times and lengths are exact unless
+    --round and --jitter say otherwise, and may tell something to whoever saw the traffic.
+
+    \b
+    replay anonymize requests.jsonl --tokenizer tokenizer.json -o shareable.jsonl
+    replay anonymize trace.parquet --round 1s --jitter 5s -o shareable.jsonl
+    """
+    from replay.cli.output import note
+    from replay.cli.progress import announce_compiling, progress
+    from replay.trace.anonymize import anonymize as anonymized
+    from replay.trace.rejected import rejected_beside, write_rejected
+    from replay.trace.writers.mooncake import write_mooncake
+    from replay.trace.writers.target import check_target
+    from replay.units import parse_duration_ns
+
+    check_target(output, force=force)
+    check_target(rejected_beside(output), force=force)
+    round_ns = None if rounding is None else parse_duration_ns(rounding)
+    jitter_ns = None if jitter is None else parse_duration_ns(jitter)
+    key = None if key_file is None else _key(key_file)
+    with progress("Reading the trace", patience_s=announce_compiling("number_blocks")) as bar:
+        source = read_trace(trace, parameters, bar.hook)
+        bar.hook("Hashing", 0, 0)
+        made = anonymized(source, block_size, key=key, round_ns=round_ns, jitter_ns=jitter_ns)
+        lost = write_mooncake(made.trace, output, block_size=block_size, force=force)
+        aside = write_rejected(source.rejected, rejected_beside(output), force=force)
+    click.echo(f"{'requests':14}{made.trace.requests:,}")
+    click.echo(f"{'kept':14}lengths, and what prompts share in blocks of {block_size} tokens")
+    click.echo(f"{'times':14}{made.times}")
+    click.echo(f"{'removed':14}{', '.join(made.removed) or 'nothing but names of blocks'}")
+    for text in lost:
+        click.echo(f"{'':14}{text}")
+    click.echo(f"{'key':14}{'drawn and forgotten' if key is None else key_file}")
+    if aside:
+        click.echo(f"{'put aside':14}{len(source.rejected):,} rows as they stood, in {aside}")
+        note(f"Note: {aside} holds rows of the source, with all they say: do not pass it on")
+    note(f"\nTrace written to {output}; `replay describe {output}` says more")
+
+
+def _key(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"cannot read the key {path}: {error.strerror}",
+            hint="make one with: head -c 32 /dev/urandom > key",
+        ) from error

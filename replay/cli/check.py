@@ -1,0 +1,70 @@
+"""`replay check`: the trace doctor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from replay.cli.options import output_options
+from replay.cli.output import emit
+from replay.cli.trace_options import read_trace, trace_options
+
+UNSOUND_EXIT_CODE = 3
+
+
+@click.command()
+@click.argument("trace", type=click.Path(path_type=Path), metavar="TRACE")
+@click.option(
+    "--context",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Longest prompt and response together that the model took, in tokens.",
+)
+@click.option("--strict", is_flag=True, help="Exit with code 3 on any warning or fault.")
+@trace_options
+@output_options
+@click.pass_context
+def check(
+    ctx: click.Context,
+    trace: Path,
+    context: int | None,
+    strict: bool,
+    format: str | None,
+    output: Path | None,
+    **parameters: Any,
+) -> None:
+    """Tell what in TRACE would make a replay of it mislead, a verdict a line.
+
+    Looks for rows that break the format, clocks that tick, repeat or stand still, prompts that are
+    cut off or outgrow the context, sessions that shrink, content that is assumed or unknown, a
+    start too cold to trust, and hits the source recorded that content does not allow.
+
+    \b
+    replay check trace.jsonl
+    replay check trace.jsonl --strict --context 131072 && replay run trace.jsonl
+    """
+    from replay.cli.progress import announce_compiling, progress
+    from replay.report.tables import Table
+    from replay.trace.check import FAULT, WARNING, check_trace
+    from replay.trace.continuation import continue_sessions, may_assume
+    from replay.trace.sessions import infer_sessions
+    from replay.trace.tree import build_tree
+
+    allowed = parameters["max_rejected"]
+    with progress("Reading the trace", patience_s=announce_compiling("link_blocks")) as bar:
+        bar.update(0, 0)
+        # All rows are looked at: how many are faulty is for the verdict to say.
+        requests = read_trace(trace, {**parameters, "max_rejected": 1.0}, bar.hook)
+        bar.hook("Looking at it", 0, 0)
+        requests = infer_sessions(requests)
+        if may_assume(requests):
+            requests = continue_sessions(requests)
+        tree = build_tree(requests) if requests.has_content else None
+        findings = check_trace(requests, tree, context_tokens=context, rejected_allowed=allowed)
+    columns = ("check", "verdict", "found", "advice")
+    rows = [tuple(getattr(line, name) or None for name in columns) for line in findings]
+    emit([Table(columns, rows)], format=format, output=output)
+    if strict and any(line.verdict in (WARNING, FAULT) for line in findings):
+        ctx.exit(UNSOUND_EXIT_CODE)

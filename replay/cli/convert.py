@@ -1,0 +1,157 @@
+"""`replay convert`: a trace in another format, cut, thinned, sped up or merged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from replay.cli.trace_options import SHARE, read_trace, trace_options
+from replay.errors import InputError
+
+if TYPE_CHECKING:
+    from replay.progress import Hook
+    from replay.trace.frame import Trace
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="IN...")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    metavar="OUT",
+    help="File to write; its suffix tells the format.",
+)
+@click.option(
+    "--format-out", metavar="NAME", help="How to write: parquet, mooncake, llmservingsim."
+)
+@click.option(
+    "--block-size",
+    type=click.IntRange(1, 2**20),
+    metavar="N",
+    help="Write content as block ids of N tokens; mooncake: 512 otherwise.",
+)
+@click.option("--merge", is_flag=True, help="Make one trace of several IN; their ids are renamed.")
+@click.option("--window", metavar="FROM..TO", help="Keep what arrives in it, such as 10m..40m.")
+@click.option("--sample", type=SHARE, metavar="SHARE", help="Keep a random share, such as 0.1.")
+@click.option(
+    "--by",
+    default="session",
+    show_default=True,
+    metavar="UNIT",
+    help="What is sampled whole: session or request.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Of the sample.",
+)
+@click.option("--speedup", type=float, metavar="X", help="Divide arrival times by X.")
+@trace_options
+@click.option("--force", is_flag=True, help="Overwrite a file that is there already.")
+def convert(
+    inputs: tuple[str, ...],
+    output: Path,
+    format_out: str | None,
+    block_size: int | None,
+    merge: bool,
+    window: str | None,
+    sample: float | None,
+    by: str,
+    seed: int,
+    speedup: float | None,
+    force: bool,
+    **parameters: Any,
+) -> None:
+    """Convert a trace: another format, a window or sample of it, several merged into one.
+
+    Nothing is lost unseen: what the new format cannot hold is printed, and rows that were put
+    aside go to OUT.rejected.jsonl. A folder or a quoted pattern is read as one trace.
+
+    \b
+    replay convert trace.jsonl -o trace.parquet
+    replay convert long.parquet -o part.jsonl --window 10m..40m --sample 0.1
+    replay convert a.jsonl b.jsonl --merge -o both.parquet
+    """
+    from replay.cli.output import note
+    from replay.cli.progress import announce_compiling, progress
+    from replay.trace.rejected import rejected_beside, write_rejected
+    from replay.trace.writers import writer_for
+    from replay.trace.writers.target import check_target
+
+    if len(inputs) > 1 and not merge:
+        raise InputError(f"{len(inputs)} traces were given", hint="--merge makes one trace of them")
+    writer = writer_for(output, format_out)
+    check_target(output, force=force)
+    check_target(rejected_beside(output), force=force)
+    bounds = None if window is None else parse_window(window)
+    with progress("Reading the trace", patience_s=announce_compiling("number_blocks")) as bar:
+        trace = _read(inputs, parameters, bar.hook)
+        trace = _changed(trace, bounds, sample, by, seed, speedup)
+        bar.hook("Writing the trace", 0, 0)
+        lost = writer.write(trace, output, block_size=block_size, force=force)
+        aside = write_rejected(trace.rejected, rejected_beside(output), force=force)
+    for text in trace.meta.notes:
+        note(f"Note: {text}")
+    click.echo(f"{'requests':14}{trace.requests:,}")
+    click.echo(f"{'content':14}{trace.meta.content}")
+    click.echo(f"{'sessions':14}{trace.meta.sessions}")
+    for number, text in enumerate(lost or ["nothing"]):
+        click.echo(f"{'lost' if not number else '':14}{text}")
+    if aside:
+        click.echo(f"{'put aside':14}{len(trace.rejected):,} rows, in {aside}")
+    note(f"\nTrace written to {output}; `replay describe {output}` says more")
+
+
+def parse_window(text: str) -> tuple[int, int | None]:
+    """Return start and end in ns of `10m..40m`; either may be left out, the end is None then."""
+    from replay.units import parse_duration_ns
+
+    start, dots, stop = text.partition("..")
+    if not dots or not (start.strip() or stop.strip()):
+        raise InputError(
+            f"not a window (got {text!r})", hint="write 10m..40m, ..1h or 30s.., from the start"
+        )
+    return (
+        parse_duration_ns(start.strip()) if start.strip() else 0,
+        parse_duration_ns(stop.strip()) if stop.strip() else None,
+    )
+
+
+def _read(inputs: tuple[str, ...], parameters: dict[str, Any], progress: Hook) -> Trace:
+    from replay.trace.merge import merge_traces
+
+    traces = [read_trace(path, parameters, progress) for path in inputs]
+    return merge_traces(traces, path=inputs[0], name=" + ".join(t.meta.name for t in traces))
+
+
+def _changed(
+    trace: Trace,
+    bounds: tuple[int, int | None] | None,
+    share: float | None,
+    by: str,
+    seed: int,
+    speedup: float | None,
+) -> Trace:
+    from replay.trace.arrivals import speed_up
+    from replay.trace.select import sample, window
+    from replay.trace.sessions import infer_sessions
+
+    if bounds is not None:
+        start, stop = bounds
+        trace = window(
+            trace, start, int(trace.frame["arrival_ns"][-1]) + 1 if stop is None else stop
+        )
+    if share is not None:
+        if by == "session":
+            trace = infer_sessions(trace)
+        trace = sample(trace, share, by=by, seed=seed)
+    if speedup is not None:
+        trace = speed_up(trace, speedup)
+    return trace

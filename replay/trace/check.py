@@ -1,0 +1,306 @@
+"""The trace doctor: what in a trace would make a replay of it mislead, one finding a line.
+
+A verdict is `ok`, `note` (know it), `warning` (a figure may mislead) or `fault` (rows are wrong).
+Each check is one function of what is known of a trace; the thresholds stand above it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from replay.trace.arrivals import burstiness
+from replay.trace.check_content import ContentFacts, content_facts
+from replay.trace.frame import SESSIONS_INFERRED, Trace
+from replay.trace.tree import PrefixTree
+from replay.units import NS_PER_S, format_duration
+
+OK, NOTE, WARNING, FAULT = "ok", "note", "warning", "fault"
+VERDICTS = (OK, NOTE, WARNING, FAULT)
+
+FEW_REQUESTS = 1000
+SHOWN_REASONS = 5
+SLOW_PER_S, FAST_PER_S = 1 / 600, 20_000  # rates that a wrong unit of time would give
+LONG_SILENCE_SHARE = 0.2
+REPEATED_SHARE = 0.001
+PILED_UP_SHARE, PILED_UP_LEAST = 0.005, 10
+SHRINKING_SHARE = 0.05
+COLD_SHARE = 0.25
+MISCOUNTED_SHARE = 0.2
+COMMON_SHARE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor's report: the verdict, what was found, and what to do about it."""
+
+    check: str
+    verdict: str
+    found: str
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Patient:
+    """A trace, what its content says where it is known, and the limits it is held against."""
+
+    trace: Trace
+    content: ContentFacts | None
+    context_tokens: int | None
+    rejected_allowed: float
+
+
+def check_trace(
+    trace: Trace,
+    tree: PrefixTree | None,
+    *,
+    context_tokens: int | None = None,
+    rejected_allowed: float = 0.0,
+) -> list[Finding]:
+    """Return what is right and wrong with a trace, in the order of the checks.
+
+    `tree` is that of a trace of known content. `context_tokens` is the longest prompt and
+    response together that the model takes; `rejected_allowed` the share of rows that may be
+    faulty. Linear in requests and edges, but for sorting.
+    """
+    content = None if tree is None or not trace.has_content else content_facts(trace, tree)
+    patient = _Patient(trace, content, context_tokens, rejected_allowed)
+    return [finding for check in CHECKS for finding in check(patient)]
+
+
+def _rows(patient: _Patient) -> Iterator[Finding]:
+    trace = patient.trace
+    rejected, read = len(trace.rejected), trace.requests + len(trace.rejected)
+    if not rejected:
+        earlier = trace.meta.rejected_rows
+        found = f"{trace.requests:,} requests, none rejected"
+        if earlier:
+            found = f"{trace.requests:,} requests; {earlier:,} rows were rejected before"
+        yield Finding("rows", NOTE if earlier else OK, found)
+    else:
+        reasons = Counter(_kind(row.reason) for row in trace.rejected)
+        faulty = sum(n for reason, n in reasons.items() if not reason.startswith("no response"))
+        verdict = FAULT if faulty > patient.rejected_allowed * read else NOTE
+        found = f"{rejected:,} of {read:,} rows are not used ({rejected / read:.2%})"
+        yield Finding("rows", verdict, found, "see the reasons below; convert keeps them aside")
+        for reason, count in reasons.most_common(SHOWN_REASONS):
+            yield Finding("rows", verdict, f"{count:,}: {reason}")
+        if len(reasons) > SHOWN_REASONS:
+            yield Finding("rows", verdict, f"and {len(reasons) - SHOWN_REASONS:,} more reasons")
+    if trace.requests < FEW_REQUESTS:
+        yield Finding(
+            "rows", WARNING, f"only {trace.requests:,} requests", "rates of so few are chance"
+        )
+
+
+def _kind(reason: str) -> str:
+    """Return a reason without the values of its row, so that equal faults count together."""
+    return re.sub(r"(?<![\w])-?\d[\d.,e+]*", "#", re.sub(r"'[^']*'", "'...'", reason))
+
+
+def _clock(patient: _Patient) -> Iterator[Finding]:
+    arrival = patient.trace.column("arrival_ns")
+    span, spread = int(arrival[-1]), burstiness(arrival)
+    late = [note for note in patient.trace.meta.notes if "order of time" in note]
+    for text in late:
+        yield Finding("clock", NOTE, text, "sorted here; requests of one time stay in file order")
+    if not span:
+        yield Finding(
+            "clock", WARNING, "all requests arrive at once", "times mean nothing: replay --untimed"
+        )
+        return
+    rate = patient.trace.requests / (span / NS_PER_S)
+    found = f"{format_duration(span)} long, {rate:.4g} requests/s"
+    if not SLOW_PER_S <= rate <= FAST_PER_S and patient.trace.requests > 1:
+        yield Finding("clock", WARNING, found, "is the unit of time right?")
+    else:
+        yield Finding("clock", OK, found)
+    if spread.tick_ns is not None:
+        yield Finding(
+            "clock",
+            WARNING,
+            f"ticks of {format_duration(spread.tick_ns)}: {spread.distinct_ratio:.1%} of arrivals "
+            "are distinct",
+            f"bursts are the clock's: --set trace.arrival_jitter={format_duration(spread.tick_ns)}",
+        )
+    gap = int(np.diff(arrival).max())
+    if gap > LONG_SILENCE_SHARE * span and patient.trace.requests > 2:
+        yield Finding(
+            "clock",
+            WARNING,
+            f"nothing arrives for {format_duration(gap)}",
+            "cut it out, or keep it: replay convert --window",
+        )
+
+
+def _lengths(patient: _Patient) -> Iterator[Finding]:
+    trace = patient.trace
+    total = trace.column("input_tokens") + trace.column("output_tokens")
+    longest = int(total.max())
+    limit = patient.context_tokens
+    if limit is not None and longest > limit:
+        over = int((total > limit).sum())
+        yield Finding(
+            "context",
+            FAULT,
+            f"{over:,} requests are longer than {limit:,} tokens; the longest has {longest:,}",
+            "no such model served this",
+        )
+    else:
+        yield Finding("context", OK, f"longest prompt and response: {longest:,} tokens")
+    inputs = trace.column("input_tokens")
+    highest = int(inputs.max())
+    piled = int((inputs == highest).sum())
+    if piled >= max(PILED_UP_LEAST, PILED_UP_SHARE * trace.requests) and inputs.min() < highest:
+        yield Finding(
+            "context",
+            WARNING,
+            f"{piled:,} prompts have exactly {highest:,} tokens, and none has more",
+            "prompts were cut off there: their starts or ends are missing",
+        )
+    for name in ("input_tokens", "output_tokens"):
+        values = trace.column(name)
+        if trace.requests > 1 and values.min() == values.max():
+            yield Finding(
+                "lengths",
+                WARNING,
+                f"every {name.split('_')[0]} has {values[0]:,} tokens",
+                "lengths look made up",
+            )
+
+
+def _content(patient: _Patient) -> Iterator[Finding]:
+    trace, facts = patient.trace, patient.content
+    if facts is None:
+        yield Finding(
+            "content",
+            WARNING,
+            "unknown: the trace has lengths only",
+            "no prompt can be told to share a prefix: hit rates are zero by ignorance",
+        )
+        return
+    assumed = trace.meta.content.startswith("assumed")
+    estimated = "approximate" in trace.meta.content
+    yield Finding(
+        "content",
+        WARNING if assumed or estimated else OK,
+        trace.meta.content,
+        "hit rates are as good as that assumption"
+        if assumed
+        else "token counts are estimates: give --tokenizer"
+        if estimated
+        else "",
+    )
+    yield Finding(
+        "content",
+        OK,
+        f"an unbounded cache hits {facts.ideal_hit_rate:.1%} of prompt tokens",
+    )
+    if facts.repeated_share > REPEATED_SHARE:
+        yield Finding(
+            "repeats",
+            WARNING,
+            f"{facts.repeated_share:.2%} of requests repeat another of the same moment, lengths "
+            "and content",
+            "was the trace concatenated with itself, or are they retries?",
+        )
+    if facts.common_tokens:
+        yield Finding(
+            "first block",
+            NOTE,
+            f"{facts.common_share:.1%} of requests start with the same {facts.common_tokens:,} "
+            "tokens",
+            "a system prompt: any request hits it, so the request hit rate says little",
+        )
+
+
+def _sessions(patient: _Patient) -> Iterator[Finding]:
+    trace = patient.trace
+    if not trace.has_sessions:
+        yield Finding("sessions", NOTE, "none, and none can be inferred")
+        return
+    inferred = trace.meta.sessions == SESSIONS_INFERRED
+    ids = trace.frame["session_id"].drop_nulls()
+    found = f"{ids.n_unique():,} sessions, {trace.meta.sessions}"
+    advice = "short turns are not seen to follow: turns are under-counted" if inferred else ""
+    yield Finding("sessions", NOTE if inferred else OK, found, advice)
+    if "parent_request_id" not in trace.frame.columns:
+        return
+    follows, parent = _follow_ups(trace)
+    if not len(follows):
+        return
+    inputs = trace.column("input_tokens")
+    shrunk = int((inputs[follows] < inputs[parent]).sum())
+    share = shrunk / len(follows)
+    yield Finding(
+        "growth",
+        WARNING if share > SHRINKING_SHARE else OK,
+        f"{shrunk:,} of {len(follows):,} follow-ups have shorter prompts than the turn before",
+        "history is cut or sessions are mixed up: reuse ends where it was cut"
+        if share > SHRINKING_SHARE
+        else "",
+    )
+
+
+def _follow_ups(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
+    """Return the requests whose parent is of their own session, and those parents."""
+    known = np.flatnonzero(trace.frame["parent_request_id"].is_not_null().to_numpy())
+    parent = trace.frame["parent_request_id"].drop_nulls().to_numpy()
+    session = trace.frame["session_id"].fill_null(-1).to_numpy()
+    own = (session[known] == session[parent]) & (session[known] >= 0)
+    return known[own], parent[own]
+
+
+def _warm_up(patient: _Patient) -> Iterator[Finding]:
+    facts = patient.content
+    if facts is None or facts.cold_share is None:
+        return
+    found = (
+        f"{facts.cold_share:.1%} of prompt tokens arrive within {format_duration(facts.reuse_ns)}, "
+        "in which 90% of reuse happens"
+    )
+    if facts.cold_share > COLD_SHARE:
+        advice = "the trace is too short to trust: its cache starts cold, so hit rates are low"
+        yield Finding("cold start", WARNING, found, advice)
+    else:
+        yield Finding("cold start", OK, found)
+
+
+def _recorded(patient: _Patient) -> Iterator[Finding]:
+    frame, facts = patient.trace.frame, patient.content
+    inputs = patient.trace.column("input_tokens")
+    if "recorded_hit_tokens" in frame.columns and facts is not None:
+        recorded = frame["recorded_hit_tokens"].fill_null(0).to_numpy()
+        over = int((recorded > facts.ideal_hit_tokens).sum())
+        found = (
+            f"the source recorded {recorded.sum() / inputs.sum():.1%} of prompt tokens as hits; "
+            f"an unbounded cache would have {facts.ideal_hit_tokens.sum() / inputs.sum():.1%}"
+        )
+        yield Finding("recorded hits", OK, found)
+        if over:
+            yield Finding(
+                "recorded hits",
+                WARNING,
+                f"{over:,} requests hit more than their content allows",
+                "the source shares more than the trace says, or earlier requests are missing",
+            )
+    if "recorded_input_tokens" in frame.columns:
+        known = frame["recorded_input_tokens"].is_not_null().to_numpy()
+        recorded = frame["recorded_input_tokens"].drop_nulls().to_numpy()
+        if recorded.sum():
+            off = inputs[known].sum() / recorded.sum() - 1
+            yield Finding(
+                "recorded lengths",
+                WARNING if abs(off) > MISCOUNTED_SHARE else OK,
+                f"prompts have {off:+.1%} tokens against what the source recorded",
+                "give the model's own --tokenizer" if abs(off) > MISCOUNTED_SHARE else "",
+            )
+
+
+CHECKS: tuple[Callable[[_Patient], Iterator[Finding]], ...] = (
+    _rows, _clock, _lengths, _content, _sessions, _warm_up, _recorded,
+)  # fmt: skip
