@@ -39,34 +39,43 @@ def _slot(value, mask):
 def codes_of_any_ids(ids, slots):
     """Return (codes int32[N], distinct) for any uint64 ids; `slots` is a power of two to start at.
 
-    Open addressing with linear probing, rebuilt at twice the size when half full.
+    Open addressing with linear probing, rebuilt at twice the size when half full. Content that
+    was seen before mostly comes in the order it had, so the code after the last one is tried
+    first, which reads memory in order and spares the table.
     """
-    keys = np.empty(slots, np.uint64)
-    values = np.full(slots, _EMPTY, np.int32)
+    table = np.full(slots, _EMPTY, np.int32)
+    known = np.empty(slots // 2 + 2, np.uint64)
     codes = np.empty(ids.size, np.int32)
     mask = slots - 1
-    distinct = 0
+    distinct, guess = 0, 0
     for i in range(ids.size):
-        at = _slot(ids[i], mask)
-        while values[at] != _EMPTY and keys[at] != ids[i]:
+        one = ids[i]
+        if guess < distinct and known[guess] == one:
+            codes[i] = guess
+            guess += 1
+            continue
+        at = _slot(one, mask)
+        while table[at] != _EMPTY and known[table[at]] != one:
             at = (at + 1) & mask
-        if values[at] == _EMPTY:
-            keys[at] = ids[i]
-            values[at] = distinct
+        if table[at] == _EMPTY:
+            table[at] = distinct
+            known[distinct] = one
+            codes[i] = distinct
             distinct += 1
+            guess = distinct
             if 2 * distinct > slots:
-                wide_keys = np.empty(2 * slots, np.uint64)
-                wide_values = np.full(2 * slots, _EMPTY, np.int32)
-                mask = 2 * slots - 1
-                for old in range(slots):
-                    if values[old] != _EMPTY:
-                        to = _slot(keys[old], mask)
-                        while wide_values[to] != _EMPTY:
-                            to = (to + 1) & mask
-                        wide_keys[to] = keys[old]
-                        wide_values[to] = values[old]
-                keys, values, slots = wide_keys, wide_values, 2 * slots
-            codes[i] = distinct - 1
+                slots *= 2
+                mask = slots - 1
+                table = np.full(slots, _EMPTY, np.int32)
+                wider = np.empty(slots // 2 + 2, np.uint64)
+                wider[:distinct] = known[:distinct]
+                known = wider
+                for code in range(distinct):
+                    to = _slot(known[code], mask)
+                    while table[to] != _EMPTY:
+                        to = (to + 1) & mask
+                    table[to] = code
         else:
-            codes[i] = values[at]
+            codes[i] = table[at]
+            guess = codes[i] + 1
     return codes, distinct

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from replay.kernels.factorize import codes_of_any_ids, codes_of_small_ids
+from replay.kernels.tree import CHAINED, link_blocks
+
 _SMALL_ID_FACTOR = 4  # ids below this many times their number get a direct table
 HOT_SHARE = 100  # a block is hot when more than one request in this many uses it
 MIN_HOT_REQUESTS = 16  # so that a long conversation in a short trace is not taken for hot
@@ -64,13 +67,24 @@ def flat_blocks(lists: pl.Series) -> FlatBlocks:
 def dense_codes(ids: np.ndarray) -> tuple[np.ndarray, int]:
     """Return (codes int32[P], size): equal ids get equal codes, all below size.
 
-    Small ids are their own codes, others are ranked by sorting.
+    Small ids are their own codes, others count from 0 in order of first appearance. Ids may be
+    of either sign; linear.
     """
     largest = int(ids.max(initial=0))
-    if largest < _SMALL_ID_FACTOR * len(ids):
+    if largest < _SMALL_ID_FACTOR * len(ids) and int(ids.min(initial=0)) >= 0:
         return ids.astype(np.int32), largest + 1
-    distinct, codes = np.unique(ids, return_inverse=True)
-    return codes.astype(np.int32), len(distinct)
+    return codes_as_seen(ids)
+
+
+def codes_as_seen(ids: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return (codes int32[P], size): equal ids get equal codes, counted as they first appear."""
+    ids = np.ascontiguousarray(ids).view(np.uint64)
+    largest = int(ids.max(initial=0))
+    if largest < _SMALL_ID_FACTOR * max(len(ids), 1):
+        codes, distinct = codes_of_small_ids(ids.view(np.int64), largest)
+    else:
+        codes, distinct = codes_of_any_ids(ids, 1 << max(10, (len(ids) // 2).bit_length()))
+    return codes, int(distinct)
 
 
 def first_places(codes: np.ndarray, size: int) -> np.ndarray:
@@ -80,6 +94,16 @@ def first_places(codes: np.ndarray, size: int) -> np.ndarray:
         len(codes) - 1, -1, -1, dtype=np.int32
     )  # of equal indices the last one stays
     return first
+
+
+def is_chained(
+    flat: FlatBlocks, codes: np.ndarray, *, size: int, input_tokens: np.ndarray, block_size: int
+) -> bool:
+    """Return whether the codes are prefix-chained blocks of one length each; quick.
+
+    Each request must have as many ids as its prompt has blocks.
+    """
+    return bool(link_blocks(flat.offsets, codes, input_tokens, block_size, size)[0] == CHAINED)
 
 
 def find_chain_breaks(

@@ -2,8 +2,9 @@
 
 A template is Jinja, as https://huggingface.co/docs/transformers/chat_templating has it: a file of
 its own, or the key `chat_template` of the tokenizer_config.json beside a tokenizer.json. It runs in
-Jinja's sandbox. Without one, messages are written as ChatML (https://github.com/openai/openai-python,
-chatml.md): `<|im_start|>role`, the content, `<|im_end|>`.
+Jinja's sandbox, which keeps it from all but its arguments, though not from using time and memory.
+Without one, messages are written as ChatML (https://github.com/openai/openai-python, chatml.md):
+`<|im_start|>role`, the content, `<|im_end|>`.
 """
 
 from __future__ import annotations
@@ -13,9 +14,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from replay.errors import InputError
+
+if TYPE_CHECKING:
+    from jinja2.nodes import Node
+    from jinja2.parser import Parser
+    from jinja2.sandbox import SandboxedEnvironment
 
 Message = Mapping[str, Any]
 _CONFIG = "tokenizer_config.json"
@@ -93,28 +99,40 @@ def _of_file(path: Path) -> ChatTemplate:
 
 @lru_cache(maxsize=4)
 def _of_file_or_none(path: Path) -> ChatTemplate | None:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the chat template {path}: {error}") from error
-    facts: dict[str, Any] = {}
+    text = _text_of(path)
+    facts = _facts_in(text, path) if path.suffix == ".json" else {}
     if path.suffix == ".json":
-        try:
-            facts = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{path} is not valid JSON: {error}") from error
-        if not isinstance(facts, dict) or not (source := _template_in(facts)):
+        source = _template_in(facts)
+        if not source:
             return None
         text = source
+    config = path.with_name(_CONFIG)
+    if path.name in _TEMPLATES and config.is_file():  # it names the special tokens for both
+        facts = _facts_in(_text_of(config), config)
     return ChatTemplate(f"the chat template in {path.name}", _compiled(text, path, facts))
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the chat template {path}: {error}") from error
+
+
+def _facts_in(text: str, path: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not valid JSON: {error}") from error
+    return facts if isinstance(facts, dict) else {}
 
 
 def _template_in(facts: Mapping[str, Any]) -> str | None:
     """Return the template of a tokenizer_config.json: one text, or that named default."""
     found = facts.get("chat_template")
     if isinstance(found, list):
-        named = {entry.get("name"): entry.get("template") for entry in found if entry}
-        found = named.get("default")
+        named = [entry for entry in found if isinstance(entry, Mapping)]
+        found = next((one.get("template") for one in named if one.get("name") == "default"), None)
     return found if isinstance(found, str) else None
 
 
@@ -123,27 +141,14 @@ def _compiled(
 ) -> Callable[[Sequence[Message], Any], str]:
     try:
         from jinja2 import TemplateError
-        from jinja2.ext import loopcontrols
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
     except ModuleNotFoundError as error:
         raise InputError(
             "chat templates need the package jinja2", hint="pip install 'kvreplay[text]'"
         ) from error
 
-    def refuse(message: str) -> None:
-        raise TemplateError(message)
-
-    def dumps(value: Any, indent: int | None = None) -> str:
-        return json.dumps(value, ensure_ascii=False, indent=indent)
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
-    )
-    environment.filters["tojson"] = dumps
-    environment.globals["raise_exception"] = refuse
     try:
-        template = environment.from_string(text)
-    except TemplateError as error:
+        template = _environment().from_string(text)
+    except (TemplateError, SyntaxError, RecursionError) as error:
         raise InputError(f"{path} is no chat template: {error}") from error
     tokens = {name: _token(facts.get(name)) for name in _SPECIAL_TOKENS}
 
@@ -152,10 +157,54 @@ def _compiled(
             return template.render(
                 messages=messages, tools=tools, add_generation_prompt=True, **tokens
             )
-        except (TemplateError, TypeError, ValueError, AttributeError, KeyError) as error:
+        except (
+            TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError,
+            ValueError,
+        ) as error:  # fmt: skip
             raise InputError(f"the chat template in {path.name} fails: {error}") from error
 
     return render
+
+
+def _environment() -> SandboxedEnvironment:
+    """Return a sandbox with what templates of models expect, as transformers gives it to them."""
+    from jinja2 import TemplateError
+    from jinja2.ext import Extension, loopcontrols
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Generation(Extension):
+        """The tag `generation`, which marks what the assistant says and changes no text."""
+
+        tags = {"generation"}  # noqa: RUF012
+
+        def parse(self, parser: Parser) -> list[Node]:
+            next(parser.stream)
+            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+    def refuse(message: str) -> None:
+        raise TemplateError(message)
+
+    def dumps(
+        value: Any,
+        ensure_ascii: bool = False,
+        indent: int | None = None,
+        separators: tuple[str, str] | None = None,
+        sort_keys: bool = False,
+    ) -> str:
+        return json.dumps(
+            value,
+            ensure_ascii=ensure_ascii,
+            indent=indent,
+            separators=separators,
+            sort_keys=sort_keys,
+        )
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation]
+    )
+    environment.filters["tojson"] = dumps
+    environment.globals["raise_exception"] = refuse
+    return environment
 
 
 def _token(value: object) -> str:

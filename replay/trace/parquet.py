@@ -18,7 +18,7 @@ import polars as pl
 
 from replay.errors import Problem, TraceError
 from replay.schema import TRACE_SCHEMA_VERSION
-from replay.trace.blocks import dense_codes, find_chain_breaks, flat_blocks
+from replay.trace.blocks import dense_codes, find_chain_breaks, flat_blocks, is_chained
 from replay.trace.frame import Trace, TraceMeta, canonical_trace
 from replay.trace.problems import ProblemList
 from replay.trace.whole_file import whole_file
@@ -91,6 +91,8 @@ def check_blocks(trace: Trace) -> None:
     )
     problems.raise_any()
     codes, count = dense_codes(flat.ids)
+    if is_chained(flat, codes, size=count, input_tokens=input_tokens, block_size=size):
+        return
     breaks = find_chain_breaks(flat, codes, size=count, input_tokens=input_tokens, block_size=size)
     owner = flat.requests
 

@@ -14,7 +14,6 @@ import numpy as np
 import polars as pl
 
 from replay.errors import Problem, TraceError, UnknownNameError
-from replay.kernels.factorize import codes_of_any_ids, codes_of_small_ids
 from replay.kernels.radix import insert_units, order_edges
 from replay.kernels.tree import (
     CHAINED,
@@ -23,13 +22,11 @@ from replay.kernels.tree import (
     link_blocks,
     request_paths,
 )
-from replay.trace.blocks import flat_blocks
+from replay.trace.blocks import codes_as_seen, flat_blocks
 from replay.trace.units import units_of
 
 if TYPE_CHECKING:
     from replay.trace.frame import Trace
-
-_SMALL_ID_FACTOR = 4  # ids below this many times their number get a direct table
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +95,10 @@ def build_tree(trace: Trace, *, separate_by: tuple[str, ...] = ()) -> PrefixTree
     assert trace.meta.block_size is not None
     flat = flat_blocks(trace.frame["block_ids"])
     offsets, ids = flat.offsets, flat.ids.view(np.uint64)
-    codes, distinct = _codes(ids)
+    codes, distinct = codes_as_seen(ids)
     if roots.any():
         pairs = codes.astype(np.int64) * (int(roots.max()) + 1) + np.repeat(roots, flat.counts)
-        codes, distinct = _codes(pairs.view(np.uint64))
+        codes, distinct = codes_as_seen(pairs.view(np.uint64))
     fault, request, parent, tokens, children, ends, first = link_blocks(
         offsets, codes, input_tokens, trace.meta.block_size, distinct
     )
@@ -157,14 +154,6 @@ def _tree_of_units(trace: Trace, roots: np.ndarray) -> PrefixTree:
         prompt_stops=prompt_stops,
         input_tokens=trace.column("input_tokens"),
     )
-
-
-def _codes(ids: np.ndarray) -> tuple[np.ndarray, int]:
-    largest = int(ids.max(initial=0))
-    if largest < _SMALL_ID_FACTOR * max(len(ids), 1):
-        return codes_of_small_ids(ids.view(np.int64), largest)
-    slots = 1 << max(10, (len(ids) // 4).bit_length())
-    return codes_of_any_ids(ids, slots)
 
 
 def _unshared(input_tokens: np.ndarray) -> PrefixTree:

@@ -13,7 +13,9 @@ from replay.trace.readers.canonical import PARQUET
 from replay.trace.readers.files import trace_files
 from replay.trace.readers.lmcache import LMCACHE
 from replay.trace.readers.mooncake import MOONCAKE
+from replay.trace.readers.openai import OPENAI
 from replay.trace.readers.options import DEFAULTS, ReadOptions
+from replay.trace.readers.otel import OTEL
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.source import Source, read_source
 
@@ -21,8 +23,10 @@ _HEAD_BYTES = 1 << 20
 
 # The first that recognises a file reads it: narrow formats stand before those that take more.
 READERS = (
-    LMCACHE,
     MOONCAKE,
+    LMCACHE,
+    OPENAI,
+    OTEL,
     PARQUET,
 )
 

@@ -24,6 +24,8 @@ _TEXT_TYPES = frozenset(
         "reasoning", "refusal",
     )
 )  # fmt: skip
+_THOUGHT = "shows_reasoning"
+_THOUGHTS = frozenset(("thinking", "reasoning", "reasoning_text"))
 _CALL_TYPES = frozenset(("tool_use", "tool_call", "function_call"))
 _RESULT_TYPES = frozenset(("tool_result", "tool_call_response", "function_call_output"))
 
@@ -58,10 +60,12 @@ def joined(messages: Sequence[Message]) -> list[Message]:
     found: list[Message] = []
     for message in messages:
         if found and message["role"] == "assistant" == found[-1]["role"]:
-            last = found[-1] = {**found[-1], "content": found[-1]["content"] + message["content"]}
+            last = found[-1]
             calls = last.get("tool_calls", []) + message.get("tool_calls", [])
+            content = last["content"] + message["content"]
+            found[-1] = {**message, **last, "content": content}
             if calls:
-                last["tool_calls"] = calls
+                found[-1]["tool_calls"] = calls
         else:
             found.append(message)
     return found
@@ -75,6 +79,11 @@ def spoken_text(messages: Sequence[Message]) -> str:
         + content_text(message.get("tool_calls"))
         for message in messages
     )
+
+
+def shows_reasoning(messages: Sequence[Message]) -> bool:
+    """Return whether the reasoning before an answer is part of these messages."""
+    return any(message.get("reasoning_content") or message.get(_THOUGHT) for message in messages)
 
 
 def tools_of(value: object) -> list[Any] | None:
@@ -124,6 +133,7 @@ def _of_parts(role: str, parts: Sequence[Any]) -> list[Message]:
     found: list[Message] = []
     texts: list[str] = []
     calls = []
+    thought = False
     for part in parts:
         kind = part.get("type") if isinstance(part, Mapping) else None
         if kind in _CALL_TYPES:
@@ -132,9 +142,14 @@ def _of_parts(role: str, parts: Sequence[Any]) -> list[Message]:
             found.append(_result(part))
         else:
             texts.append(_part_text(part))
+            thought |= kind in _THOUGHTS and bool(texts[-1]) and "summary" not in part
     if texts or calls:
         message: Message = {"role": role, "content": "".join(texts)}
-        found.append({**message, "tool_calls": calls} if calls else message)
+        if calls:
+            message["tool_calls"] = calls
+        if thought:
+            message[_THOUGHT] = True
+        found.append(message)
     return found
 
 

@@ -39,7 +39,7 @@ class LoggedRequest:
     arrival_ns: int
     prompt: str | None
     response: str
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     session: str | None = None
     wanted_tokens: int | None = None
     other: Mapping[str, object] = field(default_factory=dict)

@@ -4,8 +4,8 @@
 
 Times are whole milliseconds, `hash_ids` has ceil(input_length / block size) ids, the last one
 possibly partial (format and example: https://github.com/kvcache-ai/Mooncake, FAST25-release).
-A plain file is parsed by Polars and checked in NumPy; a file with other keys, or one that Polars
-refuses, is walked line by line, which is slower and says exactly what is wrong and where.
+A plain file is scanned byte by byte in a kernel; a file with other keys, or with anything that is
+not plain, is walked line by line, which is slower and says exactly what is wrong and where.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from functools import partial
 import numpy as np
 import polars as pl
 
-from replay.trace.blocks import dense_codes, find_chain_breaks, flat_blocks
+from replay.kernels.mooncake_lines import NOT_PLAIN, scan_lines
+from replay.trace.blocks import dense_codes, find_chain_breaks, flat_blocks, is_chained
 from replay.trace.frame import (
     SESSIONS_NONE,
     SESSIONS_SOURCE,
@@ -24,6 +25,7 @@ from replay.trace.frame import (
     TraceMeta,
     canonical_trace,
 )
+from replay.trace.lists import list_column
 from replay.trace.problems import ProblemList, shown
 from replay.trace.readers.json_lines import walk_objects
 from replay.trace.readers.named_sessions import with_turns
@@ -98,26 +100,20 @@ def read_mooncake(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
 
 
 def _parse_plain(data: bytes) -> _Rows | None:
-    """Return the rows of a file of nothing but the four keys on each line, else None.
-
-    Polars drops other keys, takes the first of two equal ones, and gives null for a missing one.
-    Eight quotation marks a row and no null leave room for none of these, nor for a number in
-    quotes; a file without a point has no fraction to cut off.
-    """
-    if b"." in data:
+    """Return the rows of a file of nothing but the four keys on each line, else None."""
+    padded = data if data.endswith(b"\n") else data + b"\n"
+    most = padded.count(b"\n")
+    numbers, lines = np.empty((most, len(NUMBERS)), np.int64), np.empty(most, np.int64)
+    offsets, ids = np.empty(most + 1, np.int64), np.empty(padded.count(b",") + 1, np.int64)
+    rows = scan_lines(np.frombuffer(padded, np.uint8), numbers, lines, offsets, ids)
+    if rows == NOT_PLAIN:
         return None
-    try:
-        frame = pl.read_ndjson(data, schema=_SCHEMA)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
-        return None
-    lines = data.count(b"\n") + (not data.endswith(b"\n"))
-    if frame.height != lines or data.count(b'"') != 2 * len(KEYS) * lines:
-        return None
-    if any(frame[name].null_count() for name in KEYS):
-        return None
-    if frame["hash_ids"].explode(empty_as_null=False, keep_nulls=False).null_count():
-        return None
-    return _Rows(frame, np.arange(1, lines + 1))
+    counts = np.diff(offsets[: rows + 1])
+    columns = {name: numbers[:rows, place] for place, name in enumerate(NUMBERS)}
+    frame = pl.DataFrame(columns).with_columns(
+        list_column(ids[: offsets[rows]], counts).alias("hash_ids")
+    )
+    return _Rows(frame, lines[:rows])
 
 
 def _parse_lines(data: bytes, problems: ProblemList) -> _Rows:
@@ -226,9 +222,9 @@ def _check_chaining(rows: _Rows, problems: ProblemList, *, size: int) -> None:
     flat = flat_blocks(rows.frame["hash_ids"])
     codes, count = dense_codes(flat.ids)
     input_tokens = rows.frame["input_length"].to_numpy()
-    breaks = find_chain_breaks(flat, codes, size=count, input_tokens=input_tokens, block_size=size)
-    if not len(breaks.links) and not len(breaks.lengths):
+    if is_chained(flat, codes, size=count, input_tokens=input_tokens, block_size=size):
         return
+    breaks = find_chain_breaks(flat, codes, size=count, input_tokens=input_tokens, block_size=size)
     line = rows.lines[flat.requests]
 
     def before(place: int) -> str:

@@ -4,9 +4,10 @@
      "content": "Hi"}]}, "response": {"choices": [{"message": {"content": "Hello"}}],
      "usage": {"prompt_tokens": 9, "completion_tokens": 1}}}
 
-Read are chat completions, completions, the Responses API (https://platform.openai.com/docs/api-reference),
-files of the Batch API and Anthropic messages, as `request` and `response` or all in one object. A
-prompt is the messages as a chat template writes them; what the provider counted is kept beside.
+Read are chat completions, completions, the Responses and the Batch API
+(https://platform.openai.com/docs/api-reference) and Anthropic messages, as `request` and `response`
+or all in one object. A prompt is its messages as a chat template writes them; what the provider
+counted is kept beside.
 """
 
 from __future__ import annotations
@@ -15,23 +16,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from replay.errors import InputError
 from replay.trace.chat_template import ChatTemplate
 from replay.trace.frame import Trace
 from replay.trace.problems import ProblemList, shown
-from replay.trace.readers.api_rows import (
-    ANSWERS,
-    PROMPTS,
-    failure_of,
-    has_usage,
-    recorded_usage,
-    split_row,
-)
+from replay.trace.readers.api_rows import ANSWERS, PROMPTS, ApiRow, split_row
 from replay.trace.readers.api_usage import tokens_in
 from replay.trace.readers.chat_messages import (
     Message,
     RowError,
     joined,
     messages_of,
+    shows_reasoning,
     spoken_text,
     tools_of,
 )
@@ -45,7 +41,7 @@ from replay.trace.readers.source import Source
 from replay.trace.readers.text_requests import template_of
 
 _LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
-_TEXT_KEYS = frozenset((*PROMPTS, *ANSWERS, "response", "system", "instructions"))
+_TEXT_KEYS = frozenset((*PROMPTS, *ANSWERS, "response", "system", "instructions", "usage"))
 _LOST = (
     "requests go on from a response or conversation that the provider kept and the log does not "
     "hold: their prompts lack what came before"
@@ -58,19 +54,17 @@ def looks_like_openai(head: bytes) -> bool:
     if row is None:
         return False
     try:
-        request, answer, _ = split_row(row)
+        parts = split_row(row)
     except RowError:
         return False
-    asked = any(name in request for name in PROMPTS)
-    if answer is None:
-        return asked and "custom_id" in row
-    counted = isinstance(answer, Mapping) and has_usage(row, answer)
-    if isinstance(answer, str):
-        return asked and ("model" in request or "request" in row)
-    answered = any(name in answer for name in ANSWERS)
-    return (asked and answered and ("model" in request or counted or answer is not row)) or (
-        counted and (asked or answered)
-    )
+    if parts.answer is None:  # the input of a batch
+        return parts.has_prompt and "custom_id" in row
+    if isinstance(parts.answer, str):
+        return parts.has_prompt and ("model" in parts.request or parts.has_counts)
+    answered = any(name in parts.answer for name in ANSWERS)
+    if parts.has_counts:
+        return answered or parts.has_prompt
+    return answered and parts.has_prompt and ("model" in parts.request or parts.answer is not row)
 
 
 def read_openai(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
@@ -86,25 +80,16 @@ def read_openai(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
     read = told = 0
     for line, row in walk_objects(source.data, problems):
         read += 1
-        try:
-            found = parser.parse(line, row)
-        except RowError as error:
-            problems.add(str(error), line=line)
+        found, fault = parser.tried(line, row)
+        if fault is not None:
+            problems.add(fault, line=line)
             told += 1
-        except RecursionError:
-            problems.add("nested too deeply", line=line)
-            told += 1
-        else:
-            if isinstance(found, str):
-                problems.leave_out(line, found)
-            else:
-                rows.append(found)
+        elif isinstance(found, str):
+            problems.leave_out(line, found)
+        elif found is not None:
+            rows.append(found)
     read += problems.total - told
     requests, notes, clock_start_ns = placed(rows, problems)
-    if parser.lost:
-        notes.append(f"{parser.lost:,} {_LOST}")
-    if parser.choices:
-        notes.append(f"{parser.choices:,} responses have several choices; the first is kept")
     return logged_trace(
         requests,
         source,
@@ -113,7 +98,7 @@ def read_openai(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
         format_name="openai",
         read=read,
         template=parser.template if parser.templated else None,
-        notes=notes,
+        notes=notes + parser.notes(),
         clock_start_ns=clock_start_ns,
     )
 
@@ -128,20 +113,37 @@ class _Parser:
     choices: int = 0
     _said: dict[str, list[Message]] = field(default_factory=dict)
 
-    def parse(self, line: int, row: Mapping[str, Any]) -> LoggedRow | str:
-        """Return the request in a row, or why there is none; raises RowError for a faulty row."""
-        request, answer, envelope = split_row(row)
-        if reason := failure_of(row, answer, envelope):
-            return reason
-        if isinstance(answer, str):
-            answer = {"completion": answer}
+    def tried(self, line: int, row: Mapping[str, Any]) -> tuple[LoggedRow | str | None, str | None]:
+        """Return the request in a row, or why there is none to replay; or what is wrong with it."""
+        try:
+            parts = split_row(row)
+            return parts.failure() or self._request(line, parts), None
+        except RowError as error:
+            return None, str(error)
+        except InputError as error:  # the template refuses these messages
+            return None, error.message
+        except RecursionError:
+            return None, "nested too deeply"
+
+    def notes(self) -> list[str]:
+        """Return what is to be known of the prompts and responses read so far."""
+        found = []
+        if self.lost:
+            found.append(f"{self.lost:,} {_LOST}")
+        if self.choices:
+            found.append(f"{self.choices:,} responses have several choices; the first is kept")
+        return found
+
+    def _request(self, line: int, parts: ApiRow) -> LoggedRow:
+        request = parts.request
+        answer = {"completion": parts.answer} if isinstance(parts.answer, str) else parts.answer
         answer = answer or {}
         replies = self._replies(answer)
-        usage = recorded_usage(row, answer)
-        if any(message.get("reasoning_content") for message in replies):
+        usage = parts.usage()
+        if shows_reasoning(replies):
             usage = replace(usage, hidden_tokens=0)
         limits = [tokens for name in _LIMITS if (tokens := tokens_in(request, name))]
-        model = request.get("model") or answer.get("model") or row.get("model")
+        model = request.get("model") or answer.get("model") or parts.row.get("model")
         logged = LoggedRequest(
             line=line,
             arrival_ns=0,
@@ -150,11 +152,11 @@ class _Parser:
             usage=usage,
             wanted_tokens=limits[0] if limits else None,
             other={
-                **own_values(row, _TEXT_KEYS),
+                **own_values(parts.row, _TEXT_KEYS),
                 **({"model": model} if isinstance(model, str) else {}),
             },
         )
-        return LoggedRow(logged, (row, request, answer))
+        return LoggedRow(logged, (parts.row, request, answer))
 
     def _prompt(
         self, request: Mapping[str, Any], answer: Mapping[str, Any], replies: list[Message]
@@ -176,7 +178,7 @@ class _Parser:
         return self.template.render(messages, tools_of(request.get("tools")))
 
     def _history(self, request: Mapping[str, Any]) -> list[Message]:
-        """Return what the conversation held before, where the provider keeps it and sends no copy."""
+        """Return what came before, where the provider keeps it and a request does not repeat it."""
         before = request.get("previous_response_id")
         if isinstance(before, str) and before in self._said:
             return self._said[before]
@@ -206,7 +208,9 @@ class _Parser:
         if not choices:
             return []
         message = choices[0].get("message", {"content": choices[0].get("text")})
-        return messages_of([message], "choices")
+        if not isinstance(message, Mapping):
+            raise RowError(f"message must be an object (got {shown(message)})")
+        return messages_of([{"role": "assistant", **message}], "choices")
 
 
 def _system(request: Mapping[str, Any], name: str) -> list[Message]:
@@ -228,7 +232,7 @@ OPENAI = Reader(
     meaning="JSON lines: requests and responses of OpenAI or Anthropic APIs, or of the Batch API",
     content="token ids of prompts and responses, by a tokenizer or an approximate splitter",
     sessions="session_id, conversation, user or the like, in the row or its metadata",
-    assumes="ChatML, unless a chat template is given; a tool's id and arguments are part of a prompt",
+    assumes="ChatML, unless a chat template is given or lies beside the tokenizer",
     sniff=looks_like_openai,
     read=read_openai,
     takes=("tokenizer", "chat_template"),

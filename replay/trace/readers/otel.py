@@ -1,0 +1,214 @@
+"""OpenTelemetry spans of generative AI: JSON documents or lines, a request a span.
+
+    {"trace_id": "t", "spans": [{"span_id": "a", "start_time": "2025-01-01T00:00:00.5Z",
+     "end_time": "2025-01-01T00:00:02Z", "attributes": {"gen_ai.request.model": "m",
+     "gen_ai.input.messages": "[{\"role\": \"user\", \"content\": \"Hi\"}]",
+     "gen_ai.output.text": "Hello", "gen_ai.usage.input_tokens": 9}}]}
+
+Read are such documents, spans one by one, and OTLP/JSON (`resourceSpans`); attributes are those of
+https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans and of its older versions.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field, replace
+
+from replay.errors import InputError
+from replay.trace.chat_template import ChatTemplate
+from replay.trace.frame import Trace
+from replay.trace.problems import ProblemList, shown
+from replay.trace.readers.chat_messages import RowError, tools_of
+from replay.trace.readers.json_lines import as_lines, walk_objects
+from replay.trace.readers.logged_requests import LoggedRequest, logged_trace
+from replay.trace.readers.options import DEFAULTS, ReadOptions
+from replay.trace.readers.otel_attributes import (
+    Attributes,
+    columns_of,
+    is_request,
+    json_in,
+    prompt_of,
+    response_of,
+    usage_in,
+)
+from replay.trace.readers.otel_spans import Span, spans_in
+from replay.trace.readers.reader import Reader
+from replay.trace.readers.source import Source
+from replay.trace.readers.source_clock import arrivals_of
+from replay.trace.readers.text_requests import template_of
+
+_SIGNS = (
+    re.compile(rb'(?<!\\)"(?:span_id|spanId)"\s*:'),
+    re.compile(rb'(?<!\\)"(?:gen_ai\.|resourceSpans"|scopeSpans")'),
+)
+_CONVERSATION = "gen_ai.conversation.id"
+_TOOLS = "gen_ai.tool.definitions"
+
+
+def looks_like_otel(head: bytes) -> bool:
+    """Return whether the first bytes of a file are those of spans of generative AI."""
+    start = head.lstrip()
+    return start.startswith((b"{", b"[")) and all(sign.search(start) for sign in _SIGNS)
+
+
+def read_otel(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
+    """Return the trace in a file of spans: by their text, or lengths alone where none has any.
+
+    Raises TraceError that numbers each span that breaks the format, where more do than the options
+    allow, and for any document that is no JSON or holds no spans.
+    """
+    spans, source = _spans_of(source)
+    problems = ProblemList(source.path, allowed=options.max_rejected)
+    problems.hint("line numbers count the spans of the file")
+    parser = _Parser(template_of(options))
+    found: list[tuple[Span, LoggedRequest]] = []
+    for span in spans:
+        request = parser.tried(span, problems)
+        if request is not None:
+            found.append((span, request))
+    requests, clock_start_ns = _timed(found, problems)
+    return logged_trace(
+        requests,
+        source,
+        options,
+        problems,
+        format_name="otel",
+        read=len(spans) - parser.others,
+        template=parser.template if parser.templated else None,
+        notes=parser.notes(),
+        clock_start_ns=clock_start_ns,
+    )
+
+
+def _spans_of(source: Source) -> tuple[list[Span], Source]:
+    """Return the spans, and a source of one span a line, by which they are counted."""
+    problems = ProblemList(source.path)
+    source = as_lines(source, problems)
+    spans: list[Span] = []
+    for line, document in walk_objects(source.data, problems):
+        try:
+            for span in spans_in(document):
+                spans.append(replace(span, line=len(spans) + 1))
+        except RowError as error:
+            problems.add(str(error), line=line)
+    if not spans and not problems.total:
+        problems.add("there are no spans")
+    problems.raise_any()
+    lines = "\n".join(json.dumps(span.raw) for span in spans)
+    return spans, replace(source, data=lines.encode())
+
+
+def _timed(
+    found: list[tuple[Span, LoggedRequest]], problems: ProblemList
+) -> tuple[list[LoggedRequest], int | None]:
+    """Return the requests at their start, with how long they took, and the clock's start."""
+    for span, _ in found:
+        if span.start is None:
+            problems.add(f"span {span.span_id} lacks its start", line=span.line)
+    started = [(span.line, span.start) for span, _ in found if span.start is not None]
+    ended = [(span.line, span.end) for span, _ in found if span.end is not None]
+    starts, clock_start_ns = _by_line("start", started, found, problems)
+    ends, _ = _by_line("end", ended, found, problems)
+    requests = []
+    for span, request in found:
+        start, end = starts.get(span.line), ends.get(span.line)
+        if start is None:
+            continue
+        if end is not None and end < start:
+            problems.add(f"span {span.span_id} ends before it starts", line=span.line)
+        lasted = {} if end is None else {"recorded_e2e_ns": end - start}
+        requests.append(replace(request, arrival_ns=start, other={**request.other, **lasted}))
+    return requests, clock_start_ns
+
+
+def _by_line(
+    name: str,
+    times: list[tuple[int, object]],
+    found: list[tuple[Span, LoggedRequest]],
+    problems: ProblemList,
+) -> tuple[dict[int, int | None], int | None]:
+    if not times:
+        return {}, None
+    nano = any("ano" in span.start_key for span, _ in found)
+    key = f"{name}TimeUnixNano" if nano else f"{name}_time"
+    known, clock_start_ns = arrivals_of(key, times, problems)
+    return dict(zip((line for line, _ in times), known, strict=True)), clock_start_ns
+
+
+@dataclass(slots=True)
+class _Parser:
+    """Turns spans into requests, and counts those that are none."""
+
+    template: ChatTemplate
+    templated: bool = False
+    others: int = 0
+    _seen: set[tuple[object, object, str]] = field(default_factory=set)
+
+    def tried(self, span: Span, problems: ProblemList) -> LoggedRequest | None:
+        """Return the request that a span is, None where it is none; faults go to `problems`."""
+        try:
+            if not is_request(span.attributes):
+                self.others += 1
+                return None
+            if span.failure:
+                problems.leave_out(span.line, f"a failed request: {span.failure}")
+                return None
+            if self._is_repeated(span):
+                problems.leave_out(span.line, "repeats an earlier span, times and all")
+                return None
+            return self._request(span)
+        except RowError as error:
+            problems.add(f"span {span.span_id}: {error}", line=span.line)
+        except InputError as error:  # the template refuses these messages
+            problems.add(f"span {span.span_id}: {error.message}", line=span.line)
+        except RecursionError:
+            problems.add(f"span {span.span_id}: nested too deeply", line=span.line)
+        return None
+
+    def notes(self) -> list[str]:
+        """Return what is to be known of the spans read so far."""
+        if not self.others:
+            return []
+        return [f"{self.others:,} spans are no requests to a model and were passed over"]
+
+    def _is_repeated(self, span: Span) -> bool:
+        told = json.dumps(span.attributes, sort_keys=True)
+        key = (shown(span.start), shown(span.end), told)
+        known = key in self._seen
+        self._seen.add(key)
+        return known
+
+    def _request(self, span: Span) -> LoggedRequest:
+        values = span.attributes
+        conversation = values.get(_CONVERSATION)
+        named = {"span_id": span.span_id, "trace_id": span.trace_id}
+        return LoggedRequest(
+            line=span.line,
+            arrival_ns=0,
+            prompt=self._prompt(values),
+            response=response_of(values),
+            usage=usage_in(values),
+            session=conversation if isinstance(conversation, str) else span.trace_id,
+            other=columns_of(values) | {key: name for key, name in named.items() if name},
+        )
+
+    def _prompt(self, values: Attributes) -> str | None:
+        found = prompt_of(values)
+        if found is None or isinstance(found, str):
+            return found
+        self.templated = True
+        return self.template.render(found, tools_of(json_in(values.get(_TOOLS))))
+
+
+OTEL = Reader(
+    name="otel",
+    suffixes=(".json", ".jsonl"),
+    meaning="OpenTelemetry spans of generative AI, as JSON documents, lines or OTLP/JSON",
+    content="token ids of prompts and responses, by a tokenizer or an approximate splitter",
+    sessions="gen_ai.conversation.id, else the trace",
+    assumes="ChatML, unless a chat template is given or lies beside the tokenizer",
+    sniff=looks_like_otel,
+    read=read_otel,
+    takes=("tokenizer", "chat_template"),
+)

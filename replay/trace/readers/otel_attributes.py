@@ -1,0 +1,137 @@
+"""What the attributes of a span say of a request: its messages, its response, its counts.
+
+Names are those of https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans, then older ones:
+`gen_ai.prompt` and `gen_ai.completion` as text or JSON, or spread over `gen_ai.prompt.0.content`
+and so on, and the counts as servers wrote them before they had a common name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from replay.trace.problems import shown
+from replay.trace.readers.api_usage import Usage, checked, tokens_in
+from replay.trace.readers.chat_messages import (
+    Message,
+    RowError,
+    messages_of,
+    shows_reasoning,
+    spoken_text,
+)
+from replay.units import NS_PER_S
+
+Attributes = Mapping[str, Any]
+_GENERATING = frozenset(("chat", "text_completion", "generate_content"))
+_PROMPT = ("gen_ai.input.messages", "gen_ai.prompt")
+_ANSWER = ("gen_ai.output.messages", "gen_ai.completion")
+_INSTRUCTIONS = "gen_ai.system_instructions"
+_INPUT = ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens")
+_OUTPUT = ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens")
+_CACHED = (
+    "gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens",
+    "gen_ai.usage.cached_tokens", "gen_ai.usage.prompt_tokens_details.cache_read",
+)  # fmt: skip
+_REASONING = ("gen_ai.usage.reasoning.output_tokens",)
+_TTFT = "gen_ai.latency.time_to_first_token"  # vLLM, in seconds
+_KEPT = {
+    "model": ("gen_ai.request.model", "gen_ai.response.model"),
+    "provider": ("gen_ai.provider.name", "gen_ai.system"),
+    "operation": ("gen_ai.operation.name",),
+}
+
+
+def is_request(values: Attributes) -> bool:
+    """Return whether a span asked a model to generate: it says its input, or counts it."""
+    operation = values.get("gen_ai.operation.name")
+    if isinstance(operation, str) and operation not in _GENERATING:
+        return False
+    names = (*_PROMPT, f"{_PROMPT[1]}.0.content", *_INPUT)
+    return any(values.get(name) not in (None, "", "[]", []) for name in names)
+
+
+def prompt_of(values: Attributes) -> list[Message] | str | None:
+    """Return the messages of a prompt, system instructions first; a text where it is but that.
+
+    None where it is not there. Raises RowError for what are no messages.
+    """
+    found = _messages(values, *_PROMPT)
+    told = json_in(values.get(_INSTRUCTIONS))
+    if not told or not isinstance(found, list):
+        return found
+    return messages_of([{"role": "system", "content": told}], _INSTRUCTIONS) + found
+
+
+def response_of(values: Attributes) -> str:
+    """Return the text of the response, of the first choice if there are several; '' for none."""
+    text = values.get("gen_ai.output.text")
+    return text if isinstance(text, str) else spoken_text(_answer(values))
+
+
+def usage_in(values: Attributes) -> Usage:
+    """Return what was counted; input tokens include those read from the cache."""
+    hidden = 0 if shows_reasoning(_answer(values)) else _tokens(values, _REASONING) or 0
+    counts = [_tokens(values, names) for names in (_INPUT, _CACHED, _OUTPUT)]
+    return checked(Usage(*counts, hidden_tokens=hidden))
+
+
+def _answer(values: Attributes) -> list[Message]:
+    """Return the message of the first choice."""
+    found = _messages(values, *_ANSWER) or []
+    return [{"role": "assistant", "content": found}] if isinstance(found, str) else found[:1]
+
+
+def columns_of(values: Attributes) -> dict[str, object]:
+    """Return what else is kept of a span, by the names of columns."""
+    kept = {
+        column: next((values[name] for name in names if name in values), None)
+        for column, names in _KEPT.items()
+    }
+    found = {column: value for column, value in kept.items() if value is not None}
+    return found | ({"recorded_ttft_ns": _seconds_ns(values, _TTFT)} if _TTFT in values else {})
+
+
+def json_in(value: object) -> Any:
+    """Return the list that a text holds as JSON; the text, or anything else, as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        found = json.loads(value)
+    except ValueError:
+        return value
+    return found if isinstance(found, list) else value
+
+
+def _messages(values: Attributes, name: str, older: str) -> list[Message] | str | None:
+    for key in (name, older):
+        value = json_in(values.get(key))
+        if value in (None, "", []):
+            continue
+        if isinstance(value, str) and key == older:
+            return value
+        if not isinstance(value, list):
+            raise RowError(f"{key} must be a list of messages (got {shown(value)})")
+        return messages_of(value, key)
+    return _spread(values, older) or None
+
+
+def _spread(values: Attributes, name: str) -> list[Message]:
+    entries: list[dict[str, Any]] = []
+    while f"{name}.{len(entries)}.content" in values:
+        start = f"{name}.{len(entries)}"
+        role = values.get(f"{start}.role", "user")
+        entries.append({"role": role, "content": values[f"{start}.content"]})
+    return messages_of(entries, name)
+
+
+def _tokens(values: Attributes, names: tuple[str, ...]) -> int | None:
+    return next((count for name in names if (count := tokens_in(values, name)) is not None), None)
+
+
+def _seconds_ns(values: Attributes, name: str) -> int:
+    value = values[name]
+    if type(value) not in (int, float) or not 0 <= value < NS_PER_S:
+        raise RowError(f"{name} must be seconds from 0 on (got {shown(value)})")
+    return int(Decimal(repr(value)) * NS_PER_S)
