@@ -294,6 +294,7 @@ LENGTHS = [
 
 def test_rows_without_text_give_lengths_and_recorded_hits():
     trace = trace_of(LENGTHS)
+    assert looks_like_openai(text_of(LENGTHS).encode())
     assert not trace.has_content
     assert trace.meta.content.startswith("unknown: lengths only")
     assert trace.frame["arrival_ns"].to_list() == [0, 9 * 10**9]

@@ -11,6 +11,7 @@ from replay.trace.frame import Trace
 from replay.trace.merge import merge_traces
 from replay.trace.readers.canonical import PARQUET
 from replay.trace.readers.files import trace_files
+from replay.trace.readers.llmservingsim import LLMSERVINGSIM
 from replay.trace.readers.lmcache import LMCACHE
 from replay.trace.readers.mooncake import MOONCAKE
 from replay.trace.readers.openai import OPENAI
@@ -24,6 +25,7 @@ _HEAD_BYTES = 1 << 20
 # The first that recognises a file reads it: narrow formats stand before those that take more.
 READERS = (
     MOONCAKE,
+    LLMSERVINGSIM,
     LMCACHE,
     OPENAI,
     OTEL,

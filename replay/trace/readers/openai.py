@@ -63,7 +63,7 @@ def looks_like_openai(head: bytes) -> bool:
         return parts.has_prompt and ("model" in parts.request or parts.has_counts)
     answered = any(name in parts.answer for name in ANSWERS)
     if parts.has_counts:
-        return answered or parts.has_prompt
+        return answered or parts.has_prompt or isinstance(row.get("usage"), Mapping)
     return answered and parts.has_prompt and ("model" in parts.request or parts.answer is not row)
 
 

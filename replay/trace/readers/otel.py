@@ -11,6 +11,7 @@ https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans and of its older
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from replay.errors import InputError
 from replay.trace.chat_template import ChatTemplate
 from replay.trace.frame import Trace
-from replay.trace.problems import ProblemList, shown
+from replay.trace.problems import ProblemList
 from replay.trace.readers.chat_messages import RowError, tools_of
 from replay.trace.readers.json_lines import as_lines, walk_objects
 from replay.trace.readers.logged_requests import LoggedRequest, logged_trace
@@ -41,6 +42,10 @@ from replay.trace.readers.text_requests import template_of
 _SIGNS = (
     re.compile(rb'(?<!\\)"(?:span_id|spanId)"\s*:'),
     re.compile(rb'(?<!\\)"(?:gen_ai\.|resourceSpans"|scopeSpans")'),
+)
+_COUNTED_AGAIN = (
+    "spans count tokens and have no text, where others have it, and were passed over: those of a "
+    "server, say, within those of its client"
 )
 _CONVERSATION = "gen_ai.conversation.id"
 _TOOLS = "gen_ai.tool.definitions"
@@ -67,6 +72,12 @@ def read_otel(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
         request = parser.tried(span, problems)
         if request is not None:
             found.append((span, request))
+    notes = parser.notes()
+    if any(request.prompt is not None for _, request in found):
+        counted = len(found)
+        found = [(span, request) for span, request in found if request.prompt is not None]
+        if len(found) < counted:
+            notes.append(f"{counted - len(found):,} {_COUNTED_AGAIN}")
     requests, clock_start_ns = _timed(found, problems)
     return logged_trace(
         requests,
@@ -76,7 +87,7 @@ def read_otel(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
         format_name="otel",
         read=len(spans) - parser.others,
         template=parser.template if parser.templated else None,
-        notes=parser.notes(),
+        notes=notes,
         clock_start_ns=clock_start_ns,
     )
 
@@ -86,17 +97,20 @@ def _spans_of(source: Source) -> tuple[list[Span], Source]:
     problems = ProblemList(source.path)
     source = as_lines(source, problems)
     spans: list[Span] = []
+    lines: list[str] = []
     for line, document in walk_objects(source.data, problems):
         try:
             for span in spans_in(document):
-                spans.append(replace(span, line=len(spans) + 1))
+                lines.append(json.dumps(span.raw))
+                spans.append(replace(span, line=len(lines)))
         except RowError as error:
             problems.add(str(error), line=line)
+        except RecursionError:
+            problems.add("nested too deeply", line=line)
     if not spans and not problems.total:
         problems.add("there are no spans")
     problems.raise_any()
-    lines = "\n".join(json.dumps(span.raw) for span in spans)
-    return spans, replace(source, data=lines.encode())
+    return spans, replace(source, data="\n".join(lines).encode())
 
 
 def _timed(
@@ -143,7 +157,7 @@ class _Parser:
     template: ChatTemplate
     templated: bool = False
     others: int = 0
-    _seen: set[tuple[object, object, str]] = field(default_factory=set)
+    _seen: set[bytes] = field(default_factory=set)
 
     def tried(self, span: Span, problems: ProblemList) -> LoggedRequest | None:
         """Return the request that a span is, None where it is none; faults go to `problems`."""
@@ -173,10 +187,10 @@ class _Parser:
         return [f"{self.others:,} spans are no requests to a model and were passed over"]
 
     def _is_repeated(self, span: Span) -> bool:
-        told = json.dumps(span.attributes, sort_keys=True)
-        key = (shown(span.start), shown(span.end), told)
-        known = key in self._seen
-        self._seen.add(key)
+        told = json.dumps([span.trace_id, span.start, span.end, span.attributes], sort_keys=True)
+        digest = hashlib.blake2b(told.encode(), digest_size=16).digest()
+        known = digest in self._seen
+        self._seen.add(digest)
         return known
 
     def _request(self, span: Span) -> LoggedRequest:

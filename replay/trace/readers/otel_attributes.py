@@ -73,8 +73,8 @@ def response_of(values: Attributes) -> str:
 def usage_in(values: Attributes) -> Usage:
     """Return what was counted; input tokens include those read from the cache."""
     hidden = 0 if shows_reasoning(_answer(values)) else _tokens(values, _REASONING) or 0
-    counts = [_tokens(values, names) for names in (_INPUT, _CACHED, _OUTPUT)]
-    return checked(Usage(*counts, hidden_tokens=hidden))
+    asked, cached, given = (_tokens(values, names) for names in (_INPUT, _CACHED, _OUTPUT))
+    return checked(Usage(asked, cached, given, hidden))
 
 
 def _answer(values: Attributes) -> list[Message]:
