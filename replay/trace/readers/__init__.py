@@ -19,11 +19,13 @@ from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.otel import OTEL
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.source import Source, read_source
+from replay.trace.readers.weka import WEKA
 
 _HEAD_BYTES = 1 << 20
 
 # The first that recognises a file reads it: narrow formats stand before those that take more.
 READERS = (
+    WEKA,
     MOONCAKE,
     LLMSERVINGSIM,
     LMCACHE,

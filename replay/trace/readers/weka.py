@@ -1,0 +1,339 @@
+"""WEKA / AgentX traces of coding agents: a JSON object a session, sub-agents nested in it.
+
+    {"id": "trace_1", "block_size": 64, "hash_id_scope": "local", "requests": [
+      {"t": 0.0, "type": "n", "model": "m", "in": 200, "out": 9, "hash_ids": [1, 2, 3],
+       "api_time": 5.2, "think_time": 0.0},
+      {"t": 7.5, "type": "subagent", "agent_id": "agent_001", "requests": [{"t": 0.0, ...}]}]}
+
+`t` counts seconds from the start of the session, and those of a sub-agent from its spawn. `in` and
+`out` are tokens, `hash_ids` prefix-chained blocks of 64 tokens: floor(in / 64) of them, because the
+partial last block has none (https://github.com/callanjfox/kv-cache-tester). It gets an id here that
+no other request has. Ids are a file's own; sub-agents share their parent's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from replay.trace.blocks import dense_codes, find_chain_breaks, flat_blocks, is_chained
+from replay.trace.frame import SESSIONS_SOURCE, Trace, TraceMeta, canonical_trace
+from replay.trace.lists import list_column
+from replay.trace.problems import ProblemList, shown
+from replay.trace.readers.fields import (
+    MOST_NS,
+    MOST_TOKENS,
+    duration_ns_fault,
+    integer_fault,
+    integers_fault,
+    missing_fault,
+    seconds_to_ns,
+)
+from replay.trace.readers.json_lines import as_lines, walk_objects
+from replay.trace.readers.named_sessions import with_turns
+from replay.trace.readers.options import DEFAULTS, ReadOptions
+from replay.trace.readers.reader import Reader
+from replay.trace.readers.source import Source
+from replay.trace.readers.source_columns import dropped_note, scalar_columns
+from replay.trace.readers.text_requests import NO_RESPONSE
+
+BLOCK_SIZE = 64
+_KEYS = ("t", "type", "in", "out", "hash_ids")
+_SUBAGENT = "subagent"
+_TYPES = ("n", "s", _SUBAGENT)
+_TIMES = {"ttft": "recorded_ttft_ns", "api_time": "recorded_e2e_ns", "think_time": "think_ns"}
+_LARGEST_ID = 2**62
+_DEEPEST = 50
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A request and where it stands: `spawned_by` is the place of a sub-agent's caller."""
+
+    line: int
+    arrival_ns: int
+    session: str
+    agent: str | None
+    spawned_by: int | None
+    row: Mapping[str, Any]
+
+
+def looks_like_weka(head: bytes) -> bool:
+    """Return whether the first bytes of a file are those of a WEKA trace."""
+    return (
+        head.lstrip().startswith((b"{", b"["))
+        and b'"hash_id_scope"' in head
+        and b'"requests"' in head
+        and b'"block_size"' in head
+    )
+
+
+def read_weka(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
+    """Return the trace in a WEKA file, one session or one a line, sub-agents placed in time.
+
+    Raises TraceError that names the session by its line and the request by its place in it,
+    where more sessions break the format than the options allow.
+    """
+    problems = ProblemList(source.path, allowed=options.max_rejected)
+    source = as_lines(source, problems)
+    requests: list[_Request] = []
+    sizes: dict[int, int] = {}
+    faulty = sessions = 0
+    for line, session in walk_objects(source.data, problems):
+        sessions += 1
+        faults = _session_faults(session)
+        faulty += len(faults)
+        for fault in faults:
+            problems.add(fault, line=line)
+        if not faults:
+            sizes[line] = session["block_size"]  # type: ignore[assignment]
+            requests += _requests(line, session, len(requests))
+    if len(set(sizes.values())) > 1:
+        problems.add(f"sessions have blocks of different sizes (got {sorted(set(sizes.values()))})")
+    size = next(iter(sizes.values()), BLOCK_SIZE)
+    _check_chaining(requests, size, problems)
+    read = sessions + problems.total - faulty
+    if not read:
+        problems.add("no requests")
+    keep = problems.settle(np.array([one.line for one in requests], np.int64), read=read)
+    requests = _kept(requests, keep)
+    empty = sum(one.row["out"] == 0 for one in requests)
+    requests = _kept(requests, np.array([one.row["out"] > 0 for one in requests], bool))
+    if not requests:
+        problems.add("no request with a response")
+        problems.raise_any()
+    frame, notes = _frame(requests, size)
+    if empty:
+        notes = (*notes, f"{empty:,} requests were left out: {NO_RESPONSE}")
+    meta = TraceMeta(
+        path=source.path,
+        name=source.name,
+        sha256=source.sha256,
+        format="weka",
+        block_size=size,
+        content="prefix-chained block ids of the source; partial last blocks and responses "
+        "have none",
+        sessions=SESSIONS_SOURCE,
+        rejected_rows=len(problems.put_aside),
+        notes=notes,
+    )
+    return replace(canonical_trace(frame, meta), rejected=source.put_aside(problems))
+
+
+def _session_faults(session: Mapping[str, object]) -> list[str]:
+    faults = missing_fault(session, ("id", "block_size", "requests"))
+    if faults:
+        return faults
+    faults = integer_fault(session, "block_size", 1, 2**20)
+    if not isinstance(session["id"], str):
+        faults.append(f"id must be text (got {shown(session['id'])})")
+    scope = session.get("hash_id_scope", "local")
+    if scope != "local":
+        faults.append(f"hash_id_scope must be 'local' (got {shown(scope)})")
+    if faults:
+        return faults
+    faults = _list_faults(session["requests"], session["block_size"], "requests", 0)  # type: ignore[arg-type]
+    return faults or _total_faults(session)
+
+
+def _list_faults(rows: object, size: int, label: str, depth: int) -> list[str]:
+    if not isinstance(rows, list):
+        return [f"{label} must be a list (got {shown(rows)})"]
+    if depth > _DEEPEST:
+        return [f"{label} is nested more than {_DEEPEST} sub-agents deep"]
+    faults = []
+    for at, row in enumerate(rows):
+        here = f"{label}[{at}]"
+        if not isinstance(row, dict):
+            faults.append(f"{here} must be an object (got {shown(row)})")
+        elif row.get("type") == _SUBAGENT:
+            lacks = missing_fault(row, ("t", "requests"))
+            faults += [f"{here} {fault}" for fault in lacks]
+            if not lacks:
+                faults += duration_ns_fault(row, "t", label=f"{here}.t")
+                faults += _list_faults(row["requests"], size, f"{here}.requests", depth + 1)
+        else:
+            faults += _request_faults(row, size, here)
+    return faults
+
+
+def _request_faults(row: Mapping[str, object], size: int, here: str) -> list[str]:
+    lacks = missing_fault(row, _KEYS)
+    if lacks:
+        return [f"{here} {fault}" for fault in lacks]
+    if row["type"] not in _TYPES:
+        return [f"{here}.type must be one of {', '.join(_TYPES)} (got {shown(row['type'])})"]
+    faults = duration_ns_fault(row, "t", label=f"{here}.t")
+    faults += integer_fault(row, "in", 1, MOST_TOKENS, label=f"{here}.in")
+    faults += integer_fault(row, "out", 0, MOST_TOKENS, label=f"{here}.out")
+    for name in _TIMES:
+        if row.get(name) is not None:
+            faults += duration_ns_fault(row, name, label=f"{here}.{name}")
+    ids = row["hash_ids"]
+    faults += integers_fault(ids, 0, _LARGEST_ID, label=f"{here}.hash_ids")
+    if not faults and isinstance(ids, list) and len(ids) != row["in"] // size:  # type: ignore[operator]
+        faults.append(
+            f"{here}: in {row['in']} has {row['in'] // size} full blocks of {size} "  # type: ignore[operator]
+            f"(got {len(ids)} hash_ids)"
+        )
+    return faults
+
+
+def _total_faults(session: Mapping[str, Any]) -> list[str]:
+    """Return how the totals that a session states differ from the sums of its requests."""
+    totals = session.get("totals")
+    stated = totals.get("combined_tokens") if isinstance(totals, dict) else None
+    if not isinstance(stated, dict):
+        return []
+    rows = [row for _, _, row in _walk(session["requests"], 0, None)]
+    faults = []
+    for name, key in (("input", "in"), ("output", "out")):
+        found = sum(row[key] for row in rows)
+        if name in stated and stated[name] != found:
+            faults.append(f"requests have {found} {name} tokens (got {shown(stated[name])})")
+    return [f"totals.combined_tokens: {fault}" for fault in faults]
+
+
+def _walk(
+    rows: list[dict[str, Any]], start_ns: int, agent: str | None
+) -> Iterator[tuple[int, str | None, dict[str, Any]]]:
+    """Yield (arrival, agent, row) of requests; those of a sub-agent follow where it stands."""
+    for place, row in enumerate(rows):
+        at = start_ns + seconds_to_ns(row["t"])
+        if row["type"] == _SUBAGENT:
+            named = str(row.get("agent_id", place))
+            yield from _walk(row["requests"], at, named if agent is None else f"{agent}/{named}")
+        else:
+            yield at, agent, row
+
+
+def _requests(line: int, session: Mapping[str, Any], before: int) -> list[_Request]:
+    """Return the requests of a session in the order of its file; `before` are there already."""
+    found: list[_Request] = []
+    last: dict[str | None, int] = {}
+    spawned: dict[str | None, int | None] = {None: None}
+    for at, agent, row in _walk(session["requests"], 0, None):
+        place = before + len(found)
+        if agent is not None and agent not in spawned:
+            caller = agent.rpartition("/")[0] or None
+            spawned[agent] = last.get(caller)
+        name = session["id"] if agent is None else f"{session['id']}/{agent}"
+        by = spawned[agent] if agent not in last else None
+        found.append(_Request(line, min(at, MOST_NS), name, agent, by, row))
+        last[agent] = place
+    return found
+
+
+def _kept(requests: list[_Request], keep: np.ndarray) -> list[_Request]:
+    """Return the requests to keep, and count their callers anew; a lost one is None."""
+    if keep.all():
+        return requests
+    place = np.cumsum(keep) - 1
+
+    def moved(by: int | None) -> int | None:
+        return int(place[by]) if by is not None and keep[by] else None
+
+    return [
+        replace(request, spawned_by=moved(request.spawned_by))
+        for request, good in zip(requests, keep, strict=True)
+        if good
+    ]
+
+
+def _codes(requests: list[_Request]) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return codes of the ids end to end, how many each request has, and how many are distinct.
+
+    Ids are a session's own: equal codes mean one session and one id.
+    """
+    counts = np.array([len(request.row["hash_ids"]) for request in requests])
+    lines = np.array([request.line for request in requests])
+    session = np.repeat(np.unique(lines, return_inverse=True)[1], counts).astype(np.int64)
+    flat = np.concatenate([np.array(request.row["hash_ids"], np.int64) for request in requests])
+    ids, distinct = dense_codes(flat)
+    codes, distinct = dense_codes(session * distinct + ids)
+    return codes, counts, distinct
+
+
+def _check_chaining(requests: list[_Request], size: int, problems: ProblemList) -> None:
+    """Count the full blocks of a session whose id follows two different ones."""
+    if not requests:
+        return
+    codes, counts, distinct = _codes(requests)
+    flat = flat_blocks(list_column(codes.astype(np.uint64), counts))
+    tokens = counts * size
+    if is_chained(flat, codes, size=distinct, input_tokens=tokens, block_size=size):
+        return
+    breaks = find_chain_breaks(flat, codes, size=distinct, input_tokens=tokens, block_size=size)
+    owner, starts = flat.requests, flat.offsets
+
+    def message(place: int) -> str:
+        request = owner[place]
+        block = requests[request].row["hash_ids"][place - starts[request]]
+        return f"block id {block} follows two different ids"
+
+    problems.add_rows(breaks.links, message, lines=np.array([r.line for r in requests])[owner])
+    problems.hint("block ids must be prefix-chained: an id names a block and all that precedes it")
+
+
+def _frame(requests: list[_Request], size: int) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    order = sorted(range(len(requests)), key=lambda place: requests[place].arrival_ns)
+    back = {place: row for row, place in enumerate(order)}
+    ordered = [requests[place] for place in order]
+    rows = [request.row for request in ordered]
+    keys = {*_KEYS, *_TIMES}
+    other, dropped = scalar_columns(
+        [{name: value for name, value in row.items() if name not in keys} for row in rows]
+    )
+    times = {
+        column: pl.Series([_ns(row.get(name)) for row in rows], dtype=pl.Int64)
+        for name, column in _TIMES.items()
+    }
+    frame = pl.DataFrame(
+        {
+            "arrival_ns": pl.Series([request.arrival_ns for request in ordered], dtype=pl.Int64),
+            "input_tokens": [row["in"] for row in rows],
+            "output_tokens": [row["out"] for row in rows],
+            "block_ids": _block_ids(ordered, size),
+            "kind": [_SUBAGENT if request.agent else "main" for request in ordered],
+            "agent_id": pl.Series([request.agent for request in ordered], dtype=pl.String),
+            "streamed": [row["type"] == "s" for row in rows],
+            **{name: column for name, column in times.items() if column.null_count() < len(rows)},
+        }
+    ).with_columns(other)
+    names = pl.Series("source_session_id", [request.session for request in ordered])
+    frame = with_turns(frame.with_columns(names), names)
+    callers = [None if one.spawned_by is None else back[one.spawned_by] for one in ordered]
+    frame = frame.with_columns(
+        parent_request_id=pl.coalesce("parent_request_id", pl.Series(callers, dtype=pl.Int64))
+    )
+    return frame, dropped_note(dropped)
+
+
+def _ns(value: float | None) -> int | None:
+    return None if value is None else seconds_to_ns(value)
+
+
+def _block_ids(requests: list[_Request], size: int) -> pl.Series:
+    """Return ids that no two sessions share, with one of its own for each partial last block."""
+    codes, counts, distinct = _codes(requests)
+    partial = np.array([request.row["in"] % size > 0 for request in requests])
+    stops = np.cumsum(counts)
+    fresh = distinct + np.arange(np.count_nonzero(partial))
+    ids = np.insert(codes.astype(np.uint64), stops[partial], fresh.astype(np.uint64))
+    return list_column(ids, counts + partial).alias("block_ids")
+
+
+WEKA = Reader(
+    name="weka",
+    suffixes=(".json", ".jsonl"),
+    meaning="JSON: a session of a coding agent with its sub-agents, 64-token ids of its own",
+    content="prefix-chained block ids; partial last blocks and responses have none",
+    sessions="each file or line is one, and so is each sub-agent in it",
+    assumes="partial last blocks are never seen again; sessions of several files start together",
+    sniff=looks_like_weka,
+    read=read_weka,
+)
