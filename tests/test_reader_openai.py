@@ -436,6 +436,7 @@ def test_a_file_is_found_by_its_content(tmp_path):
         (row(messages=[{"role": "user", "tool_calls": 5}]), "tool_calls must be a list (got 5)"),
         (row(messages=[{"role": "user", "tool_calls": [5]}]), "must be an object (got 5)"),
         (row(messages=[]), "there are no messages"),
+        (row(messages=[{"type": ["x"], "role": None}]), "messages[0] must have a role (got None)"),
         ({**row(), "request": "Hi"}, "request must be an object (got 'Hi')"),
         ({**row(), "request": {"prompt": [1, 2]}}, "prompt must be one text"),
         ({**row(), "request": {"prompt": ["a", "b"]}}, "prompt must be one text"),
@@ -483,12 +484,17 @@ def test_nested_too_deeply_is_a_fault():
 
 
 SAMPLE = text_of([*SHAPES.values()]).encode()
+WITHIN = [
+    "role", "content", "type", "text", "id", "choices", "usage", "input", "summary", "function",
+    "tool_calls", "arguments", "tool_use", "tool_result", "reasoning", "message", "assistant",
+    "function_call", "function_call_output", "output", "prompt_tokens", "body", "status",
+]  # fmt: skip
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(WITHIN),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["role", "content", "type", "text", "id", "choices", "usage", "input"]),
+            st.sampled_from(WITHIN),
             inner,
             max_size=3,
         )

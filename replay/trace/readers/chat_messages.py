@@ -104,8 +104,8 @@ def _tool(tool: Any) -> Any:
 
 
 def _of_entry(entry: Mapping[str, Any], name: str) -> list[Message]:
-    kind, role = entry.get("type"), entry.get("role")
-    if role is None and isinstance(kind, str):  # an item of the Responses API
+    kind, role = _kind(entry), entry.get("role")
+    if role is None and kind:  # an item of the Responses API
         return _of_parts("assistant", [entry])
     if not isinstance(role, str):
         raise RowError(f"{name} must have a role (got {shown(role)})")
@@ -135,7 +135,7 @@ def _of_parts(role: str, parts: Sequence[Any]) -> list[Message]:
     calls = []
     thought = False
     for part in parts:
-        kind = part.get("type") if isinstance(part, Mapping) else None
+        kind = _kind(part)
         if kind in _CALL_TYPES:
             calls.append(_call(part))
         elif kind in _RESULT_TYPES:
@@ -153,14 +153,20 @@ def _of_parts(role: str, parts: Sequence[Any]) -> list[Message]:
     return found
 
 
+def _kind(part: object) -> str:
+    kind = part.get("type") if isinstance(part, Mapping) else None
+    return kind if isinstance(kind, str) else ""
+
+
 def _part_text(part: object) -> str:
     if not isinstance(part, Mapping):
         return content_text(part)
-    if part.get("type") in _TEXT_TYPES:
+    if _kind(part) in _TEXT_TYPES:
         for key in _TEXT_KEYS:
             if isinstance(part.get(key), str):
                 return part[key]
-        return "".join(map(_part_text, part.get("summary") or []))
+        summary = part.get("summary")
+        return "".join(map(_part_text, summary)) if isinstance(summary, list) else ""
     return content_text(_stripped(part))
 
 

@@ -1,215 +1,195 @@
-"""LLMServingSim traces: JSON lines of lengths and token ids, flat or by session.
+"""LLMServingSim workloads: JSON lines with prompts and responses as token ids, times in ns.
 
-    {"input_toks": 4, "output_toks": 2, "arrival_time_ns": 46926808,
-     "input_tok_ids": [5971, 2927, 220, 1032], "output_tok_ids": [40914, 11]}
-    {"session_id": "a", "arrival_time_ns": 0, "sub_requests":
-     [{"input_toks": 4, "output_toks": 2, "tool_duration_ns": 1500000}, ...]}
+    {"input_toks": 3, "output_toks": 2, "arrival_time_ns": 46926808,
+     "input_tok_ids": [5971, 2927, 220], "output_tok_ids": [9, 12]}
+    {"session_id": "a", "arrival_time_ns": 0, "sub_requests": [
+     {"input_toks": 300, "output_toks": 20, "tool_duration_ns": 1500000000}, ...]}
 
-Times are nanoseconds (https://github.com/casys-kaist/LLMServingSim). Token ids are optional, for
-all requests or for none. When a sub-request ends the file cannot know, so the next one is taken to
-arrive when its tool is done, as if the model had taken no time: earlier than it would.
+A row is a request, or a session of them; a file may have both (https://github.com/casys-kaist/
+LLMServingSim). Token ids are optional. `tool_duration_ns` passes between the end of a response and
+the next request of its session. When a response ends is not in the file: it is assumed to take no
+time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
-import numpy as np
-import polars as pl
-
-from replay.trace.frame import SESSIONS_NONE, SESSIONS_SOURCE, Trace, TraceMeta, canonical_trace
-from replay.trace.lists import list_column
+from replay.trace.frame import Trace
 from replay.trace.problems import ProblemList, shown
-from replay.trace.readers.fields import (
-    MOST_NS,
-    MOST_TOKENS,
-    integer_fault,
-    integers_fault,
-    missing_fault,
+from replay.trace.readers.checked_row import LARGEST_NS, CheckedRow
+from replay.trace.readers.content_requests import (
+    LENGTHS_ONLY,
+    NO_RESPONSE,
+    ContentRequest,
+    content_trace,
+    source_meta,
 )
 from replay.trace.readers.json_lines import as_lines, walk_objects
-from replay.trace.readers.named_sessions import with_turns
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.source import Source
-from replay.trace.readers.source_columns import dropped_note, scalar_columns
-from replay.trace.readers.text_requests import NO_RESPONSE
 
-_LENGTHS = ("input_toks", "output_toks")
-_TIME = "arrival_time_ns"
-_SESSION, _PARTS, _TOOL = "session_id", "sub_requests", "tool_duration_ns"
-_IDS = {"input_tok_ids": "input_toks", "output_tok_ids": "output_toks"}
-_HELD = frozenset((*_LENGTHS, _TIME, _SESSION, _PARTS, *_IDS))
-ASSUMED_GAPS = (
-    "a sub-request arrives when the tool of the one before is done, as if the model took no time"
+_SESSION = "sub_requests"
+_LARGEST_TOKEN = 2**32 - 1
+_TOKEN_IDS = "token ids of the source, of prompts and, where it has them, of responses"
+_ASSUMED_TIMES = (
+    "when responses end is not in the source; assumed: a request of a session arrives "
+    "tool_duration_ns after the one before it, responses take no time"
+)
+# A quotation mark inside a text has a backslash before it, so these are keys.
+_SIGNS = tuple(
+    re.compile(rb'(?<!\\)"%s"\s*:\s*\d' % name) for name in (b"input_toks", b"arrival_time_ns")
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    line: int
-    arrival_ns: int
-    row: Mapping[str, Any]
-    session: str | None = None
-    other: dict[str, object] = field(default_factory=dict)
-
-
 def looks_like_llmservingsim(head: bytes) -> bool:
-    """Return whether the first bytes of a file are those of an LLMServingSim trace."""
-    return (
-        head.lstrip().startswith((b"{", b"["))
-        and b'"input_toks"' in head
-        and b'"output_toks"' in head
-        and b'"arrival_time_ns"' in head
-    )
+    """Return whether the first bytes of a file are those of an LLMServingSim workload."""
+    start = head.lstrip()
+    return start.startswith((b"{", b"[")) and all(sign.search(start) for sign in _SIGNS)
 
 
 def read_llmservingsim(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
-    """Return the trace in an LLMServingSim file, exact to the token where it has token ids.
+    """Return the trace in an LLMServingSim workload: exact to the token where it has token ids.
 
     Raises TraceError that names the line of each row that breaks the format, where more do than
     the options allow.
     """
     problems = ProblemList(source.path, allowed=options.max_rejected)
     source = as_lines(source, problems)
-    requests: list[_Request] = []
-    faulty = rows = 0
+    parser = _Parser(problems)
     for line, row in walk_objects(source.data, problems):
-        rows += 1
-        faults = _faults(row)
-        faulty += len(faults)
-        for fault in faults:
-            problems.add(fault, line=line)
-        if not faults:
-            requests += _requests(line, row)
-    read = rows + problems.total - faulty
-    if not read:
-        problems.add("no requests")
-    for request in requests:
-        if request.row["output_toks"] == 0:
-            problems.leave_out(request.line, NO_RESPONSE)
-    _check_alike(requests, problems)
-    keep = problems.settle(np.array([request.line for request in requests], np.int64), read=read)
-    kept = [request for request, good in zip(requests, keep, strict=True) if good]
-    if not kept:
-        problems.add("no request with a response")
-        problems.raise_any()
-    kept.sort(key=lambda request: request.arrival_ns)
-    frame, notes = _frame(kept)
-    has_ids = "tokens" in frame.columns
-    meta = TraceMeta(
-        path=source.path,
-        name=source.name,
-        sha256=source.sha256,
-        format="llmservingsim",
-        block_size=None,
-        content="token ids of the source" if has_ids else "unknown: lengths only",
-        sessions=SESSIONS_SOURCE if "session_id" in frame.columns else SESSIONS_NONE,
-        rejected_rows=len(problems.put_aside),
-        notes=notes,
+        parser.take(line, row)
+    known = parser.check_content()
+    meta = source_meta(
+        source,
+        format_name="llmservingsim",
+        content=_TOKEN_IDS if known else LENGTHS_ONLY,
+        notes=parser.notes(),
     )
-    return replace(canonical_trace(frame, meta), rejected=source.put_aside(problems))
+    read = parser.rows + problems.total - parser.told
+    return content_trace(parser.requests, source, problems, meta, read=read)
 
 
-def _faults(row: Mapping[str, object]) -> list[str]:
-    if _PARTS not in row:
-        return _request_faults(row, (*_LENGTHS, _TIME), "")
-    faults = missing_fault(row, (_SESSION, _TIME))
-    if faults:
-        return faults
-    faults = integer_fault(row, _TIME, 0, MOST_NS)
-    if not isinstance(row[_SESSION], str | int) or isinstance(row[_SESSION], bool):
-        faults.append(f"{_SESSION} must be text or an integer (got {shown(row[_SESSION])})")
-    parts = row[_PARTS]
-    if not isinstance(parts, list) or not parts:
-        return [*faults, f"{_PARTS} must be a list of requests (got {shown(parts)})"]
-    for at, part in enumerate(parts):
-        label = f"{_PARTS}[{at}]"
-        if not isinstance(part, dict):
-            return [*faults, f"{label} must be an object (got {shown(part)})"]
-        faults += _request_faults(part, _LENGTHS, f"{label}.")
-    if not faults and row[_TIME] + sum(part.get(_TOOL) or 0 for part in parts) > MOST_NS:  # type: ignore[operator]
-        faults.append(f"{_TOOL} adds up beyond the range of times")
-    return faults
+@dataclass(slots=True)
+class _Parser:
+    """Turns rows into requests; counts what the notes say."""
+
+    problems: ProblemList
+    requests: list[ContentRequest] = field(default_factory=list)
+    rows: int = 0
+    told: int = 0
+    timed: bool = False
+    empty: int = 0
+
+    def take(self, line: int, row: dict[str, object]) -> None:
+        """Add the requests of a row, or what is wrong with it."""
+        self.rows += 1
+        checked = CheckedRow(row)
+        found = list(self._requests(line, checked))
+        for fault in checked.faults:
+            self._tell(line, fault)
+        if checked.faults:
+            return
+        kept = [request for request in found if request.output_tokens]
+        if not kept:
+            self.problems.leave_out(line, NO_RESPONSE)
+        else:
+            self.empty += len(found) - len(kept)
+        self.requests += kept
+
+    def check_content(self) -> bool:
+        """Return whether prompts have token ids; tell which rows have none while others do."""
+        known = any(request.tokens is not None for request in self.requests)
+        if known:
+            bare = {request.line for request in self.requests if request.tokens is None}
+            for line in sorted(bare):
+                self._tell(line, "lacks input_tok_ids, which other rows have")
+        return known
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what was assumed and left out."""
+        found = [_ASSUMED_TIMES] if self.timed else []
+        if self.empty:
+            found.append(f"{self.empty:,} sub_requests without a response were left out")
+        return tuple(found)
+
+    def _tell(self, line: int, fault: str) -> None:
+        self.problems.add(fault, line=line)
+        self.told += 1
+
+    def _requests(self, line: int, row: CheckedRow) -> Iterator[ContentRequest]:
+        arrival_ns = row.integer("arrival_time_ns", lowest=0, highest=LARGEST_NS)
+        session = _session(row)
+        if row.values.get(_SESSION) is None:
+            yield self._request(line, row, arrival_ns, session)
+            return
+        steps = row.values[_SESSION]
+        if not isinstance(steps, list) or not steps:
+            row.faults.append(f"{_SESSION} must be a list of requests (got {shown(steps)})")
+            return
+        self.timed |= len(steps) > 1
+        shared = row.rest(_SESSION)
+        for place, values in enumerate(steps):
+            name = f"{_SESSION}[{place}]"
+            if not isinstance(values, dict):
+                row.faults.append(f"{name} must be an object (got {shown(values)})")
+                return
+            step = CheckedRow(values, place=f"{name}.", faults=row.faults)
+            wait_ns = step.integer_or_none("tool_duration_ns", lowest=0, highest=LARGEST_NS)
+            request = self._request(line, step, arrival_ns, session or f"line {line}", shared)
+            yield request
+            arrival_ns += wait_ns or 0
+            if arrival_ns > LARGEST_NS:
+                row.faults.append(f"{name}.tool_duration_ns leads out of range (got {wait_ns})")
+                return
+
+    def _request(
+        self,
+        line: int,
+        row: CheckedRow,
+        arrival_ns: int,
+        session: str | None,
+        shared: dict[str, object] | None = None,
+    ) -> ContentRequest:
+        input_tokens = row.tokens("input_toks")
+        output_tokens = row.tokens("output_toks", lowest=0)
+        return ContentRequest(
+            line=line,
+            arrival_ns=arrival_ns,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            tokens=_ids(row, "input_tok_ids", "input_toks", input_tokens),
+            response_tokens=_ids(row, "output_tok_ids", "output_toks", output_tokens),
+            session=session,
+            other={**(shared or {}), **row.rest()},
+        )
 
 
-def _request_faults(row: Mapping[str, object], names: tuple[str, ...], label: str) -> list[str]:
-    faults = [label + fault for fault in missing_fault(row, names)]
-    if faults:
-        return faults
-    faults += integer_fault(row, "input_toks", 1, MOST_TOKENS, label=f"{label}input_toks")
-    faults += integer_fault(row, "output_toks", 0, MOST_TOKENS, label=f"{label}output_toks")
-    if _TIME in names:
-        faults += integer_fault(row, _TIME, 0, MOST_NS)
-    if row.get(_TOOL) is not None:
-        faults += integer_fault(row, _TOOL, 0, MOST_NS, label=label + _TOOL)
-    for name, length in _IDS.items():
-        ids = row.get(name)
-        if ids is None:
-            continue
-        faults += integers_fault(ids, 0, 2**32 - 1, label=label + name)
-        if isinstance(ids, list) and type(row[length]) is int and len(ids) != row[length]:
-            faults.append(f"{label}{length} is {row[length]} (got {len(ids)} {name})")
-    return faults
+def _session(row: CheckedRow) -> str | None:
+    if type(row.values.get("session_id")) is int:
+        return str(row.integer("session_id", lowest=-(2**63), highest=2**63 - 1))
+    return row.text("session_id")
 
 
-def _requests(line: int, row: Mapping[str, Any]) -> list[_Request]:
-    if _PARTS not in row:
-        session = row.get(_SESSION)
-        other = {name: value for name, value in row.items() if name not in _HELD}
-        named = None if session is None else str(session)
-        return [_Request(line, row[_TIME], row, named, other)]
-    found, at = [], row[_TIME]
-    for part in row[_PARTS]:
-        other = {name: value for name, value in part.items() if name not in _HELD}
-        found.append(_Request(line, at, part, str(row[_SESSION]), other))
-        at += part.get(_TOOL) or 0
-    return found
-
-
-def _check_alike(requests: list[_Request], problems: ProblemList) -> None:
-    """Count the requests without prompt ids in a file where others have them."""
-    bare = [one for one in requests if one.row.get("input_tok_ids") is None]
-    if len(bare) < len(requests):
-        for request in bare:
-            problems.add("lacks input_tok_ids, which other rows have", line=request.line)
-
-
-def _frame(requests: list[_Request]) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    rows = [request.row for request in requests]
-    columns = {
-        "arrival_ns": pl.Series([request.arrival_ns for request in requests], dtype=pl.Int64),
-        "input_tokens": [row["input_toks"] for row in rows],
-        "output_tokens": [row["output_toks"] for row in rows],
-    }
-    if rows[0].get("input_tok_ids") is not None:
-        columns["tokens"] = _ids(rows, "input_tok_ids")
-    if any(row.get("output_tok_ids") is not None for row in rows):
-        columns["response_tokens"] = _ids(rows, "output_tok_ids")
-    other, dropped = scalar_columns([request.other for request in requests])
-    frame = pl.DataFrame(columns).with_columns(other)
-    names = pl.Series("source_session_id", [request.session for request in requests], pl.String)
-    if names.null_count() == len(names):
-        return frame, dropped_note(dropped)
-    parts = any(_TOOL in row for row in rows)
-    notes = ((ASSUMED_GAPS,) if parts else ()) + dropped_note(dropped)
-    return with_turns(frame.with_columns(names), names), notes
-
-
-def _ids(rows: list[Mapping[str, Any]], name: str) -> pl.Series:
-    lists = [np.array(row.get(name) or [], np.uint32) for row in rows]
-    return list_column(np.concatenate(lists), np.array([len(ids) for ids in lists]))
+def _ids(row: CheckedRow, name: str, length_name: str, length: int) -> list[int] | None:
+    ids = row.integers(name, lowest=0, highest=_LARGEST_TOKEN)
+    if ids is not None and len(ids) != length and length:
+        row.faults.append(
+            f"{row.place}{length_name} is {length} (got {len(ids)} {row.place}{name})"
+        )
+    return ids
 
 
 LLMSERVINGSIM = Reader(
     name="llmservingsim",
     suffixes=(".jsonl",),
-    meaning="JSON lines: lengths, arrival in ns, token ids of prompts and responses, or sessions",
-    content="token ids of the source, where it has them",
-    sessions="session_id of rows with sub_requests",
-    assumes="a sub-request arrives when the tool of the one before is done",
+    meaning="JSON lines: input_toks, output_toks, arrival_time_ns, token ids; or sub_requests",
+    content="token ids of prompts and responses, where it has them",
+    sessions="a row with sub_requests is one; session_id",
+    assumes="in a session a request arrives tool_duration_ns after the one before it",
     sniff=looks_like_llmservingsim,
     read=read_llmservingsim,
 )
