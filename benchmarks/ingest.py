@@ -33,8 +33,8 @@ tree = build_tree(load_trace({path!r}))
 assert tree.requests == {requests}, tree.requests
 """
 STREAM = """
-from replay.trace.stream import stream_tree
-tree = stream_tree({path!r})
+from replay.trace.stream import stream_trace
+trace, tree = stream_trace({path!r})
 assert tree.requests == {requests}, tree.requests
 """
 POLARS_LINES = """
@@ -95,6 +95,26 @@ def as_json_lines(ids: np.ndarray, counts: np.ndarray, path: Path) -> None:
     ).write_ndjson(path)
 
 
+def as_parquet(requests: int, blocks: int, path: Path) -> int:
+    """Write a canonical trace of block ids and return how many there are."""
+    from replay.trace.frame import TraceMeta, canonical_trace
+    from replay.trace.lists import list_column
+    from replay.trace.parquet import write_trace
+
+    ids, counts = draw(requests, blocks)
+    frame = pl.DataFrame(
+        {
+            "arrival_ns": np.arange(requests) * 3_000_000,
+            "input_tokens": counts * 512,
+            "output_tokens": 100,
+            "block_ids": list_column(ids.astype(np.uint64), counts),
+        }
+    )
+    meta = TraceMeta(path="", name="long", sha256="", format="drawn", block_size=512, content="")
+    write_trace(canonical_trace(frame, meta), path)
+    return len(ids)
+
+
 def as_tokens(tokens: int, path: Path) -> int:
     """Write a canonical trace of about so many token ids; return its requests."""
     from replay.trace.frame import TraceMeta, canonical_trace
@@ -122,6 +142,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=1_000_000)
     parser.add_argument("--blocks", type=int, default=30)
     parser.add_argument("--tokens", type=int, default=100_000_000)
+    parser.add_argument("--long", type=int, metavar="N", help="stream a file of N requests too")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
@@ -154,7 +175,7 @@ def jobs(options: argparse.Namespace, folder: Path) -> list[tuple]:
     tokens = folder / "tokens.parquet"
     prompts = as_tokens(options.tokens, tokens)
     n, blocks = options.requests, len(ids)
-    return [
+    jobs = [
         ("Mooncake lines to tree", TREE, small, n, blocks, "8 CPU s, 2,000 MB"),
         ("Mooncake lines, 63-bit ids, to tree", TREE, hashed, n, blocks, "8 CPU s, 2,000 MB"),
         ("  floor: Polars reads the lines", POLARS_LINES, small, n, blocks, ""),
@@ -165,6 +186,14 @@ def jobs(options: argparse.Namespace, folder: Path) -> list[tuple]:
         ("token ids to tree", TREE, tokens, prompts, options.tokens, "5 CPU s"),
         ("  floor: Polars reads the Parquet", POLARS_PARQUET, tokens, prompts, options.tokens, ""),
     ]
+    if options.long:
+        long = folder / "long.parquet"
+        blocks = as_parquet(options.long, options.blocks, long)
+        jobs += [
+            ("canonical Parquet to tree, streamed", STREAM, long, options.long, blocks, ""),
+            ("  floor: Polars reads the Parquet", POLARS_PARQUET, long, options.long, blocks, ""),
+        ]
+    return jobs
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from replay.trace.frame import CONTENT_COLUMNS, SESSIONS_NONE, Trace
 from replay.trace.readers import load_trace
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.sessions import infer_sessions
+from replay.trace.stream import is_streamable, stream_trace
 from replay.trace.tree import PrefixTree, build_tree
 from replay.units import format_bytes
 
@@ -72,34 +73,57 @@ def prepare(
     """Read a trace and prepare it; raises what `load_trace` and `prepare_trace` raise."""
     started = time.perf_counter_ns()
     progress("Reading the trace", 0, 0)
-    trace = load_trace(trace_path, format_name=format_name, options=options, progress=progress)
-    prepared = prepare_trace(trace, scenario, progress=progress)
+    tree = None
+    if format_name is None and options == DEFAULTS and _may_stream(trace_path, scenario):
+        trace, tree = stream_trace(trace_path, progress=progress)
+    else:
+        trace = load_trace(trace_path, format_name=format_name, options=options, progress=progress)
+    prepared = prepare_trace(trace, scenario, tree=tree, progress=progress)
     timings = {"prepare_ns": time.perf_counter_ns() - started}
     return dataclasses.replace(prepared, timings_ns=timings)
 
 
-def prepare_trace(trace: Trace, scenario: Scenario, *, progress: Hook = ignore) -> Prepared:
+def _may_stream(path: str | Path, scenario: Scenario) -> bool:
+    """Return whether a run needs nothing of a long trace's content but its tree."""
+    wanted = scenario.trace
+    if wanted.separate_by or wanted.content == "continue_sessions" or not is_streamable(path):
+        return False
+    return wanted.sessions == "off" or "session_id" in pl.read_parquet_schema(path)
+
+
+def prepare_trace(
+    trace: Trace,
+    scenario: Scenario,
+    *,
+    tree: PrefixTree | None = None,
+    progress: Hook = ignore,
+) -> Prepared:
     """Order and link a trace, size its cache and build its prefix tree.
 
-    Raises what looking up hardware, sizing the cache and building the tree raise.
+    `tree` is that of a trace which was streamed, and has no content of its own any more. Raises
+    what looking up hardware, sizing the cache and building the tree raise.
     """
     sizing = size_cache(scenario, trace.meta.block_size)
-    trace = _adjust(trace, scenario)
-    progress("Building the prefix tree", 0, 0)
-    tree = build_tree(trace, separate_by=scenario.trace.separate_by)
+    content_known = tree is not None
+    trace = _adjust(trace, scenario, content_known=content_known)
+    if tree is None:
+        progress("Building the prefix tree", 0, 0)
+        tree = build_tree(trace, separate_by=scenario.trace.separate_by)
+        content_known = trace.has_content
     cost = _cost(scenario, sizing) if scenario.engine.mode == "timed" else None
     # The tree holds what the content says; without it a long trace takes a third less memory.
     slim = trace.changed(trace.frame.drop(CONTENT_COLUMNS, strict=False))
-    return Prepared(scenario, slim, tree, sizing, cost, trace.has_content, {})
+    return Prepared(scenario, slim, tree, sizing, cost, content_known, {})
 
 
-def _adjust(trace: Trace, scenario: Scenario) -> Trace:
+def _adjust(trace: Trace, scenario: Scenario, *, content_known: bool) -> Trace:
     wanted = scenario.trace
     if wanted.arrival_jitter is not None:
         trace = spread_arrivals(trace, wanted.arrival_jitter, seed=scenario.seed)
     if wanted.speedup != 1:
         trace = speed_up(trace, wanted.speedup)
-    if wanted.content == "continue_sessions" or (wanted.content == "auto" and may_assume(trace)):
+    assume = wanted.content == "auto" and not content_known and may_assume(trace)
+    if assume or wanted.content == "continue_sessions":
         trace = continue_sessions(trace)
     if wanted.sessions == "infer" and not trace.has_sessions and trace.has_blocks:
         return infer_sessions(trace)

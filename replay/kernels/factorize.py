@@ -30,7 +30,7 @@ def codes_of_small_ids(ids, largest):
 
 
 @jit
-def _slot(value, mask):
+def home_slot(value, mask):
     """Return the home slot of a value: Fibonacci hashing, the high bits are the mixed ones."""
     return np.int64((value * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(20)) & mask
 
@@ -54,7 +54,7 @@ def codes_of_any_ids(ids, slots):
             codes[i] = guess
             guess += 1
             continue
-        at = _slot(one, mask)
+        at = home_slot(one, mask)
         while table[at] != _EMPTY and known[table[at]] != one:
             at = (at + 1) & mask
         if table[at] == _EMPTY:
@@ -71,7 +71,7 @@ def codes_of_any_ids(ids, slots):
                 wider[:distinct] = known[:distinct]
                 known = wider
                 for code in range(distinct):
-                    to = _slot(known[code], mask)
+                    to = home_slot(known[code], mask)
                     while table[to] != _EMPTY:
                         to = (to + 1) & mask
                     table[to] = code

@@ -73,6 +73,14 @@ def read_trace(data: bytes, path: str, *, sha256: str, block_size: int | None = 
     return trace
 
 
+def read_facts(path: Path, shown: str, *, sha256: str) -> TraceMeta:
+    """Return the facts in a canonical Parquet file's metadata, none of its rows read.
+
+    Raises TraceError where it is cut short or is not one of ours.
+    """
+    return _meta(_facts(path, shown), shown, sha256)
+
+
 def check_blocks(trace: Trace) -> None:
     """Raise TraceError where block ids do not cover the prompt or are not prefix-chained."""
     size = trace.meta.block_size
@@ -106,12 +114,15 @@ def check_blocks(trace: Trace) -> None:
     problems.raise_any()
 
 
-def _facts(data: bytes, path: str) -> dict[str, object]:
-    if len(data) < 12 or not data.startswith(MAGIC) or not data.endswith(MAGIC):
+def _facts(data: bytes | Path, path: str) -> dict[str, object]:
+    if isinstance(data, bytes) and (
+        len(data) < 12 or not data.startswith(MAGIC) or not data.endswith(MAGIC)
+    ):
         what = "not a Parquet file, or one that was cut short"
         raise TraceError([Problem(path, what)])
     try:
-        text = pl.read_parquet_metadata(io.BytesIO(data)).get(METADATA_KEY)
+        source = io.BytesIO(data) if isinstance(data, bytes) else data
+        text = pl.read_parquet_metadata(source).get(METADATA_KEY)
         facts = json.loads(text) if text is not None else None
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError) as error:
         raise TraceError([Problem(path, f"damaged Parquet file ({_first_line(error)})")]) from error

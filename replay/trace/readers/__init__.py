@@ -10,6 +10,7 @@ from replay.progress import Hook, ignore
 from replay.trace.frame import Trace
 from replay.trace.merge import merge_traces
 from replay.trace.readers.canonical import PARQUET
+from replay.trace.readers.dynamo import DYNAMO
 from replay.trace.readers.files import trace_files
 from replay.trace.readers.llmservingsim import LLMSERVINGSIM
 from replay.trace.readers.lmcache import LMCACHE
@@ -28,6 +29,7 @@ READERS = (
     WEKA,
     MOONCAKE,
     LLMSERVINGSIM,
+    DYNAMO,
     LMCACHE,
     OPENAI,
     OTEL,
