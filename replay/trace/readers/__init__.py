@@ -9,28 +9,38 @@ from replay.errors import Problem, TraceError, UnknownNameError
 from replay.progress import Hook, ignore
 from replay.trace.frame import Trace
 from replay.trace.merge import merge_traces
-from replay.trace.readers.canonical import PARQUET
+from replay.trace.readers.canonical import PARQUET, looks_like_parquet, parquet_columns
 from replay.trace.readers.dynamo import DYNAMO
 from replay.trace.readers.files import trace_files
 from replay.trace.readers.llmservingsim import LLMSERVINGSIM
 from replay.trace.readers.lmcache import LMCACHE
+from replay.trace.readers.messages import MESSAGES
 from replay.trace.readers.mooncake import MOONCAKE
+from replay.trace.readers.mooncake_agentic import MOONCAKE_AGENTIC
 from replay.trace.readers.openai import OPENAI
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.otel import OTEL
 from replay.trace.readers.reader import Reader
+from replay.trace.readers.sharegpt import SHAREGPT
 from replay.trace.readers.source import Source, read_source
+from replay.trace.readers.tair import TAIR
+from replay.trace.readers.vllm_multiturn import VLLM_MULTITURN
 from replay.trace.readers.weka import WEKA
 
 _HEAD_BYTES = 1 << 20
 
 # The first that recognises a file reads it: narrow formats stand before those that take more.
 READERS = (
+    MOONCAKE_AGENTIC,
     WEKA,
     MOONCAKE,
     LLMSERVINGSIM,
     DYNAMO,
+    TAIR,
     LMCACHE,
+    MESSAGES,
+    SHAREGPT,
+    VLLM_MULTITURN,
     OPENAI,
     OTEL,
     PARQUET,
@@ -82,6 +92,10 @@ def _named(name: str) -> Reader:
 
 def _recognised(source: Source) -> Reader:
     head = source.data[:_HEAD_BYTES]
+    columns = parquet_columns(source.data) if looks_like_parquet(head) else set()
+    for reader in READERS:
+        if reader.parquet_columns and reader.parquet_columns <= columns:
+            return reader
     for reader in READERS:
         if reader.sniff(head):
             return reader

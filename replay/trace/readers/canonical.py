@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+
+import polars as pl
+
 from replay.trace.frame import Trace
 from replay.trace.parquet import MAGIC, read_trace
 from replay.trace.readers.options import DEFAULTS, ReadOptions
@@ -12,6 +16,14 @@ from replay.trace.readers.source import Source
 def looks_like_parquet(head: bytes) -> bool:
     """Return whether the first bytes of a file are those of a Parquet file."""
     return head.startswith(MAGIC)
+
+
+def parquet_columns(data: bytes) -> set[str]:
+    """Return the names of the columns of a Parquet file; none where it is damaged."""
+    try:
+        return set(pl.read_parquet_schema(io.BytesIO(data)))
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return set()
 
 
 def read_canonical(source: Source, options: ReadOptions = DEFAULTS) -> Trace:

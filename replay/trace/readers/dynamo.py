@@ -12,6 +12,7 @@ dynamo.agent.trace.v1 has the same, with other names for sessions.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -33,6 +34,7 @@ from replay.trace.readers.source import Source
 from replay.units import NS_PER_MS
 
 _SCHEMAS = ("dynamo.request.trace.v1", "dynamo.agent.trace.v1")
+_SIGN = re.compile(rb'(?<!\\)"schema"\s*:\s*"dynamo\.(request|agent)\.trace\.v1"')
 _REQUEST = "request_end"
 _OTHERS = ("tool_start", "tool_end", "tool_error", "request_payload")
 _LARGEST_MS = (2**63 - 1) // NS_PER_MS
@@ -44,9 +46,7 @@ _HASHES = "chained block hashes of the source; responses have none"
 def looks_like_dynamo(head: bytes) -> bool:
     """Return whether the first bytes of a file are those of a Dynamo request trace."""
     start = head.lstrip()
-    return start.startswith((b"{", b"[")) and any(
-        f'"{schema}"'.encode() in start for schema in _SCHEMAS
-    )
+    return start.startswith((b"{", b"[")) and _SIGN.search(start) is not None
 
 
 def read_dynamo(source: Source, options: ReadOptions = DEFAULTS) -> Trace:

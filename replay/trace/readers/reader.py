@@ -25,7 +25,8 @@ class Reader:
 
     `content` says what identifies equal content in it, `sessions` where sessions come from,
     `assumes` what is taken for granted. `takes` names the options of ReadOptions that mean
-    something to it, beside max_rejected.
+    something to it, beside max_rejected. `parquet_columns` are those that tell its Parquet files
+    from others, where it has such.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Reader:
     sniff: Callable[[bytes], bool]
     read: Read
     takes: tuple[str, ...] = ()
+    parquet_columns: frozenset[str] = frozenset()
 
     def refuse_others(self, options: ReadOptions) -> None:
         """Raise InputError for an option that was given and means nothing to this format."""

@@ -1,0 +1,103 @@
+"""Conversations of vLLM's multi-turn benchmark: a JSON array of messages with roles; no times.
+
+    [{"id": "c0", "messages": [{"role": "user", "content": "Hi"},
+                               {"role": "assistant", "content": "Hello!"}]}, ...]
+
+The benchmark's other input is a specification to generate conversations from
+(https://github.com/vllm-project/vllm, benchmarks/multi_turn); that is no trace.
+"""
+
+from __future__ import annotations
+
+import re
+
+from replay.errors import Problem, TraceError
+from replay.trace.frame import Trace
+from replay.trace.problems import ProblemList, shown
+from replay.trace.readers.conversations import (
+    NO_MESSAGES,
+    Conversation,
+    Said,
+    requests_of,
+    said_of,
+)
+from replay.trace.readers.first_object import first_object
+from replay.trace.readers.json_lines import as_lines, walk_objects
+from replay.trace.readers.options import DEFAULTS, ReadOptions
+from replay.trace.readers.reader import Reader
+from replay.trace.readers.source import Source
+from replay.trace.readers.text_requests import template_of, text_trace
+
+_KEYS = ("role", "content")
+_SPECIFICATION = b'"generate_conversations"'
+_SIGN = re.compile(rb'\A\[\s*\{\s*("id"\s*:[^\[\]{}]*)?"messages"\s*:\s*\[')
+
+
+def looks_like_vllm_multiturn(head: bytes) -> bool:
+    """Return whether the first bytes of a file are those of such conversations."""
+    head = head.lstrip()
+    if head.startswith(b"{") and _SPECIFICATION in head:
+        return "filetype" in (first_object(head) or {})
+    return bool(_SIGN.match(head))
+
+
+def read_vllm_multiturn(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
+    """Return the trace of a file of conversations, a request for each answer.
+
+    Raises TraceError that names the entry of each conversation that breaks the format, where more
+    do than the options allow, and for a specification to generate some.
+    """
+    problems = ProblemList(source.path, allowed=options.max_rejected)
+    if "filetype" in (first_object(source.data) or {}):
+        raise TraceError(
+            [Problem(source.path, "this says how to generate conversations, it holds none")],
+            hint="replay generate draws traces from profiles: docs/generator.md",
+        )
+    source = as_lines(source, problems)
+    conversations: list[Conversation] = []
+    rows = told = 0
+    for line, row in walk_objects(source.data, problems):
+        rows += 1
+        before = problems.total
+        said = _said(row, line, problems)
+        told += problems.total - before
+        if said == []:
+            problems.leave_out(line, NO_MESSAGES)
+        elif said is not None:
+            # Ids count conversations of one file, so another file's are others.
+            name = f"{source.sha256[:8]} {line} {row.get('id', '')}"
+            conversations.append(Conversation(name, said))
+    read = rows + problems.total - told
+    template = template_of(options)
+    made = requests_of(conversations, template, problems)
+    return text_trace(
+        made.requests,
+        source,
+        options,
+        problems,
+        format_name="vllm-multiturn",
+        read=read,
+        template=template,
+        notes=made.notes,
+    )
+
+
+def _said(row: dict[str, object], line: int, problems: ProblemList) -> list[Said] | None:
+    if "messages" not in row:
+        got = ", ".join(map(shown, row)) or "no keys"
+        problems.add(f"lacks messages (got {got})", line=line)
+        return None
+    return said_of(row["messages"], line, keys=_KEYS, problems=problems)
+
+
+VLLM_MULTITURN = Reader(
+    name="vllm-multiturn",
+    suffixes=(".json",),
+    meaning="JSON: conversations of messages with roles, as vLLM's multi-turn benchmark reads them",
+    content="token ids of prompts and responses, by a tokenizer or an approximate splitter",
+    sessions="a conversation",
+    assumes="a conversation starts each second, and a turn follows 30 s after the one before it",
+    sniff=looks_like_vllm_multiturn,
+    read=read_vllm_multiturn,
+    takes=("tokenizer", "chat_template"),
+)

@@ -1,0 +1,234 @@
+"""Readers of conversations: ShareGPT, LMSYS and WildChat, vLLM's multi-turn benchmark."""
+
+import contextlib
+import datetime
+import io
+import json
+from itertools import takewhile
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from replay.errors import ReplayError, TraceError
+from replay.trace.check_content import content_facts
+from replay.trace.frame import Trace
+from replay.trace.parquet import write_trace
+from replay.trace.readers import load_trace
+from replay.trace.readers.messages import looks_like_messages, read_messages
+from replay.trace.readers.options import ReadOptions
+from replay.trace.readers.sharegpt import looks_like_sharegpt, read_sharegpt
+from replay.trace.readers.source import Source
+from replay.trace.readers.text_requests import ASSUMED_TIMES
+from replay.trace.readers.vllm_multiturn import looks_like_vllm_multiturn, read_vllm_multiturn
+from replay.trace.tree import build_tree
+
+S = 10**9
+TALK = ["Hi there", "Hello! How can I help?", "Tell me of caches.", "They keep what was computed.",
+        "Why?", "It is faster."]  # fmt: skip
+
+
+def shared(*texts, id="a", first="human", **more):
+    speakers = ("human", "gpt") if first == "human" else ("gpt", "human")
+    said = [{"from": speakers[at % 2], "value": text} for at, text in enumerate(texts)]
+    return {"id": id, "conversations": said, **more}
+
+
+def roled(*texts, key="messages", **more):
+    said = [{"role": ("user", "assistant")[at % 2], "content": one} for at, one in enumerate(texts)]
+    return {key: said, **more}
+
+
+def corpus(*texts, id="a1", **more):
+    return {"conversation_id": id, "model": "m", **roled(*texts, key="conversation"), **more}
+
+
+def read(reader, rows, **options) -> Trace:
+    data = rows if isinstance(rows, bytes) else json.dumps(rows).encode()
+    return reader(Source("c.json", "c.json", data, "0" * 64), ReadOptions(**options))
+
+
+READERS = [
+    (read_sharegpt, shared),
+    (read_vllm_multiturn, roled),
+    (read_messages, corpus),
+]
+
+
+@pytest.mark.parametrize(("reader", "of"), READERS)
+def test_each_answer_is_a_request_with_all_before_it_as_prompt(reader, of):
+    trace = read(reader, [of(*TALK), of(*TALK[2:4])])
+    assert trace.requests == 4
+    assert trace.frame["arrival_ns"].to_list() == [0, 1 * S, 30 * S, 60 * S]
+    sessions = trace.frame["session_id"].to_list()
+    assert sessions[0] == sessions[2] == sessions[3] != sessions[1] or reader is read_messages
+    lengths = trace.frame.filter(pl.col("session_id") == 0)["input_tokens"].to_list()
+    assert lengths == sorted(lengths)
+    assert ASSUMED_TIMES in trace.meta.notes
+    assert any("approximate splitter" in note for note in trace.meta.notes)
+    assert any("ChatML" in note for note in trace.meta.notes)
+
+
+def common(one, other) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.lists(st.sampled_from(["a b", "c", "dd ee ff", "?"]), min_size=2, max_size=6),
+                min_size=1, max_size=5))  # fmt: skip
+def test_hits_are_those_of_a_longest_common_prefix(talks):
+    trace = read(read_sharegpt, [shared(*talk, id=str(at)) for at, talk in enumerate(talks)])
+    prompts = trace.frame["tokens"].to_list()
+    said = [
+        prompt + response[:-1]
+        for prompt, response in zip(prompts, trace.frame["response_tokens"].to_list(), strict=True)
+    ]
+    longest = [
+        max((common(prompt, earlier) for earlier in said[:at]), default=0)
+        for at, prompt in enumerate(prompts)
+    ]
+    assert content_facts(trace, build_tree(trace)).ideal_hit_tokens.tolist() == longest
+
+
+def test_a_follow_up_hits_the_prompt_and_response_before_it():
+    trace = read(read_sharegpt, [shared(*TALK)])
+    hits = content_facts(trace, build_tree(trace)).ideal_hit_tokens
+    input_tokens, output = trace.column("input_tokens"), trace.column("output_tokens")
+    assert (hits[1:] >= input_tokens[:-1] + output[:-1] - 1).all()
+
+
+def test_what_gpt_says_first_is_context_and_what_it_says_in_a_row_one_answer():
+    rows = [shared("Go on", "Yes", "And then", first="gpt")]
+    trace = read(read_sharegpt, rows)
+    assert trace.requests == 1
+    twice = shared("a", "b")
+    twice["conversations"].append({"from": "gpt", "value": " c"})
+    assert read(read_sharegpt, [twice]).frame["output_tokens"].to_list() == [2]
+
+
+def test_an_unanswered_message_is_no_request():
+    trace = read(read_sharegpt, [shared("a", "b", "c")])
+    assert trace.requests == 1
+    assert "1 conversations end without an answer to their last message" in trace.meta.notes
+
+
+def test_parts_are_joined_where_all_are_there():
+    parts = [shared("c", "d", id="x_1"), shared("a", "b", id="x_0"), shared("e", "f", id="y_1")]
+    trace = read(read_sharegpt, parts)
+    assert trace.frame["source_session_id"].n_unique() == 2
+    joined = trace.frame.filter(pl.col("source_session_id") == "x").sort("turn")
+    assert joined["turn"].to_list() == [0, 1]
+    assert joined["input_tokens"][1] > joined["input_tokens"][0]
+    assert any("1 conversations were joined" in note for note in trace.meta.notes)
+
+
+def test_empty_conversations_are_put_aside():
+    trace = read(read_sharegpt, [shared(), shared("a", "b"), shared("a", "")])
+    assert [(row.line, row.reason) for row in trace.rejected] == [
+        (1, "a conversation without messages"), (3, "no response: a failed request"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("reader", "of", "bad", "what"), [
+    (read_sharegpt, shared, {"id": "x"}, "lacks conversations"),
+    (read_sharegpt, shared, {"id": [], "conversations": []}, "id must be text"),
+    (read_sharegpt, shared, {"conversations": "x"}, "messages must be a list"),
+    (read_sharegpt, shared, {"conversations": [7]}, "message 0: must be an object"),
+    (read_sharegpt, shared, {"conversations": [{"from": "dog", "value": "woof"}]},
+     r"unknown speaker \(got 'dog'\); known: system"),
+    (read_sharegpt, shared, {"conversations": [{"from": "gpt", "value": None}]},
+     "value must be text"),
+    (read_vllm_multiturn, roled, {"id": 3}, "lacks messages"),
+    (read_vllm_multiturn, roled, {"messages": [{"role": 3}]}, "role must be text"),
+    (read_messages, corpus, {"conversation_id": "x"}, "lacks conversation"),
+    (read_messages, corpus,
+     {"conversation": [{"role": "user", "content": "x", "timestamp": "soon"}]},
+     r"timestamp must be a date \(got 'soon'\)"),
+])  # fmt: skip
+def test_each_fault_is_told_with_its_entry(reader, of, bad, what):
+    with pytest.raises(TraceError, match=f"c.json:2: .*{what}"):
+        read(reader, [of("a", "b"), bad])
+    kept = read(reader, [of("a", "b"), bad, of("c", "d")], max_rejected=0.5)
+    assert [row.line for row in kept.rejected] == [2]
+    assert kept.requests == 2
+
+
+def test_messages_that_a_template_refuses_are_faults(tmp_path):
+    template = tmp_path / "t.jinja"
+    template.write_text("{% if messages|length > 1 %}{{ raise_exception('too many') }}{% endif %}x")
+    with pytest.raises(TraceError, match=r"c.json:1: .*too many"):
+        read(read_sharegpt, [shared(*TALK)], chat_template=template)
+
+
+def test_a_specification_to_generate_points_at_generate(tmp_path):
+    path = tmp_path / "spec.json"
+    path.write_text(json.dumps({"filetype": "generate_conversations", "num_conversations": 3}))
+    with pytest.raises(TraceError, match="how to generate conversations") as caught:
+        load_trace(path)
+    assert "replay generate" in caught.value.hint
+
+
+def wildchat(answered) -> pl.DataFrame:
+    said = [
+        {"role": "user", "content": "Hi", "hashed_ip": "ip1", "timestamp": None, "turn": 1},
+        {"role": "assistant", "content": "Hello", "hashed_ip": None, "timestamp": answered,
+         "turn": 1},
+    ]  # fmt: skip
+    return pl.DataFrame(
+        {"conversation_hash": ["h1"], "model": ["m"], "conversation": [said], "toxic": [False]},
+        schema_overrides={"conversation": pl.List(pl.Struct({
+            "role": pl.String, "content": pl.String, "hashed_ip": pl.String,
+            "timestamp": pl.Datetime("us", "UTC"), "turn": pl.Int64}))},
+    )  # fmt: skip
+
+
+def test_parquet_is_told_from_canonical_parquet_and_has_the_times_of_answers(tmp_path):
+    answered = datetime.datetime(2023, 4, 9, 0, 2, 53, 250_000, tzinfo=datetime.UTC)
+    path = tmp_path / "w.parquet"
+    wildchat(answered).write_parquet(path)
+    trace = load_trace(path)
+    assert trace.meta.format == "messages"
+    assert trace.meta.clock_start_ns == int(answered.timestamp() * 1000) * 10**6
+    assert trace.frame["user"].to_list() == ["ip1"]
+    assert trace.frame["toxic"].to_list() == [False]
+    assert any("when answers were complete" in note for note in trace.meta.notes)
+    again = write_trace(trace, tmp_path / "canonical.parquet")
+    assert load_trace(again).meta.format == "parquet"
+
+
+def test_rejected_rows_of_parquet_are_kept_as_json(tmp_path):
+    frame = pl.concat([wildchat(None), wildchat(None)]).with_columns(
+        conversation=pl.Series([[], None], dtype=wildchat(None)["conversation"].dtype)
+    )
+    path = tmp_path / "w.parquet"
+    pl.concat([wildchat(None), frame]).write_parquet(path)
+    trace = load_trace(path, options=ReadOptions(max_rejected=0.5))
+    assert [row.line for row in trace.rejected] == [2, 3]
+    assert json.loads(trace.rejected[1].text)["conversation"] is None
+    data = io.BytesIO()
+    wildchat(None).write_parquet(data)
+    with pytest.raises(TraceError, match="damaged Parquet"):
+        read(read_messages, data.getvalue()[:-20])
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), which=st.sampled_from(READERS))
+def test_no_file_ends_in_anything_but_a_trace_or_an_error(data, which):
+    reader, of = which
+    good = bytearray(json.dumps([of(*TALK), of("x", "y")]).encode())
+    for _ in range(data.draw(st.integers(1, 4))):
+        good[data.draw(st.integers(0, len(good) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(ReplayError):
+        assert read(reader, bytes(good)).requests
+
+
+def test_each_is_recognised_and_takes_no_other():
+    files = [json.dumps([of(*TALK)]).encode() for _, of in READERS]
+    sniffs = [looks_like_sharegpt, looks_like_vllm_multiturn, looks_like_messages]
+    for at, sniff in enumerate(sniffs):
+        assert [sniff(one) for one in files] == [at == other for other in range(3)]
+
+
+def test_a_request_log_of_messages_is_no_conversation(tmp_path):
+    assert not looks_like_vllm_multiturn(b'{"messages": [{"role": "user"}], "usage": {}}')
