@@ -55,8 +55,8 @@ def _formats() -> Table:
     from replay.report.tables import Table
     from replay.trace.readers import READERS
 
-    rows = [(reader.name, " ".join(reader.suffixes), reader.meaning) for reader in READERS]
-    return Table(("name", "suffixes", "meaning"), rows)
+    rows = [(one.name, one.meaning, one.assumes) for one in sorted(READERS, key=lambda r: r.name)]
+    return Table(("name", "meaning", "assumes"), rows)
 
 
 def _profiles() -> Table:
