@@ -1,4 +1,4 @@
-"""Which column of a table means what: the mapping that reads any CSV, JSON lines or Parquet file."""
+"""Which column of a table means what, so that any CSV, JSON lines or Parquet file can be read."""
 
 from __future__ import annotations
 

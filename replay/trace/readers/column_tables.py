@@ -6,7 +6,6 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -33,26 +32,13 @@ class TableColumn:
     is_text: bool = False
 
 
-class Table(Protocol):
-    """A table: `lines` int64[R] are the places of its rows, `read` counts those of the file."""
-
-    source: Source
-    lines: np.ndarray
-    read: int
-
-    def column(self, name: str) -> TableColumn:
-        """Return a column; raises UnknownNameError where there is none of that name."""
-
-    def rest(self, used: Sequence[str]) -> tuple[list[pl.Series], list[str]]:
-        """Return the other columns of plain values, and the names of those that are not plain."""
-
-    def quoting(self, lines: Sequence[int]) -> Source:
-        """Return the source with text at these lines, for rows that were put aside."""
-
-
 @dataclass(frozen=True, slots=True)
 class FrameTable:
-    """A table of typed columns, or of text alone."""
+    """A table of typed columns, or of text alone.
+
+    `lines` int64[R] are the places of its rows, `read` counts the rows of the file, faulty ones
+    as well.
+    """
 
     source: Source
     frame: pl.DataFrame
@@ -100,7 +86,10 @@ class FrameTable:
 
 @dataclass(frozen=True, slots=True)
 class JsonTable:
-    """A table of JSON objects; a point in a name steps into an object of the row."""
+    """A table of JSON objects; a point in a name steps into an object of the row.
+
+    `lines` and `read` as in FrameTable.
+    """
 
     source: Source
     rows: Sequence[Mapping[str, object]]
@@ -130,6 +119,9 @@ class JsonTable:
     def quoting(self, lines: Sequence[int]) -> Source:
         """Return the source itself: its rows are lines."""
         return self.source
+
+
+Table = FrameTable | JsonTable
 
 
 def read_table(source: Source, problems: ProblemList, *, kind: str | None, delimiter: str) -> Table:

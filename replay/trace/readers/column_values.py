@@ -117,10 +117,10 @@ def tokens_in(column: TableColumn, rows: Telling) -> pl.Series:
     if flat.dtype == pl.String and not column.is_text:
         numbers = pl.Series(flat.name, [None] * len(flat), pl.UInt64)
     wrong = (numbers.is_null() | (numbers > _LARGEST_TOKEN)).fill_null(True)
-    for place in np.unique(owner[wrong.to_numpy()], return_index=True)[1].tolist():
-        at = int(np.flatnonzero(wrong.to_numpy())[place])
-        what = f"{column.name} must hold token ids from 0 to 2^32 - 1 (got {shown(flat[at])})"
-        rows.tell(int(owner[at]), what)
+    places = np.flatnonzero(wrong.to_numpy())
+    for place in places[np.unique(owner[places], return_index=True)[1]].tolist():
+        what = f"{column.name} must hold token ids from 0 to 2^32 - 1 (got {shown(flat[place])})"
+        rows.tell(int(owner[place]), what)
     kept = numbers.set(wrong, 0).to_numpy().astype(np.uint32)
     return list_column(kept, counts).alias(column.name)
 
@@ -259,7 +259,7 @@ def _flat_json(column: TableColumn, rows: Telling) -> tuple[pl.Series, np.ndarra
             rows.tell(row, f"{column.name} must hold integers of 64 bits (got {shown(value)})")
             continue
         kind = kinds.pop() if kinds else kind
-        items += unsigned(value) if kind is int else [writable(item) for item in value]
+        items += unsigned(value) if kind is int else [writable(item) or "" for item in value]
         counts[row] = len(value)
     return pl.Series(column.name, items, pl.String if kind is str else pl.UInt64), counts
 
