@@ -151,7 +151,7 @@ rows_ish = rows_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(json_lines(rows_ish) | mutated(SAMPLE))
 def test_anything_gives_a_trace_or_a_refusal(text):
     assert requests_or_refusal(trace_of, text) != 0

@@ -230,9 +230,8 @@ def test_an_unknown_format_lists_the_known_ones(tmp_path):
 def test_an_unknown_format_name_names_near_ones(tmp_path):
     with pytest.raises(UnknownNameError) as caught:
         load_trace(tmp_path / "absent", format_name="mooncak")
-    assert caught.value.hint == "did you mean mooncake? known: " + ", ".join(
-        sorted(one.name for one in READERS)
-    )
+    known = ", ".join(sorted(one.name for one in READERS))
+    assert caught.value.hint == f"did you mean mooncake, mooncake-agentic? known: {known}"
 
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
 from replay.config.scenario import Section
 
 MAX_BLOCK_SIZE = 2**20
 Name = Annotated[str, Field(min_length=1)]
+
+
+def _one_character(text: str) -> str:
+    """Return a delimiter after checking that a CSV file can have it."""
+    if len(text) != 1 or not text.isascii() or text in '"\r\n\0':
+        raise ValueError("must be one ASCII character, and no quotation mark or line end")
+    return text
 
 
 class TimeColumn(Section):
@@ -70,8 +77,8 @@ class Columns(Section):
     format: Literal["csv", "jsonl", "parquet"] | None = Field(
         None, description="what kind of file it is; found by its content where left out"
     )
-    delimiter: Annotated[str, Field(pattern=r'^[^"\r\n\x80-\U0010ffff]\Z')] = Field(
-        ",", description="what stands between two values of a CSV file, one character"
+    delimiter: Annotated[str, AfterValidator(_one_character)] = Field(
+        ",", description="what stands between two values of a CSV file"
     )
     columns: ColumnNames = Field(description="the columns by what they mean")
     block_size: Annotated[PositiveInt, Field(le=MAX_BLOCK_SIZE)] | None = Field(

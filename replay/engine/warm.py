@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
+import numpy as np
 import polars as pl
 
 from replay.config.scenario import Scenario
 from replay.engine.run import execute, prepare_trace
+from replay.trace.chain import chained
 from replay.trace.content import block_ids_of
 from replay.trace.describe import describe
-from replay.trace.frame import TraceMeta, canonical_trace
+from replay.trace.frame import Trace, TraceMeta, canonical_trace
 from replay.trace.hashing import Salt, block_hashes, prefix_digests
+from replay.trace.parquet import write_trace
+from replay.trace.readers.mooncake import read_mooncake
+from replay.trace.readers.options import ReadOptions
+from replay.trace.readers.source import Source
 from replay.trace.sessions import infer_sessions
+from replay.trace.stream import stream_trace
 from replay.trace.tokens import tokens_of
 from replay.trace.tree import build_tree
 from replay.workload.generate import generate
@@ -21,6 +31,7 @@ _SEGMENTS = (
     pl.Series("segments", [[0]], dtype=pl.List(pl.UInt64)),
     pl.Series("segment_tokens", [[1]], dtype=pl.List(pl.Int32)),
 )
+_MOONCAKE = b'{"timestamp": 0, "input_length": 1, "output_length": 1, "hash_ids": [0]}'
 _TOKENS = (pl.Series("tokens", [[0]], dtype=pl.List(pl.UInt32)),)
 
 
@@ -46,7 +57,16 @@ def compile_kernels() -> None:
     for content in (_SEGMENTS, _TOKENS):
         frame = pl.DataFrame({"arrival_ns": [0], "input_tokens": [1], "output_tokens": [1]})
         build_tree(canonical_trace(frame.with_columns(content), meta))
+    _compile_readers(trace)
     _compile_generator()
+
+
+def _compile_readers(trace: Trace) -> None:
+    """Read a Mooncake line, chain a block, and read a Parquet file in batches."""
+    read_mooncake(Source("", "", _MOONCAKE, ""), ReadOptions(block_size=_BLOCK))
+    chained(pl.Series([[0]], dtype=pl.List(pl.UInt64)), np.array([1]), _BLOCK)
+    with tempfile.TemporaryDirectory() as folder:
+        stream_trace(write_trace(trace, Path(folder) / "trace.parquet"))
 
 
 def _compile_generator() -> None:

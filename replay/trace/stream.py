@@ -116,9 +116,10 @@ class _Trie:
     @classmethod
     def empty(cls) -> _Trie:
         rows = _FIRST_SLOTS // 2
+        known = np.empty(rows, np.uint64)
         return cls(
-            table=np.full(_FIRST_SLOTS, -1, np.int32),
-            known=np.empty(rows, np.uint64),
+            table=rehash(known, 0, _FIRST_SLOTS),
+            known=known,
             parent=np.empty(rows, np.int32),
             tokens=np.empty(rows, np.int32),
             children=np.empty(rows, np.int32),

@@ -10,6 +10,7 @@ from replay.progress import Hook, ignore
 from replay.trace.frame import Trace
 from replay.trace.merge import merge_traces
 from replay.trace.readers.canonical import PARQUET, looks_like_parquet, parquet_columns
+from replay.trace.readers.columns import COLUMNS
 from replay.trace.readers.dynamo import DYNAMO
 from replay.trace.readers.files import trace_files
 from replay.trace.readers.llmservingsim import LLMSERVINGSIM
@@ -44,6 +45,7 @@ READERS = (
     OPENAI,
     OTEL,
     PARQUET,
+    COLUMNS,
 )
 
 
@@ -78,7 +80,8 @@ def suffixes_of(readers: Iterable[Reader]) -> tuple[str, ...]:
 
 def _read(path: str | Path, reader: Reader | None, options: ReadOptions) -> Trace:
     source = read_source(path)
-    reader = reader or _recognised(source)
+    if reader is None:
+        reader = COLUMNS if options.columns is not None else _recognised(source)
     reader.refuse_others(options)
     return reader.read(source, options)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from replay.errors import Problem, TraceError, UnknownNameError
+from replay.trace.frame import Rejected
 from replay.trace.parquet import MAGIC
 from replay.trace.problems import ProblemList, shown
 from replay.trace.readers.json_lines import as_lines, walk_objects
@@ -63,8 +64,9 @@ class FrameTable:
     def rest(self, used: Sequence[str]) -> tuple[list[pl.Series], list[str]]:
         """Return the other columns: numbers where all values of a column of text are."""
         kept, dropped = [], []
+        opened = _opened(used)
         for column in self.frame.get_columns():
-            if column.name in used:
+            if column.name in opened:
                 continue
             if self.is_text:
                 kept.append(_numbers(column))
@@ -74,14 +76,14 @@ class FrameTable:
                 dropped.append(shown(column.name))
         return kept, dropped
 
-    def quoting(self, lines: Sequence[int]) -> Source:
-        """Return a source whose lines are those of the file, or the rows of a binary one."""
+    def put_aside(self, problems: ProblemList) -> tuple[Rejected, ...]:
+        """Return the rows that were put aside: their lines, or their values in a binary file."""
         if self.is_text:
-            return self.source
-        texts = [b""] * max(lines, default=0)
-        for line in lines:
-            texts[line - 1] = repr(self.frame.row(line - 1, named=True)).encode(errors="replace")
-        return replace(self.source, data=b"\n".join(texts))
+            return self.source.put_aside(problems)
+        return tuple(
+            Rejected(self.source.path, line, reason, repr(self.frame.row(line - 1, named=True)))
+            for line, reason in sorted(problems.put_aside.items())
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +109,17 @@ class JsonTable:
 
     def rest(self, used: Sequence[str]) -> tuple[list[pl.Series], list[str]]:
         """Return the other values of each row that are neither objects nor lists."""
-        single = [
-            {name: value for name, value in row.items() if not isinstance(value, dict | list)}
-            for row in self.rows
-        ]
-        kept, dropped = scalar_columns(
-            [{name: value for name, value in row.items() if name not in used} for row in single]
+        opened = _opened(used)
+        return scalar_columns(
+            [
+                {name: value for name, value in row.items() if name not in opened}
+                for row in self.rows
+            ]
         )
-        return kept, dropped
 
-    def quoting(self, lines: Sequence[int]) -> Source:
-        """Return the source itself: its rows are lines."""
-        return self.source
+    def put_aside(self, problems: ProblemList) -> tuple[Rejected, ...]:
+        """Return the rows that were put aside, as they stand."""
+        return self.source.put_aside(problems)
 
 
 Table = FrameTable | JsonTable
@@ -180,7 +181,11 @@ def _plain_csv(source: Source, delimiter: str) -> FrameTable | None:
     delimiters = source.data.count(delimiter.encode())
     if frame.height != lines - 1 or delimiters != lines * (frame.width - 1) or frame.width < 2:
         return None
-    if _header_faults(source.data.split(b"\n", 1)[0].decode().rstrip("\r").split(delimiter)):
+    try:
+        header = source.data.split(b"\n", 1)[0].decode().rstrip("\r").split(delimiter)
+    except UnicodeDecodeError:  # Polars looks at values alone
+        return None
+    if _header_faults(header):
         return None
     return FrameTable(source, frame, np.arange(2, lines + 1), frame.height, is_text=True)
 
@@ -252,6 +257,11 @@ def _numbers(column: pl.Series) -> pl.Series:
         if cast.null_count() == column.null_count() < len(column):
             return cast
     return column
+
+
+def _opened(used: Sequence[str]) -> set[str]:
+    """Return the columns that are used, and those of which a part is."""
+    return {*used, *(name.split(".")[0] for name in used)}
 
 
 def _at(row: Mapping[str, object], name: str) -> object:

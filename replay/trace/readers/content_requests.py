@@ -7,12 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 import polars as pl
 
 from replay.trace.blocks import flat_blocks
-from replay.trace.frame import SESSIONS_NONE, SESSIONS_SOURCE, Trace, TraceMeta, canonical_trace
+from replay.trace.frame import (
+    SESSIONS_NONE,
+    SESSIONS_SOURCE,
+    Rejected,
+    Trace,
+    TraceMeta,
+    canonical_trace,
+)
 from replay.trace.lists import list_column
 from replay.trace.problems import ProblemList
 from replay.trace.readers.block_checks import check_chained
@@ -45,6 +53,13 @@ class ContentRequest:
     response_tokens: Sequence[int] | None = None
     session: str | None = None
     other: Mapping[str, object] = field(default_factory=dict)
+
+
+class Rows(Protocol):
+    """Where rows come from: a source, or a table in one."""
+
+    def put_aside(self, problems: ProblemList) -> tuple[Rejected, ...]:
+        """Return the rows that were put aside, as they stand."""
 
 
 def content_trace(
@@ -95,7 +110,7 @@ def content_trace(
 def frame_trace(
     frame: pl.DataFrame,
     lines: np.ndarray,
-    source: Source,
+    source: Rows,
     problems: ProblemList,
     meta: TraceMeta,
     *,

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -24,15 +25,7 @@ from replay.trace.blocks import dense_codes, find_chain_breaks, flat_blocks, is_
 from replay.trace.frame import SESSIONS_SOURCE, Trace, TraceMeta, canonical_trace
 from replay.trace.lists import list_column
 from replay.trace.problems import ProblemList, shown
-from replay.trace.readers.fields import (
-    MOST_NS,
-    MOST_TOKENS,
-    duration_ns_fault,
-    integer_fault,
-    integers_fault,
-    missing_fault,
-    seconds_to_ns,
-)
+from replay.trace.readers.checked_row import LARGEST_NS, CheckedRow
 from replay.trace.readers.json_lines import as_lines, walk_objects
 from replay.trace.readers.named_sessions import with_turns
 from replay.trace.readers.options import DEFAULTS, ReadOptions
@@ -40,9 +33,10 @@ from replay.trace.readers.reader import Reader
 from replay.trace.readers.source import Source
 from replay.trace.readers.source_columns import dropped_note, scalar_columns
 from replay.trace.readers.text_requests import NO_RESPONSE
+from replay.units import NS_PER_S
 
 BLOCK_SIZE = 64
-_KEYS = ("t", "type", "in", "out", "hash_ids")
+_KEYS = frozenset(("t", "type", "in", "out", "hash_ids"))
 _SUBAGENT = "subagent"
 _TYPES = ("n", "s", _SUBAGENT)
 _TIMES = {"ttft": "recorded_ttft_ns", "api_time": "recorded_e2e_ns", "think_time": "think_ns"}
@@ -124,63 +118,58 @@ def read_weka(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
     return replace(canonical_trace(frame, meta), rejected=source.put_aside(problems))
 
 
-def _session_faults(session: Mapping[str, object]) -> list[str]:
-    faults = missing_fault(session, ("id", "block_size", "requests"))
-    if faults:
-        return faults
-    faults = integer_fault(session, "block_size", 1, 2**20)
-    if not isinstance(session["id"], str):
-        faults.append(f"id must be text (got {shown(session['id'])})")
-    scope = session.get("hash_id_scope", "local")
-    if scope != "local":
-        faults.append(f"hash_id_scope must be 'local' (got {shown(scope)})")
-    if faults:
-        return faults
-    faults = _list_faults(session["requests"], session["block_size"], "requests", 0)  # type: ignore[arg-type]
-    return faults or _total_faults(session)
+def _session_faults(session: Mapping[str, Any]) -> list[str]:
+    row = CheckedRow(session)
+    row.integer("block_size", lowest=1, highest=2**20)
+    if row.text("id") is None and not row.faults:
+        row.lacks("id")
+    scope = row.text("hash_id_scope")
+    if scope not in (None, "local"):
+        row.faults.append(f"hash_id_scope must be 'local' (got {shown(scope)})")
+    if "requests" not in session:
+        row.lacks("requests")
+    if not row.faults:
+        _check_list(session["requests"], session["block_size"], "requests", 0, row.faults)
+    return row.faults or _total_faults(session)
 
 
-def _list_faults(rows: object, size: int, label: str, depth: int) -> list[str]:
+def _check_list(rows: object, size: int, label: str, depth: int, faults: list[str]) -> None:
     if not isinstance(rows, list):
-        return [f"{label} must be a list (got {shown(rows)})"]
-    if depth > _DEEPEST:
-        return [f"{label} is nested more than {_DEEPEST} sub-agents deep"]
-    faults = []
-    for at, row in enumerate(rows):
-        here = f"{label}[{at}]"
-        if not isinstance(row, dict):
-            faults.append(f"{here} must be an object (got {shown(row)})")
-        elif row.get("type") == _SUBAGENT:
-            lacks = missing_fault(row, ("t", "requests"))
-            faults += [f"{here} {fault}" for fault in lacks]
-            if not lacks:
-                faults += duration_ns_fault(row, "t", label=f"{here}.t")
-                faults += _list_faults(row["requests"], size, f"{here}.requests", depth + 1)
-        else:
-            faults += _request_faults(row, size, here)
-    return faults
+        faults.append(f"{label} must be a list (got {shown(rows)})")
+    elif depth > _DEEPEST:
+        faults.append(f"{label} is nested more than {_DEEPEST} sub-agents deep")
+    else:
+        for at, row in enumerate(rows):
+            here = f"{label}[{at}]"
+            if not isinstance(row, dict):
+                faults.append(f"{here} must be an object (got {shown(row)})")
+            else:
+                _check_request(row, size, here, depth, faults)
 
 
-def _request_faults(row: Mapping[str, object], size: int, here: str) -> list[str]:
-    lacks = missing_fault(row, _KEYS)
-    if lacks:
-        return [f"{here} {fault}" for fault in lacks]
-    if row["type"] not in _TYPES:
-        return [f"{here}.type must be one of {', '.join(_TYPES)} (got {shown(row['type'])})"]
-    faults = duration_ns_fault(row, "t", label=f"{here}.t")
-    faults += integer_fault(row, "in", 1, MOST_TOKENS, label=f"{here}.in")
-    faults += integer_fault(row, "out", 0, MOST_TOKENS, label=f"{here}.out")
+def _check_request(
+    values: Mapping[str, Any], size: int, here: str, depth: int, faults: list[str]
+) -> None:
+    before = len(faults)
+    row = CheckedRow(values, place=f"{here}.", faults=faults)
+    kind = row.text("type")
+    if row.duration_ns("t", unit_ns=NS_PER_S) is None and len(faults) == before:
+        row.lacks("t")
+    if kind == _SUBAGENT:
+        _check_list(values.get("requests"), size, f"{here}.requests", depth + 1, faults)
+        return
+    if kind not in _TYPES and len(faults) == before:
+        faults.append(f"{here}.type must be one of {', '.join(_TYPES)} (got {shown(kind)})")
+    tokens = row.tokens("in")
+    row.tokens("out", lowest=0)
     for name in _TIMES:
-        if row.get(name) is not None:
-            faults += duration_ns_fault(row, name, label=f"{here}.{name}")
-    ids = row["hash_ids"]
-    faults += integers_fault(ids, 0, _LARGEST_ID, label=f"{here}.hash_ids")
-    if not faults and isinstance(ids, list) and len(ids) != row["in"] // size:  # type: ignore[operator]
-        faults.append(
-            f"{here}: in {row['in']} has {row['in'] // size} full blocks of {size} "  # type: ignore[operator]
-            f"(got {len(ids)} hash_ids)"
-        )
-    return faults
+        row.duration_ns(name, unit_ns=NS_PER_S)
+    ids = row.integers("hash_ids", lowest=0, highest=_LARGEST_ID)
+    if ids is None and len(faults) == before:
+        row.lacks("hash_ids")
+    if len(faults) == before and ids is not None and len(ids) != tokens // size:
+        full = tokens // size
+        faults.append(f"{here}: in {tokens} has {full} full blocks of {size} (got {len(ids)} ids)")
 
 
 def _total_faults(session: Mapping[str, Any]) -> list[str]:
@@ -203,7 +192,7 @@ def _walk(
 ) -> Iterator[tuple[int, str | None, dict[str, Any]]]:
     """Yield (arrival, agent, row) of requests; those of a sub-agent follow where it stands."""
     for place, row in enumerate(rows):
-        at = start_ns + seconds_to_ns(row["t"])
+        at = start_ns + _seconds_ns(row["t"])
         if row["type"] == _SUBAGENT:
             named = str(row.get("agent_id", place))
             yield from _walk(row["requests"], at, named if agent is None else f"{agent}/{named}")
@@ -223,7 +212,7 @@ def _requests(line: int, session: Mapping[str, Any], before: int) -> list[_Reque
             spawned[agent] = last.get(caller)
         name = session["id"] if agent is None else f"{session['id']}/{agent}"
         by = spawned[agent] if agent not in last else None
-        found.append(_Request(line, min(at, MOST_NS), name, agent, by, row))
+        found.append(_Request(line, min(at, LARGEST_NS), name, agent, by, row))
         last[agent] = place
     return found
 
@@ -284,7 +273,7 @@ def _frame(requests: list[_Request], size: int) -> tuple[pl.DataFrame, tuple[str
     back = {place: row for row, place in enumerate(order)}
     ordered = [requests[place] for place in order]
     rows = [request.row for request in ordered]
-    keys = {*_KEYS, *_TIMES}
+    keys = _KEYS.union(_TIMES)
     other, dropped = scalar_columns(
         [{name: value for name, value in row.items() if name not in keys} for row in rows]
     )
@@ -314,7 +303,7 @@ def _frame(requests: list[_Request], size: int) -> tuple[pl.DataFrame, tuple[str
 
 
 def _ns(value: float | None) -> int | None:
-    return None if value is None else seconds_to_ns(value)
+    return None if value is None else _seconds_ns(value)
 
 
 def _block_ids(requests: list[_Request], size: int) -> pl.Series:
@@ -325,6 +314,11 @@ def _block_ids(requests: list[_Request], size: int) -> pl.Series:
     fresh = distinct + np.arange(np.count_nonzero(partial))
     ids = np.insert(codes.astype(np.uint64), stops[partial], fresh.astype(np.uint64))
     return list_column(ids, counts + partial).alias("block_ids")
+
+
+def _seconds_ns(value: float) -> int:
+    """Return seconds in ns: what the digits say that a float is written with, not its bits."""
+    return int(Decimal(repr(value)) * NS_PER_S)
 
 
 WEKA = Reader(
