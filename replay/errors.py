@@ -9,6 +9,7 @@
     │   ├── OutputExistsError             an output is there already
     │   └── QueryError                    SQL that is wrong, or that reports may not run
     ├── OutputError              exit 1   writing failed: full disk, read-only folder
+    ├── FetchError               exit 1   a download failed, or brought another file
     └── Interrupted              exit 130 Ctrl-C
 
 Library code raises these and never prints or exits; `replay.cli` turns them into text once.
@@ -105,6 +106,10 @@ class QueryError(InputError):
 
 class OutputError(ReplayError):
     """Raised when an output cannot be written: full disk, read-only folder."""
+
+
+class FetchError(ReplayError):
+    """Raised when a download fails, or brings another file than the one expected."""
 
 
 class Interrupted(ReplayError):  # noqa: N818  (an event, not a mistake)

@@ -82,7 +82,8 @@ def format_bytes(amount: int) -> str:
 
 def format_duration(ns: int) -> str:
     """Return nanoseconds in the unit a person would pick: `850us`, `12.3ms`, `41.2s`, `59.0min`."""
-    for unit, size in (("h", 3600 * 10**9), ("min", 60 * 10**9), ("s", 10**9), ("ms", 10**6)):
+    for unit in ("d", "h", "min", "s", "ms"):
+        size = _DURATION_NS[unit]
         if ns >= 2 * size or (unit in ("s", "ms") and ns >= size):
             return f"{ns / size:.3g}{unit}"
     return f"{ns / 1000:.3g}us"

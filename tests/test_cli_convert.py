@@ -117,7 +117,10 @@ def test_a_run_keeps_the_rows_it_could_not_use(trace):
     (["--speedup", "0"], "must be a positive number"),
     (["--format-out", "csv"], "unknown trace format"),
     (["--format-in", "mooncak"], "unknown trace format"),
-    (["--columns", "x.yaml"], "means nothing to a trace in mooncake format"),
+    (
+        ["--format-in", "mooncake", "--columns", "x.yaml"],
+        "means nothing to a trace in mooncake format",
+    ),
     (["--tokenizer", "x.json"], "means nothing to a trace in mooncake format"),
 ])  # fmt: skip
 def test_what_cannot_be_done_is_refused_and_leaves_nothing(trace, arguments, what):

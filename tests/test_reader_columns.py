@@ -148,7 +148,6 @@ def test_a_partial_block_without_an_id_gets_one_that_never_comes_again(trace_of)
 
 
 def test_ids_of_blocks_alone_are_chained_on_reading(trace_of):
-    pytest.importorskip("replay.trace.chain")
     text = "ts,prompt,out,ids\n0,8,1,1 2\n1,8,1,3 2\n2,8,1,1 2\n"
     with pytest.raises(TraceError, match="block id 2 follows 3 here and follows 1 on line 2"):
         trace_of(text, BLOCKS)

@@ -23,6 +23,7 @@ from replay.cli.check import check
 from replay.cli.convert import convert
 from replay.cli.describe import describe
 from replay.cli.doctor import doctor
+from replay.cli.fetch import fetch
 from replay.cli.gain import gain
 from replay.cli.generate import generate
 from replay.cli.list import list_
@@ -79,7 +80,7 @@ def main(ctx: click.Context, debug: bool, no_color: bool) -> None:
 
 
 for _command in (
-    generate, check, convert, anonymize, describe, run, gain, report, query, list_, doctor,
+    generate, fetch, check, convert, anonymize, describe, run, gain, report, query, list_, doctor,
 ):  # fmt: skip
     main.add_command(_command)
 

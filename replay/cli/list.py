@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 @click.command("list")
 @click.argument(
-    "kind", type=click.Choice(["gpus", "models", "policies", "formats", "profiles", "reports"])
+    "kind",
+    type=click.Choice(["gpus", "models", "policies", "formats", "profiles", "traces", "reports"]),
 )
 @output_options
 def list_(kind: str, format: str | None, output: Path | None) -> None:
-    """List GPUs, models, policies, trace formats, workload profiles or reports."""
+    """List GPUs, models, policies, trace formats, workload profiles, public traces or reports."""
     emit([_KINDS[kind]()], format=format, output=output)
 
 
@@ -67,6 +68,22 @@ def _profiles() -> Table:
     return Table(("name", "description"), rows)
 
 
+def _traces() -> Table:
+    from replay.config.catalogue import load_catalogue
+    from replay.report.tables import Table
+    from replay.trace.fetch import is_cached
+
+    columns = ("name", "format", "requests", "size_bytes", "licence", "cached")
+    rows = [
+        (
+            *(getattr(trace, column) for column in columns[:-1]),
+            "yes" if is_cached(trace) else "no",
+        )
+        for trace in load_catalogue().traces
+    ]
+    return Table(columns, rows)
+
+
 def _reports() -> Table:
     from replay.report.library import REPORTS
     from replay.report.tables import Table
@@ -80,5 +97,6 @@ _KINDS: dict[str, Callable[[], Table]] = {
     "policies": _policies,
     "formats": _formats,
     "profiles": _profiles,
+    "traces": _traces,
     "reports": _reports,
 }

@@ -1,8 +1,9 @@
-"""Scenarios written back, as YAML that loads to the same scenario."""
+"""Documents written back, as YAML that loads to the same document."""
 
 from __future__ import annotations
 
 import yaml
+from pydantic import BaseModel
 
 from replay.config.marks import add_resolvers
 from replay.config.scenario import Scenario
@@ -18,4 +19,10 @@ add_resolvers(_Dumper)
 def dump_scenario(scenario: Scenario) -> str:
     """Return the scenario as YAML with every key written out; loading it gives an equal one."""
     data = scenario.model_dump(mode="json")
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+def dump_document(document: BaseModel) -> str:
+    """Return a document as YAML, keys at their default left out; loading it gives an equal one."""
+    data = document.model_dump(mode="json", exclude_defaults=True)
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True)

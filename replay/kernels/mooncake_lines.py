@@ -76,7 +76,7 @@ def scan_lines(data, numbers, lines, offsets, ids):
             at = _past_space(data, at)
             if data[at] == _END:
                 break
-            if data[at] != _COMMA:
+            if data[at] != _COMMA or seen == 15:
                 return NOT_PLAIN
             at += 1
         if seen != 15 or data[at] != _END:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from replay import __version__
+from replay.config.catalogue import CATALOGUE_FILE
 from replay.config.load import load_document
 from replay.config.profile import Profile
 from replay.errors import UnknownNameError
@@ -51,7 +52,8 @@ class NamedProfile:
 
 def profile_names() -> list[str]:
     """Return the profiles that ship with replay, sorted."""
-    return sorted(path.stem for path in data_folder("traces").glob("*.yaml"))
+    files = data_folder("traces").glob("*.yaml")
+    return sorted(path.stem for path in files if path.name != CATALOGUE_FILE)
 
 
 def load_profile(name_or_path: str | Path) -> NamedProfile:

@@ -9,6 +9,7 @@ from replay.errors import Problem, TraceError, UnknownNameError
 from replay.progress import Hook, ignore
 from replay.trace.frame import Trace
 from replay.trace.merge import merge_traces
+from replay.trace.readers.bailian import BAILIAN
 from replay.trace.readers.canonical import PARQUET, looks_like_parquet, parquet_columns
 from replay.trace.readers.columns import COLUMNS
 from replay.trace.readers.dynamo import DYNAMO
@@ -25,6 +26,7 @@ from replay.trace.readers.reader import Reader
 from replay.trace.readers.sharegpt import SHAREGPT
 from replay.trace.readers.source import Source, read_source
 from replay.trace.readers.tair import TAIR
+from replay.trace.readers.tracelab import TRACELAB
 from replay.trace.readers.vllm_multiturn import VLLM_MULTITURN
 from replay.trace.readers.weka import WEKA
 
@@ -32,6 +34,8 @@ _HEAD_BYTES = 1 << 20
 
 # The first that recognises a file reads it: narrow formats stand before those that take more.
 READERS = (
+    TRACELAB,
+    BAILIAN,
     MOONCAKE_AGENTIC,
     WEKA,
     MOONCAKE,

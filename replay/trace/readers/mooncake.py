@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from replay.kernels.mooncake_lines import NOT_PLAIN, scan_lines
-from replay.trace.blocks import dense_codes, find_chain_breaks, flat_blocks, is_chained
+from replay.trace.blocks import flat_blocks
 from replay.trace.frame import (
     SESSIONS_NONE,
     SESSIONS_SOURCE,
@@ -27,6 +27,7 @@ from replay.trace.frame import (
 )
 from replay.trace.lists import list_column
 from replay.trace.problems import ProblemList, shown
+from replay.trace.readers.block_checks import check_chained, hint_at_sizes
 from replay.trace.readers.json_lines import walk_objects
 from replay.trace.readers.named_sessions import with_turns
 from replay.trace.readers.options import DEFAULTS, ReadOptions
@@ -211,43 +212,9 @@ def _check_blocks(rows: _Rows, problems: ProblemList, *, size: int) -> None:
         lines=rows.lines[owner],
     )
     if len(short):
-        fits = [b for b in (2**k for k in range(21)) if (flat.counts == -(-lengths // b)).all()]
-        if fits:
-            problems.hint(f"every row fits a block size of {' or '.join(map(str, fits))}")
+        hint_at_sizes(problems, lengths, flat.counts)
     elif not len(negative) and lengths.min() > 0:
-        _check_chaining(rows, problems, size=size)
-
-
-def _check_chaining(rows: _Rows, problems: ProblemList, *, size: int) -> None:
-    flat = flat_blocks(rows.frame["hash_ids"])
-    codes, count = dense_codes(flat.ids)
-    input_tokens = rows.frame["input_length"].to_numpy()
-    if is_chained(flat, codes, size=count, input_tokens=input_tokens, block_size=size):
-        return
-    breaks = find_chain_breaks(flat, codes, size=count, input_tokens=input_tokens, block_size=size)
-    line = rows.lines[flat.requests]
-
-    def before(place: int) -> str:
-        return "starts the prompt" if breaks.before[place] < 0 else f"follows {flat.ids[place - 1]}"
-
-    def link(place: int) -> str:
-        block, first = flat.ids[place], breaks.first[place]
-        row = flat.requests[place]
-        if np.count_nonzero(flat.ids[flat.offsets[row] : place] == block):
-            return f"block id {block} stands twice in hash_ids"
-        return f"block id {block} {before(place)} here and {before(first)} on line {line[first]}"
-
-    def length(place: int) -> str:
-        here, there = (
-            "full" if tokens == size else f"a partial block of {tokens} tokens"
-            for tokens in breaks.tokens[[place, breaks.first[place]]]
-        )
-        where = line[breaks.first[place]]
-        return f"block id {flat.ids[place]} is {here} here and {there} on line {where}"
-
-    problems.add_rows(breaks.links, link, lines=line)
-    problems.add_rows(breaks.lengths, length, lines=line)
-    problems.hint("block ids must be prefix-chained: an id names a block and all that precedes it")
+        check_chained(flat, problems, input_tokens=lengths, block_size=size, lines=rows.lines)
 
 
 def _renamed(frame: pl.DataFrame) -> pl.DataFrame:

@@ -1,0 +1,126 @@
+"""The Bailian reader: single blocks chained, sessions by parent, and every fault with its line."""
+
+import contextlib
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from replay.errors import ReplayError, TraceError
+from replay.trace.frame import Trace
+from replay.trace.readers import bailian, load_trace
+from replay.trace.readers.bailian import looks_like_bailian, read_bailian
+from replay.trace.readers.options import ReadOptions
+from replay.trace.readers.source import Source
+
+
+def line(chat_id=1, parent_chat_id=-1, timestamp=0.0, input_length=20, output_length=3,
+         type="text", turn=1, hash_ids=(5, 6), **more):  # fmt: skip
+    return json.dumps(
+        {
+            "chat_id": chat_id, "parent_chat_id": parent_chat_id, "timestamp": timestamp,
+            "input_length": input_length, "output_length": output_length, "type": type,
+            "turn": turn, "hash_ids": list(hash_ids), **more,
+        }
+    )  # fmt: skip
+
+
+CHAT = (
+    line(10, -1, 0.5),
+    line(11, -1, 0.75, 16, 2, "search", 1, [6]),
+    line(12, 10, 61.114, 40, 2, "text", 2, [5, 6, 7]),
+    line(13, 10, 62.0, 21, 1, "text", 2, [5, 6]),
+)
+
+
+def trace_of(*lines, **options) -> Trace:
+    data = b"\n".join(one if isinstance(one, bytes) else one.encode() for one in lines)
+    return read_bailian(Source("b.jsonl", "b.jsonl", data, "0" * 64), ReadOptions(**options))
+
+
+def test_ids_are_chained_and_partial_blocks_told_apart():
+    ids = trace_of(*CHAT).frame["block_ids"].to_list()
+    assert ids[0] == [0, 1]  # 5, and 4 tokens of 6
+    assert ids[1] == [2]  # 6 at the start is another block than 6 behind 5
+    assert ids[2] == [0, 3, 4]  # a full 6 behind 5 is another block than a partial one
+    assert ids[3] == [0, 5]  # and so is one of 5 tokens
+
+
+def test_times_are_exact_and_sessions_follow_parents():
+    frame = trace_of(*CHAT).frame
+    assert frame["arrival_ns"].to_list() == [0, 250_000_000, 60_614_000_000, 61_500_000_000]
+    assert frame["session_id"].to_list() == [0, 1, 0, 0]
+    assert frame["turn"].to_list() == [0, 0, 1, 2]
+    assert frame["parent_request_id"].to_list() == [None, None, 0, 0]
+    assert frame["source_turn"].to_list() == [1, 1, 2, 2]
+    assert frame["type"].to_list() == ["text", "search", "text", "text"]
+
+
+def test_a_parent_that_is_not_there_starts_a_session_and_is_noted():
+    trace = trace_of(line(1, 99), line(2, 1, 1.0))
+    assert trace.frame["session_id"].to_list() == [0, 0]
+    assert trace.frame["parent_request_id"].to_list() == [None, 0]
+    assert "1 requests start a session, though they name a parent" in trace.meta.notes
+
+
+def test_both_ways_of_parsing_give_the_same(monkeypatch):
+    quick = trace_of(*CHAT)
+    monkeypatch.setattr(bailian, "_parse_plain", lambda data: None)
+    slow = trace_of(*CHAT)
+    assert quick.frame.equals(slow.frame.select(quick.frame.columns))
+
+
+def test_other_keys_are_kept():
+    assert trace_of(line(region="eu"), line(2)).frame["region"].to_list() == ["eu", None]
+
+
+@pytest.mark.parametrize(("bad", "what"), [
+    ('{"chat_id": 1}', "lacks parent_chat_id"),
+    (line(9, input_length=0), "input_length must be between 1"),
+    (line(9, input_length=20.5), "input_length must be an integer"),
+    (line(9, input_length="20"), "input_length must be an integer"),
+    (line(9, output_length=-1), "output_length must be between 0"),
+    (line(9, timestamp=-1.0), "(timestamp is out of range|arrival_ns must be between 0)"),
+    (line(9, timestamp="1"), "timestamp must be a number"),
+    (line(9, hash_ids=[5]), r"input_length 20 in blocks of 16 needs 2 hash_ids \(got 1\)"),
+    (line(9, hash_ids=[5, -6]), "(between 0 and|must be between 0)"),
+    (line(9, hash_ids=[5, "6"]), "hash_ids must hold integers alone"),
+    (line(1), "chat_id 1 stands twice"),
+    ("{oops", "not valid JSON"),
+])  # fmt: skip
+def test_each_fault_is_told_with_its_line(bad, what):
+    with pytest.raises(TraceError, match=rf"b.jsonl:2(:\d+)?: .*{what}"):
+        trace_of(line(), bad, line(3))
+    kept = trace_of(line(), bad, line(3), max_rejected=0.5)
+    assert [row.line for row in kept.rejected] == [2]
+    assert kept.requests == 2
+
+
+def test_another_block_size_is_named_where_one_fits():
+    with pytest.raises(TraceError, match="in blocks of 16") as caught:
+        trace_of(line(1, -1, 0.0, 500, hash_ids=[1]), line(2, -1, 1.0, 513, hash_ids=[1, 2]))
+    assert "every row fits a block size of 512" in caught.value.hint
+    assert trace_of(line(input_length=513), block_size=512).meta.block_size == 512
+
+
+def test_failed_requests_are_put_aside():
+    trace = trace_of(line(), line(2, output_length=0))
+    assert (trace.requests, trace.rejected[0].line) == (1, 2)
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_no_file_ends_in_anything_but_a_trace_or_an_error(data):
+    good = bytearray("\n".join(CHAT).encode())
+    for _ in range(data.draw(st.integers(1, 4))):
+        good[data.draw(st.integers(0, len(good) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(ReplayError):
+        assert trace_of(bytes(good)).requests
+
+
+def test_its_files_are_recognised(tmp_path):
+    assert looks_like_bailian(CHAT[0].encode())
+    path = tmp_path / "qwen.jsonl"
+    path.write_text("\n".join(CHAT))
+    assert load_trace(path).meta.format == "bailian"
