@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
@@ -9,10 +10,12 @@ from hypothesis import strategies as st
 
 from replay.errors import ReplayError, TraceError
 from replay.trace.frame import Trace
+from replay.trace.problems import ProblemList
 from replay.trace.readers import bailian, load_trace
 from replay.trace.readers.bailian import looks_like_bailian, read_bailian
 from replay.trace.readers.options import ReadOptions
 from replay.trace.readers.source import Source
+from tests.reader_fuzz import mutated
 
 
 def line(chat_id=1, parent_chat_id=-1, timestamp=0.0, input_length=20, output_length=3,
@@ -69,6 +72,49 @@ def test_both_ways_of_parsing_give_the_same(monkeypatch):
     monkeypatch.setattr(bailian, "_parse_plain", lambda data: None)
     slow = trace_of(*CHAT)
     assert quick.frame.equals(slow.frame.select(quick.frame.columns))
+
+
+def test_a_turn_that_skips_one_is_noted():
+    trace = trace_of(line(1), line(2, 1, 1.0, turn=3), line(3, 1, 2.0, turn=2))
+    assert "1 requests have a turn that is not the one after their parent's" in trace.meta.notes
+
+
+def test_a_parent_is_the_request_named_whatever_the_order_of_the_file():
+    trace = trace_of(line(2, 1, 5.0, turn=2), line(1), line(3, 2, 9.0, turn=3))
+    assert trace.frame["chat_id"].to_list() == [1, 2, 3]
+    assert trace.frame["parent_request_id"].to_list() == [None, 0, 1]
+    assert trace.frame["session_id"].to_list() == [0, 0, 0]
+    assert any("not in order of time (1 rows" in note for note in trace.meta.notes)
+
+
+@pytest.mark.parametrize(
+    "seconds", ["7199.123456789", "0.1", "61", "3e-9", "1e300", "0.1234567891"]
+)
+def test_digits_are_taken_as_written_by_both_parsers_or_left_to_the_slow_one(seconds):
+    text = line(timestamp=1.5).replace("1.5", seconds)
+    exact = int(Decimal(seconds) * 10**9)
+    plain = bailian._parse_plain(text.encode())
+    if plain is not None:
+        assert plain.frame["arrival_ns"].to_list() == [exact]
+    if exact < 2**63:
+        assert bailian._parse_lines(text.encode(), ProblemList("b")).frame["arrival_ns"][0] == exact
+    assert (plain is None) == (seconds in ("1e300", "0.1234567891"))
+
+
+def test_a_json_array_is_read_entry_by_entry():
+    array = "[" + ",\n".join(CHAT) + "]"
+    assert trace_of(array).frame.equals(trace_of(*CHAT).frame, null_equal=True)
+
+
+@settings(max_examples=150, deadline=None)
+@given(mutated("\n".join(CHAT)))
+def test_what_the_quick_parser_takes_the_slow_one_reads_alike(text):
+    quick, problems = bailian._parse_plain(text), ProblemList("b")
+    if quick is not None:
+        slow = bailian._parse_lines(text, problems)
+        assert problems.total == 0
+        assert quick.frame.equals(slow.frame.select(quick.frame.columns))
+        assert quick.lines.tolist() == slow.lines.tolist()
 
 
 def test_other_keys_are_kept():

@@ -173,7 +173,7 @@ def _drop(part: Path) -> None:
 
 def _by_hand(trace: PublicTrace, target: Path) -> str:
     check = f" (sha256 {trace.sha256})" if trace.sha256 else ""
-    return f"by hand: download {trace.address} and put it at {target}{check}"
+    return f"by hand: put the file of that address at {target}{check}"
 
 
 def _another_file(trace: PublicTrace, target: Path, got: str, expected: str) -> FetchError:

@@ -27,7 +27,7 @@ from replay.trace.problems import ProblemList
 from replay.trace.readers.block_checks import hint_at_sizes
 from replay.trace.readers.checked_row import LARGEST_NS, LARGEST_TOKENS, CheckedRow
 from replay.trace.readers.content_requests import NO_RESPONSE, frame_trace, source_meta
-from replay.trace.readers.json_lines import walk_objects
+from replay.trace.readers.json_lines import as_lines, walk_objects
 from replay.trace.readers.named_sessions import with_turns
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
@@ -38,18 +38,16 @@ from replay.units import NS_PER_S
 BLOCK_SIZE = 16
 _ROOT = -1
 _LARGEST_ID = 2**63 - 1
-_PLAIN = pl.Schema(
-    {
-        "chat_id": pl.Int64,
-        "parent_chat_id": pl.Int64,
-        "timestamp": pl.Float64,
-        "input_length": pl.Int64,
-        "output_length": pl.Int64,
-        "type": pl.String,
-        "turn": pl.Int64,
-        "hash_ids": pl.List(pl.Int64),
-    }
-)
+_PLAIN: dict[str, pl.DataType] = {
+    "chat_id": pl.Int64(),
+    "parent_chat_id": pl.Int64(),
+    "timestamp": pl.Float64(),
+    "input_length": pl.Int64(),
+    "output_length": pl.Int64(),
+    "type": pl.String(),
+    "turn": pl.Int64(),
+    "hash_ids": pl.List(pl.Int64),
+}
 _RANGES = {
     "chat_id": (0, _LARGEST_ID),
     "parent_chat_id": (_ROOT, _LARGEST_ID),
@@ -80,7 +78,7 @@ class _Rows:
 def looks_like_bailian(head: bytes) -> bool:
     """Return whether the first bytes of a file are those of a Bailian trace."""
     return (
-        head.lstrip().startswith(b"{")
+        head.lstrip().startswith((b"{", b"["))
         and b'"hash_ids"' in head
         and b'"chat_id"' in head
         and b'"parent_chat_id"' in head
@@ -95,7 +93,10 @@ def read_bailian(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
     """
     size = options.block_size or BLOCK_SIZE
     problems = ProblemList(source.path, allowed=options.max_rejected)
-    rows = _parse_plain(source.data) or _parse_lines(source.data, problems)
+    rows = _parse_plain(source.data)
+    if rows is None:
+        source = as_lines(source, problems)
+        rows = _parse_lines(source.data, problems)
     frame, lines = rows.frame, rows.lines
     for row in np.flatnonzero(frame["output_tokens"].to_numpy() == 0).tolist():
         problems.leave_out(int(lines[row]), NO_RESPONSE)

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from replay.errors import InputError
 from replay.trace.chat_template import ChatTemplate
+from replay.trace.frame import Trace
 from replay.trace.problems import ProblemList, shown
-from replay.trace.readers.text_requests import ASSUMED_TIMES, TextRequest, assumed_arrival_ns
+from replay.trace.readers.json_lines import walk_objects
+from replay.trace.readers.options import ReadOptions
+from replay.trace.readers.source import Source
+from replay.trace.readers.text_requests import (
+    ASSUMED_TIMES,
+    TextRequest,
+    assumed_arrival_ns,
+    template_of,
+    text_trace,
+)
 
 ASSISTANT = "assistant"
 _CONTEXT = (ASSISTANT, "system")
@@ -20,6 +30,7 @@ ROLES = {
     "tool": "tool", "function": "tool", "observation": "tool",
 }  # fmt: skip
 NO_MESSAGES = "a conversation without messages"
+TIMES_OF_ANSWERS = "arrivals are the times when answers were complete: the source has no others"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +59,66 @@ class Requests:
     requests: list[TextRequest]
     notes: list[str]
     timed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """What one row of a file says, before it has a name."""
+
+    row: dict[str, object]
+    said: list[Said]
+
+
+Find = Callable[[dict[str, object], int, ProblemList], "list[Said] | None"]
+
+
+def talks_in(source: Source, problems: ProblemList, find: Find) -> tuple[list[Talk], int]:
+    """Return the rows of JSON lines that hold messages, and how many rows there were.
+
+    `find` returns the messages of a row on a line, None where it added a problem. A row without
+    messages is put aside.
+    """
+    talks = []
+    rows = told = 0
+    for line, row in walk_objects(source.data, problems):
+        rows += 1
+        before = problems.total
+        said = find(row, line, problems)
+        told += problems.total - before
+        if said == []:
+            problems.leave_out(line, NO_MESSAGES)
+        elif said is not None:
+            talks.append(Talk(row, said))
+    return talks, rows + problems.total - told
+
+
+def conversation_trace(
+    conversations: Iterable[Conversation],
+    source: Source,
+    options: ReadOptions,
+    problems: ProblemList,
+    *,
+    format_name: str,
+    read: int,
+    notes: Sequence[str] = (),
+) -> Trace:
+    """Return the trace of these conversations, a request for each answer.
+
+    Raises what `text_trace` raises.
+    """
+    template = template_of(options)
+    made = requests_of(conversations, template, problems)
+    return text_trace(
+        made.requests,
+        source,
+        options,
+        problems,
+        format_name=format_name,
+        read=read,
+        template=template,
+        notes=[*made.notes, *notes],
+        clock_start_ns=0 if made.timed else None,
+    )
 
 
 def said_of(
@@ -122,7 +193,7 @@ def requests_of(
         )
         for number, turn, conversation, answer, prompt in drafts
     ]
-    notes = [] if timed else [ASSUMED_TIMES]
+    notes = [TIMES_OF_ANSWERS if timed else ASSUMED_TIMES]
     if unanswered:
         notes.append(f"{unanswered:,} conversations end without an answer to their last message")
     return Requests(requests, notes, timed)

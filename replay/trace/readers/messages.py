@@ -21,25 +21,24 @@ from replay.errors import Problem, TraceError
 from replay.trace.frame import Trace
 from replay.trace.problems import ProblemList, shown
 from replay.trace.readers.conversations import (
-    NO_MESSAGES,
     Conversation,
     Said,
-    requests_of,
+    Talk,
+    conversation_trace,
     said_of,
+    talks_in,
 )
-from replay.trace.readers.json_lines import as_lines, walk_objects
+from replay.trace.readers.json_lines import as_lines
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.source import Source
 from replay.trace.readers.source_clock import date_ns
-from replay.trace.readers.text_requests import template_of, text_trace
 
 _KEYS = ("role", "content")
 _CONVERSATION = "conversation"
 _NAMES = ("conversation_id", "conversation_hash")
 _USER = "hashed_ip"
 _SIGN = re.compile(rb'"conversation"\s*:\s*\[\s*\{')
-TIMES_OF_ANSWERS = "arrivals are the times when answers were complete: the source has no others"
 
 
 def looks_like_messages(head: bytes) -> bool:
@@ -58,32 +57,16 @@ def read_messages(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
     problems = ProblemList(source.path, allowed=options.max_rejected)
     source = _lines_of_parquet(source) if source.data.startswith(b"PAR1") else source
     source = as_lines(source, problems)
-    conversations: list[Conversation] = []
-    rows = told = 0
-    for line, row in walk_objects(source.data, problems):
-        rows += 1
-        before = problems.total
-        said = _said(row, line, problems)
-        told += problems.total - before
-        if said == []:
-            problems.leave_out(line, NO_MESSAGES)
-        elif said is not None:
-            name = next((str(row[key]) for key in _NAMES if row.get(key)), f"line {line}")
-            conversations.append(Conversation(name, said, _other(row)))
-    read = rows + problems.total - told
-    template = template_of(options)
-    made = requests_of(conversations, template, problems)
-    return text_trace(
-        made.requests,
-        source,
-        options,
-        problems,
-        format_name="messages",
-        read=read,
-        template=template,
-        notes=[*made.notes, TIMES_OF_ANSWERS] if made.timed else made.notes,
-        clock_start_ns=0 if made.timed else None,
+    talks, read = talks_in(source, problems, _said)
+    conversations = [Conversation(_name(talk), talk.said, _other(talk.row)) for talk in talks]
+    return conversation_trace(
+        conversations, source, options, problems, format_name="messages", read=read
     )
+
+
+def _name(talk: Talk) -> str:
+    names = (str(talk.row[key]) for key in _NAMES if talk.row.get(key))
+    return next(names, f"line {talk.said[0].line}")
 
 
 def _lines_of_parquet(source: Source) -> Source:

@@ -16,17 +16,16 @@ from collections.abc import Sequence
 from replay.trace.frame import Trace
 from replay.trace.problems import ProblemList, shown
 from replay.trace.readers.conversations import (
-    NO_MESSAGES,
     Conversation,
     Said,
-    requests_of,
+    conversation_trace,
     said_of,
+    talks_in,
 )
-from replay.trace.readers.json_lines import as_lines, walk_objects
+from replay.trace.readers.json_lines import as_lines
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.source import Source
-from replay.trace.readers.text_requests import template_of, text_trace
 
 _KEYS = ("from", "value")
 _PART = re.compile(r"(.+)_([0-9]{1,6})")
@@ -46,33 +45,18 @@ def read_sharegpt(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
     """
     problems = ProblemList(source.path, allowed=options.max_rejected)
     source = as_lines(source, problems)
-    entries: list[tuple[str, list[Said]]] = []
-    rows = told = 0
-    for line, row in walk_objects(source.data, problems):
-        rows += 1
-        before = problems.total
-        said = _said(row, line, problems)
-        told += problems.total - before
-        if said == []:
-            problems.leave_out(line, NO_MESSAGES)
-        elif said is not None:
-            entries.append((str(row.get("id", f"line {line}")), said))
-    read = rows + problems.total - told
+    talks, read = talks_in(source, problems, _said)
+    entries = [(str(talk.row.get("id", f"line {talk.said[0].line}")), talk.said) for talk in talks]
     conversations, joined = _joined(entries)
-    template = template_of(options)
-    made = requests_of(conversations, template, problems)
-    notes = list(made.notes)
-    if joined:
-        notes.append(f"{joined:,} conversations were joined from entries with ids _0, _1 and so on")
-    return text_trace(
-        made.requests,
+    note = f"{joined:,} conversations were joined from entries with ids _0, _1 and so on"
+    return conversation_trace(
+        conversations,
         source,
         options,
         problems,
         format_name="sharegpt",
         read=read,
-        template=template,
-        notes=notes,
+        notes=[note] if joined else [],
     )
 
 

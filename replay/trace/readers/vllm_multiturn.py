@@ -15,18 +15,17 @@ from replay.errors import Problem, TraceError
 from replay.trace.frame import Trace
 from replay.trace.problems import ProblemList, shown
 from replay.trace.readers.conversations import (
-    NO_MESSAGES,
     Conversation,
     Said,
-    requests_of,
+    conversation_trace,
     said_of,
+    talks_in,
 )
 from replay.trace.readers.first_object import first_object
-from replay.trace.readers.json_lines import as_lines, walk_objects
+from replay.trace.readers.json_lines import as_lines
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.source import Source
-from replay.trace.readers.text_requests import template_of, text_trace
 
 _KEYS = ("role", "content")
 _SPECIFICATION = b'"generate_conversations"'
@@ -54,31 +53,14 @@ def read_vllm_multiturn(source: Source, options: ReadOptions = DEFAULTS) -> Trac
             hint="replay generate draws traces from profiles: docs/generator.md",
         )
     source = as_lines(source, problems)
-    conversations: list[Conversation] = []
-    rows = told = 0
-    for line, row in walk_objects(source.data, problems):
-        rows += 1
-        before = problems.total
-        said = _said(row, line, problems)
-        told += problems.total - before
-        if said == []:
-            problems.leave_out(line, NO_MESSAGES)
-        elif said is not None:
-            # Ids count conversations of one file, so another file's are others.
-            name = f"{source.sha256[:8]} {line} {row.get('id', '')}"
-            conversations.append(Conversation(name, said))
-    read = rows + problems.total - told
-    template = template_of(options)
-    made = requests_of(conversations, template, problems)
-    return text_trace(
-        made.requests,
-        source,
-        options,
-        problems,
-        format_name="vllm-multiturn",
-        read=read,
-        template=template,
-        notes=made.notes,
+    talks, read = talks_in(source, problems, _said)
+    # Ids count the conversations of one file, so another file's are others.
+    conversations = [
+        Conversation(f"{source.sha256[:8]} {talk.said[0].line} {talk.row.get('id', '')}", talk.said)
+        for talk in talks
+    ]
+    return conversation_trace(
+        conversations, source, options, problems, format_name="vllm-multiturn", read=read
     )
 
 
