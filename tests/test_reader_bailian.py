@@ -103,7 +103,8 @@ def test_digits_are_taken_as_written_by_both_parsers_or_left_to_the_slow_one(sec
 
 def test_a_json_array_is_read_entry_by_entry():
     array = "[" + ",\n".join(CHAT) + "]"
-    assert trace_of(array).frame.equals(trace_of(*CHAT).frame, null_equal=True)
+    lines = trace_of(*CHAT).frame
+    assert trace_of(array).frame.select(lines.columns).equals(lines)
 
 
 @settings(max_examples=150, deadline=None)

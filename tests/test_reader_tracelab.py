@@ -66,7 +66,7 @@ def test_recorded_hits_and_plain_values_are_kept():
     (line(output="9"), "output_tokens must be an integer"),
     (line(events=[7]), r"timing_events\[0\] must be an object"),
     (line(events=[event(timestamp="today")]), r"timestamp must be a date \(got 'today'\)"),
-    (line(timing_events=[]), "timing_events must be a list of events"),
+    (line(timing_events=7), r"timing_events must be a list of events \(got 7\)"),
     (line(session=4), "session_id must be text"),
 ])  # fmt: skip
 def test_each_fault_is_told_with_its_line(bad, what):
@@ -78,6 +78,16 @@ def test_each_fault_is_told_with_its_line(bad, what):
 def test_rounds_without_output_are_put_aside():
     trace = trace_of(line(), line(output=0), line(output=None))
     assert [row.line for row in trace.rejected] == [2, 3]
+
+
+def test_rounds_that_nothing_places_in_time_are_put_aside():
+    bare = json.loads(line())
+    del bare["timing_events"]
+    trace = trace_of(line(), line(timing_events=None), line(timing_events=[]), json.dumps(bare))
+    assert trace.requests == 1
+    assert {row.reason for row in trace.rejected} == {
+        "no timing events: nothing says when it was sent"
+    }
 
 
 @settings(max_examples=80, deadline=None)

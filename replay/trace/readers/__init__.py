@@ -9,7 +9,10 @@ from replay.errors import Problem, TraceError, UnknownNameError
 from replay.progress import Hook, ignore
 from replay.trace.frame import Trace
 from replay.trace.merge import merge_traces
+from replay.trace.readers.azure import AZURE
 from replay.trace.readers.bailian import BAILIAN
+from replay.trace.readers.bidaw import BIDAW
+from replay.trace.readers.burstgpt import BURSTGPT
 from replay.trace.readers.canonical import PARQUET, looks_like_parquet, parquet_columns
 from replay.trace.readers.columns import COLUMNS
 from replay.trace.readers.dynamo import DYNAMO
@@ -34,6 +37,9 @@ _HEAD_BYTES = 1 << 20
 
 # The first that recognises a file reads it: narrow formats stand before those that take more.
 READERS = (
+    BIDAW,
+    BURSTGPT,
+    AZURE,
     TRACELAB,
     BAILIAN,
     MOONCAKE_AGENTIC,

@@ -151,9 +151,10 @@ def _parse_plain(data: bytes) -> _Rows | None:
 
 def _exact_ns(seconds: np.ndarray) -> np.ndarray | None:
     """Return ns, int64, as the digits say that were written; None where a float may not tell."""
+    if np.abs(seconds).max(initial=0.0) > _EXACT_NS / NS_PER_S:
+        return None
     ns = np.rint(seconds * NS_PER_S)
-    exact = (np.abs(ns) < _EXACT_NS) & (ns / NS_PER_S == seconds)
-    return ns.astype(np.int64) if exact.all() else None
+    return ns.astype(np.int64) if (ns / NS_PER_S == seconds).all() else None
 
 
 def _parse_lines(data: bytes, problems: ProblemList) -> _Rows:

@@ -227,23 +227,21 @@ def _csv_rows(
         problems.add(f"not UTF-8 text (got byte 0x{byte:02x})", line=line)
         problems.raise_any()
         return
-    limit = csv.field_size_limit(len(text) + 1)  # lists of ids are longer than the module allows
-    try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        line = 1
-        while True:
-            try:
-                row = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                problems.add(f"not valid CSV: {error}", line=line)
-                return
-            if row:
-                yield line, row
-            line = reader.line_num + 1
-    finally:
-        csv.field_size_limit(limit)
+    # Lists of ids are longer than the module allows; the limit is the process's, so only raised.
+    csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
+    reader = csv.reader(io.StringIO(text, newline="\n"), delimiter=delimiter, strict=True)
+    line = 1
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            problems.add(f"not valid CSV: {error}", line=line)
+            return
+        if row:
+            yield line, row
+        line = reader.line_num + 1
 
 
 def _header_faults(header: Sequence[str]) -> list[str]:

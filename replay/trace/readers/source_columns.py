@@ -26,7 +26,9 @@ def scalar_columns(rows: Sequence[Mapping[str, object]]) -> tuple[list[pl.Series
     values: dict[str, list[object]] = {}
     for place, row in enumerate(rows):
         for name, value in row.items():
-            values.setdefault(name, [None] * len(rows))[place] = value
+            if name not in values:  # setdefault would make a list of all rows for each value
+                values[name] = [None] * len(rows)
+            values[name][place] = value
     kept: dict[str, pl.Series] = {}
     dropped = []
     for name, found in values.items():

@@ -33,6 +33,7 @@ from replay.trace.readers.source_clock import date_ns
 
 _INPUT_EVENTS = ("user_message", "tool_result")
 _NESTED = ("timing_events", "tools")
+_NO_TIME = "no timing events: nothing says when it was sent"
 
 
 def looks_like_tracelab(head: bytes) -> bool:
@@ -63,6 +64,8 @@ def read_tracelab(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
             problems.add(fault, line=line)
         if not row.faults and request.output_tokens == 0:
             problems.leave_out(line, NO_RESPONSE)
+        elif not row.faults and not values.get("timing_events"):
+            problems.leave_out(line, _NO_TIME)
         if not row.faults:
             requests.append(request)
     meta = source_meta(
@@ -98,8 +101,10 @@ def _request(line: int, row: CheckedRow, values: Mapping[str, Any]) -> ContentRe
 
 
 def _arrival_ns(events: object, faults: list[str]) -> int:
-    """Return when the last input before the model's first word was there."""
-    if not isinstance(events, list) or not events:
+    """Return when the last input before the model's first word was there; 0 without any events."""
+    if events is None:
+        return 0
+    if not isinstance(events, list):
         faults.append(f"timing_events must be a list of events (got {shown(events)})")
         return 0
     arrival: int | None = None
