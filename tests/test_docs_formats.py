@@ -18,9 +18,9 @@ def render() -> str:
     lines = [
         "# Trace formats",
         "",
-        "Formats are told by content; `--format-in NAME` forces one. Each has a page with an example,",
-        "its units and the faults that are told. `.gz` and `.zst` files are unpacked, `-` is standard",
-        "input, and a folder or a quoted pattern is read as one trace.",
+        "Formats are told by content; `--format-in NAME` forces one. Each has a page with an",
+        "example, its units and the faults that are told. `.gz` and `.zst` files are unpacked, `-`",
+        "is standard input, and a folder or a quoted pattern is read as one trace.",
         "",
         "| format | what it is | content is identified by | sessions | assumed | options |",
         "|---|---|---|---|---|---|",

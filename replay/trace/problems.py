@@ -64,6 +64,11 @@ class ProblemList:
         """All rows that are not used, and why, by line."""
         return self._left_out | self.rejected
 
+    @property
+    def found(self) -> list[Problem]:
+        """The first problems in file order, as many as are shown."""
+        return sorted(self._found, key=lambda problem: problem.line or 0)[:SHOWN_PROBLEMS]
+
     def hint(self, text: str) -> None:
         """Add what the user can do about it."""
         self.hints.append(text)
@@ -93,9 +98,8 @@ class ProblemList:
     def raise_any(self) -> None:
         """Raise TraceError with the first problems in file order, if there are any."""
         if self.total:
-            found = sorted(self._found, key=lambda problem: problem.line or 0)
             raise TraceError(
-                found[:SHOWN_PROBLEMS], total=self.total, hint="; ".join(self.hints) or None
+                self.found, total=self.total, hint="; ".join(dict.fromkeys(self.hints)) or None
             )
 
 

@@ -9,6 +9,7 @@ from replay.errors import Problem, TraceError, UnknownNameError
 from replay.progress import Hook, ignore
 from replay.trace.frame import Trace
 from replay.trace.merge import merge_traces
+from replay.trace.problems import ProblemList
 from replay.trace.readers.azure import AZURE
 from replay.trace.readers.bailian import BAILIAN
 from replay.trace.readers.bidaw import BIDAW
@@ -17,6 +18,7 @@ from replay.trace.readers.canonical import PARQUET, looks_like_parquet, parquet_
 from replay.trace.readers.columns import COLUMNS
 from replay.trace.readers.dynamo import DYNAMO
 from replay.trace.readers.files import trace_files
+from replay.trace.readers.json_lines import as_lines, walk_objects
 from replay.trace.readers.llmservingsim import LLMSERVINGSIM
 from replay.trace.readers.lmcache import LMCACHE
 from replay.trace.readers.messages import MESSAGES
@@ -68,7 +70,7 @@ def load_trace(
 ) -> Trace:
     """Return the trace in a file, a folder or a pattern of files, in replay order.
 
-    Each file's format is recognised by content, else by suffix, unless named; several files are
+    Each file's format is recognised by content, unless named; several files are
     merged. Raises InputError for a file that cannot be read and for options its format does not
     take, UnknownNameError for a format that stands in no table, TraceError for a broken one.
     """
@@ -112,10 +114,20 @@ def _recognised(source: Source) -> Reader:
     for reader in READERS:
         if reader.sniff(head):
             return reader
-    for reader in READERS:
-        if source.name.lower().endswith(reader.suffixes):
-            return reader
-    raise TraceError(
-        [Problem(source.path, f"not a known trace format (starts with {source.data[:24]!r})")],
-        hint=f"--format-in names one: {', '.join(reader.name for reader in READERS)}",
-    )
+    raise _unknown(source)
+
+
+def _unknown(source: Source) -> TraceError:
+    """Return what can be said of a file in no known format: its JSON is broken, or its keys."""
+    names = ", ".join(sorted(reader.name for reader in READERS))
+    hint = f"--format-in names a format ({names}); --columns says what any table's columns mean"
+    problems = ProblemList(source.path)
+    if source.data.lstrip()[:1] in (b"{", b"["):
+        _, row = next(walk_objects(as_lines(source, problems).data, problems), (0, None))
+        if row is None and problems.total:
+            return TraceError(problems.found[:1], hint=hint)
+        if row is not None:
+            what = f"not a known trace format (its first object has {', '.join(row) or 'no keys'})"
+            return TraceError([Problem(source.path, what)], hint=hint)
+    what = f"not a known trace format (starts with {source.data[:24]!r})"
+    return TraceError([Problem(source.path, what)], hint=hint)

@@ -76,6 +76,7 @@ def read_weka(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
     source = as_lines(source, problems)
     requests: list[_Request] = []
     sizes: dict[int, int] = {}
+    names: set[str] = set()
     faulty = sessions = 0
     for line, session in walk_objects(source.data, problems):
         sessions += 1
@@ -85,7 +86,11 @@ def read_weka(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
             problems.add(fault, line=line)
         if not faults:
             sizes[line] = session["block_size"]  # type: ignore[assignment]
-            requests += _requests(line, session, len(requests))
+            name = str(session["id"])
+            if name in names:
+                name = f"{name}, line {line}"
+            names.add(name)
+            requests += _requests(line, name, session["requests"], len(requests))
     if len(set(sizes.values())) > 1:
         problems.add(f"sessions have blocks of different sizes (got {sorted(set(sizes.values()))})")
     size = next(iter(sizes.values()), BLOCK_SIZE)
@@ -200,19 +205,19 @@ def _walk(
             yield at, agent, row
 
 
-def _requests(line: int, session: Mapping[str, Any], before: int) -> list[_Request]:
+def _requests(line: int, name: str, rows: Any, before: int) -> list[_Request]:
     """Return the requests of a session in the order of its file; `before` are there already."""
     found: list[_Request] = []
     last: dict[str | None, int] = {}
     spawned: dict[str | None, int | None] = {None: None}
-    for at, agent, row in _walk(session["requests"], 0, None):
+    for at, agent, row in _walk(rows, 0, None):
         place = before + len(found)
         if agent is not None and agent not in spawned:
             caller = agent.rpartition("/")[0] or None
             spawned[agent] = last.get(caller)
-        name = session["id"] if agent is None else f"{session['id']}/{agent}"
+        own = name if agent is None else f"{name}/{agent}"
         by = spawned[agent] if agent not in last else None
-        found.append(_Request(line, min(at, LARGEST_NS), name, agent, by, row))
+        found.append(_Request(line, min(at, LARGEST_NS), own, agent, by, row))
         last[agent] = place
     return found
 
