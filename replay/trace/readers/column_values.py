@@ -26,6 +26,7 @@ from replay.trace.readers.source_clock import date_ns
 from replay.trace.readers.text_requests import writable
 
 ISO = "iso"
+_SPACE = " \t\r"  # other white space is no part of a number
 _UNIT_DIGITS = {"s": 9, "ms": 6, "us": 3, "ns": 0}
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?")
@@ -159,8 +160,8 @@ def _completed(
 
 
 def _integer(value: object, *, lowest: int, highest: int, is_text: bool) -> int:
-    if is_text and isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
-        value = int(value)
+    if is_text and isinstance(value, str) and _INTEGER.fullmatch(value.strip(_SPACE)):
+        value = int(value.strip(_SPACE))
     if type(value) is not int:
         raise RowError("must be an integer")
     if not lowest <= value <= highest:
@@ -169,8 +170,8 @@ def _integer(value: object, *, lowest: int, highest: int, is_text: bool) -> int:
 
 
 def _time(value: object, *, unit_ns: int, is_text: bool) -> int:
-    if is_text and isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
-        number = Decimal(value.strip())
+    if is_text and isinstance(value, str) and _NUMBER.fullmatch(value.strip(_SPACE)):
+        number = Decimal(value.strip(_SPACE))
     elif type(value) in (int, float):
         number = Decimal(repr(value))  # the digits it is written with, not what it is in binary
     else:
