@@ -14,8 +14,12 @@ class Site:
     content: bytes = b""
     etag: str | None = '"v1"'
     ranges: bool = True
-    length: bool = True
-    """Whether answers say how long they are."""
+    if_range: bool = True
+    """Whether a part of another version than the one asked for is refused."""
+    length: bool | str = True
+    """Whether answers say how long they are, or what they say instead."""
+    total: bool = True
+    """Whether a part says how long the file is."""
     cuts: list[int] = field(default_factory=list)
     """Bytes after which the next answers break off."""
     statuses: list[int] = field(default_factory=list)
@@ -43,16 +47,18 @@ class _Handler(BaseHTTPRequestHandler):
         start, total = 0, len(site.content)
         wanted = self.headers["Range"]
         condition = self.headers["If-Range"]
-        if wanted and site.ranges and condition in (None, site.etag):
+        if wanted and site.ranges and (condition in (None, site.etag) or not site.if_range):
             start = int(wanted.removeprefix("bytes=").removesuffix("-"))
         if start >= total > 0:
             self._head(416, {"Content-Range": f"bytes */{total}", "Content-Length": "0"})
             return
         headers = {"ETag": site.etag} if site.etag else {}
-        if site.length:
-            headers["Content-Length"] = str(total - start)
+        if site.length is not False:
+            length = total - start if site.length is True else site.length
+            headers["Content-Length"] = str(length)
         if start:
-            headers["Content-Range"] = f"bytes {start}-{total - 1}/{total}"
+            whole = total if site.total else "*"
+            headers["Content-Range"] = f"bytes {start}-{total - 1}/{whole}"
         self._head(206 if start else 200, headers)
         body = site.content[start:]
         self.wfile.write(body[: site.cuts.pop(0)] if site.cuts else body)

@@ -47,6 +47,7 @@ def test_a_redirect_to_another_host_is_followed_and_named(fetch):
         ("ftp://127.0.0.1/x", "must start with https://"),
         ("http://example.org/x", "http is for this machine itself"),
         ("https://me:secret@example.org/x", "must hold no user name"),
+        ("http://[::1", "is no address: Invalid IPv6 URL"),
     ],
 )
 def test_a_redirect_to_where_nothing_is_downloaded_from_is_refused(fetch, where, why):
@@ -57,9 +58,10 @@ def test_a_redirect_to_where_nothing_is_downloaded_from_is_refused(fetch, where,
     assert len(site.asked) == 1
 
 
-def test_a_redirect_out_of_https_is_refused():
+@pytest.mark.parametrize("header", ["Location", "URI"])
+def test_a_redirect_out_of_https_is_refused(header):
     headers = Message()
-    headers["Location"] = "http://127.0.0.1/t.jsonl"
+    headers[header] = "http://127.0.0.1/t.jsonl"
     request = urllib.request.Request("https://example.org/t.jsonl")
     with pytest.raises(FetchError, match="which leaves https"):
         SafeRedirects(request.full_url).http_error_302(request, io.BytesIO(), 302, "", headers)
@@ -68,4 +70,10 @@ def test_a_redirect_out_of_https_is_refused():
 def test_redirects_without_end_are_an_error(fetch):
     refused = pytest.raises(FetchError, match="redirects without end")
     with serve(b"", redirects={"/trace.jsonl": "/trace.jsonl"}) as site, refused:
+        fetch(site)
+
+
+def test_a_redirect_to_nowhere_is_an_error(fetch):
+    refused = pytest.raises(FetchError, match=r"redirects without saying where \(got 302\)")
+    with serve(b"", statuses=[302]) as site, refused:
         fetch(site)

@@ -36,9 +36,11 @@ LONGEST_WAIT_S = 30.0
 CHUNK_BYTES = 1 << 16
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 _NO_NETWORK = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN})
+_SIZE = "[0-9]{1,18}"
 _CHANGED = "the file there is no longer the one that the catalogue describes"
 
 Sleep = Callable[[float], None]
+Finish = Callable[["Downloaded"], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,28 +70,47 @@ def state_beside(part: Path) -> Path:
     return part.with_name(f"{part.name}.json")
 
 
+def leave(got: Downloaded) -> None:
+    """Leave the part where it is: the end of a download that nobody moves."""
+
+
 def download(
-    wanted: Download, part: Path, *, progress: Hook = ignore, sleep: Sleep = time.sleep
+    wanted: Download,
+    part: Path,
+    *,
+    finish: Finish = leave,
+    progress: Hook = ignore,
+    sleep: Sleep = time.sleep,
 ) -> Downloaded:
     """Return what is known of a file once `part` holds all of it, what it held before included.
 
-    Broken connections and answers of a server in trouble are tried again, `ATTEMPTS` times in a
-    row that bring nothing new. Raises FetchError where that does not help and for answers that
-    will not change, OutputError where `part` cannot be written. `part` stays in either case.
+    `finish` is told so while nobody else can take up the part: the time to move it. Broken
+    connections and answers of a server in trouble are tried again, `ATTEMPTS` times in a row that
+    bring nothing new. Raises FetchError where that does not help and for answers that will not
+    change, OutputError where `part` cannot be written. `part` stays in either case.
     """
     with _opened(part) as file:
-        transfer = _Transfer(wanted, part, file, progress)
-        furthest, failures = transfer.done, 0
-        while True:
-            try:
-                return transfer.attempt()
-            except _Again as trouble:
-                failures = 1 if transfer.done > furthest else failures + 1
-                furthest = max(furthest, transfer.done)
-                if failures >= ATTEMPTS:
-                    raise FetchError(f"{wanted.address}: {trouble} ({failures} times)") from trouble
-                progress(f"Waiting: {trouble}", transfer.done, transfer.total or 0)
-                sleep(min(2.0 ** (failures - 1), LONGEST_WAIT_S))
+        got = _whole(wanted, part, file, progress=progress, sleep=sleep)
+        finish(got)
+    return got
+
+
+def _whole(
+    wanted: Download, part: Path, file: io.FileIO, *, progress: Hook, sleep: Sleep
+) -> Downloaded:
+    """Return what is known of a file after as many attempts as it takes."""
+    transfer = _Transfer(wanted, part, file, progress)
+    furthest, failures = transfer.done, 0
+    while True:
+        try:
+            return transfer.attempt()
+        except _Again as trouble:
+            failures = 1 if transfer.done > furthest else failures + 1
+            furthest = max(furthest, transfer.done)
+            if failures >= ATTEMPTS:
+                raise FetchError(f"{wanted.address}: {trouble} ({failures} times)") from trouble
+            progress(f"Waiting: {trouble}", transfer.done, transfer.total or 0)
+            sleep(min(2.0 ** (failures - 1), LONGEST_WAIT_S))
 
 
 class _Transfer:
@@ -104,11 +125,15 @@ class _Transfer:
         self.validator = state.get("validator")
         self.done = 0
         self.digest = hashlib.sha256()
-        known = self.validator is not None or wanted.digest_known
-        if known and state.get("address") == wanted.address:
+        if self._continues and state.get("address") == wanted.address:
             self._take_up()
         else:
             self._restart()
+
+    @property
+    def _continues(self) -> bool:
+        """Whether more of a file can be told from more of another one."""
+        return self.validator is not None or self.wanted.digest_known
 
     def attempt(self) -> Downloaded:
         """Ask for what is missing and take it; raises _Again for what may pass."""
@@ -140,6 +165,8 @@ class _Transfer:
 
     def _response(self) -> http.client.HTTPResponse:
         headers = {"User-Agent": f"kvreplay/{__version__}", "Accept-Encoding": "identity"}
+        if not self._continues:
+            self._restart()
         if self.done:
             headers["Range"] = f"bytes={self.done}-"
             if self.validator:
@@ -192,6 +219,9 @@ class _Transfer:
             if start != self.done:
                 self._restart()
                 raise _Again(f"the server sent bytes from {start} on")
+            if _names_another(headers, self.validator):  # a server that passes over If-Range
+                self._restart()
+                raise _Again("the file there changed meanwhile")
         else:
             if self.done:
                 self._restart()
@@ -203,6 +233,12 @@ class _Transfer:
                 hint=_CHANGED,
             )
         self.total = total or self.wanted.size_bytes
+        told = self.total is not None or response.length is not None or response.chunked
+        if not told and not self.wanted.digest_known:
+            raise FetchError(
+                f"{self.wanted.address}: the server does not say how long the file is",
+                hint="a size_bytes or sha256 in the catalogue would tell whether it came whole",
+            )
         self.validator = _validator(headers)
         with _written(self.part):
             state = {"address": self.wanted.address, "validator": self.validator}
@@ -230,6 +266,8 @@ class _Transfer:
                 )
         if self.total is not None and self.done < self.total:
             raise _Again(f"the connection ended after {self.done:,} of {self.total:,} bytes")
+        if response.length:
+            raise _Again(f"the connection ended {response.length:,} bytes early")
 
 
 def _state(part: Path) -> dict[str, str]:
@@ -268,9 +306,19 @@ def _validator(headers: Message) -> str | None:
     return str(modified) if modified and not etag else None
 
 
+def _names_another(headers: Message, validator: str | None) -> bool:
+    """Return whether an answer says that it is of another version of the file."""
+    if validator is None:
+        return False
+    said = headers.get("ETag" if validator.startswith('"') else "Last-Modified")
+    return said is not None and said != validator
+
+
 def _content_range(headers: Message) -> tuple[int, int | None]:
     """Return the first byte of a partial answer and the size of the file."""
-    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", "").strip())
+    found = re.fullmatch(
+        rf"bytes ({_SIZE})-{_SIZE}/({_SIZE}|\*)", headers.get("Content-Range", "").strip()
+    )
     if not found:
         raise _Again("the server does not say which bytes it sends")
     return int(found[1]), None if found[2] == "*" else int(found[2])
@@ -278,7 +326,7 @@ def _content_range(headers: Message) -> tuple[int, int | None]:
 
 def _length(headers: Message) -> int | None:
     length = headers.get("Content-Length", "")
-    return int(length) if length.isdecimal() else None
+    return int(length) if re.fullmatch(_SIZE, length) else None
 
 
 @contextlib.contextmanager

@@ -83,23 +83,26 @@ def fetch_trace(
         _make_folder(target.parent)
     part = target.with_name(f"{target.name}.part")
     wanted = Download(trace.address, trace.size_bytes, digest_known=expected is not None)
+
+    def finish(got: Downloaded) -> None:
+        if expected is not None and got.sha256 != expected:
+            _drop(part)
+            raise _another_file(trace, target, got.sha256, expected)
+        if trace.sha256 is None:
+            record = {"address": trace.address, "sha256": got.sha256}
+            _write(pin_beside(target), json.dumps(record) + "\n")
+        try:
+            part.replace(target)
+        except OSError as error:
+            raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+        _drop(part)
+
     try:
-        got = download(wanted, part, progress=progress, sleep=sleep)
+        got = download(wanted, part, finish=finish, progress=progress, sleep=sleep)
     except FetchError as error:
         raise FetchError(error.message, hint=error.hint or _by_hand(trace, target)) from error
-    if expected is not None and got.sha256 != expected:
-        _drop(part)
-        raise _another_file(trace, target, got.sha256, expected)
-    pinned = trace.sha256 is None
-    if pinned:
-        record = {"address": trace.address, "sha256": got.sha256}
-        _write(pin_beside(target), json.dumps(record) + "\n")
-    try:
-        part.replace(target)
-    except OSError as error:
-        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
-    _drop(part)
-    return _fetched(trace, target, got, pinned=pinned and got.sha256 != pin, came=True)
+    pinned = trace.sha256 is None and got.sha256 != pin
+    return _fetched(trace, target, got, pinned=pinned, came=True)
 
 
 def pin_beside(path: Path) -> Path:

@@ -32,18 +32,29 @@ class SafeRedirects(urllib.request.HTTPRedirectHandler):
         headers: Message,
     ) -> object:
         """Follow a redirect; raises FetchError for one to where nothing is downloaded from."""
-        where = headers.get("Location")
-        if where is not None:
-            target = urljoin(req.full_url, where)
-            fault = address_fault(target)
-            if fault is None and req.type == "https" and urlsplit(target).scheme != "https":
-                fault = "leaves https"
-            if fault:
-                fp.close()
-                raise FetchError(f"{req.full_url}: redirects to {target!r}, which {fault}")
-            host = urlsplit(target).netloc
-            if host != self._first:
-                self._hosts[host] = None
+        where = headers.get("Location", headers.get("URI"))  # urllib follows either
+        if where is None:
+            fp.close()
+            raise FetchError(f"{req.full_url}: redirects without saying where (got {code})")
+        target, fault = _target(req.full_url, where)
+        if fault:
+            fp.close()
+            raise FetchError(f"{req.full_url}: redirects to {target!r}, which {fault}")
+        host = urlsplit(target).netloc
+        if host != self._first:
+            self._hosts[host] = None
         return super().http_error_302(req, fp, code, msg, headers)  # type: ignore[arg-type]
 
     http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
+
+def _target(here: str, where: str) -> tuple[str, str | None]:
+    """Return where a redirect leads, and why it is not followed; None where it is."""
+    try:
+        target = urljoin(here, where)
+    except ValueError as error:
+        return where, f"is no address: {error}"
+    fault = address_fault(target)
+    if fault is None and urlsplit(here).scheme == "https" and urlsplit(target).scheme != "https":
+        fault = "leaves https"
+    return target, fault
