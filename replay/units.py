@@ -82,6 +82,8 @@ def format_bytes(amount: int) -> str:
 
 def format_duration(ns: int) -> str:
     """Return nanoseconds in the unit a person would pick: `850us`, `12.3ms`, `41.2s`, `59.0min`."""
+    if ns < 1000:
+        return f"{ns}ns"
     for unit in ("d", "h", "min", "s", "ms"):
         size = _DURATION_NS[unit]
         if ns >= 2 * size or (unit in ("s", "ms") and ns >= size):

@@ -70,6 +70,13 @@ def test_windows_samples_and_speed_go_together(trace):
     assert any("window from 10s to 40s: 30 of 60" in note for note in part.meta.notes)
 
 
+def test_a_window_may_start_at_nought_and_end_with_the_trace(trace):
+    for window, requests in (("0..10s", 10), ("..10s", 10), ("0s..10s", 10), ("50s..", 10)):
+        done = replay("convert", trace, "-o", "t.parquet", "--window", window, "--force")
+        assert done.exit_code == 0, done.output
+        assert load_trace("t.parquet").requests == requests
+
+
 def test_several_traces_need_merge_and_share_nothing(trace):
     refused = replay("convert", trace, trace, "-o", "two.parquet")
     assert (refused.exit_code, "--merge" in refused.stderr) == (2, True)
@@ -109,6 +116,8 @@ def test_a_run_keeps_the_rows_it_could_not_use(trace):
 
 @pytest.mark.parametrize(("arguments", "what"), [
     (["--window", "10m"], "not a window"),
+    (["--window", ".."], "not a window"),
+    (["--speedup", "1e-300"], "leaves arrivals out of range"),
     (["--window", "5s..1s"], "must end after"),
     (["--window", "1h..2h"], "no requests left"),
     (["--sample", "0"], "must be a share above 0"),

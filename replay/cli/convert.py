@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,9 @@ from replay.errors import InputError
 if TYPE_CHECKING:
     from replay.progress import Hook
     from replay.trace.frame import Trace
+
+
+_NOUGHT = re.compile(r"0+(\.0+)?\s*[a-zµ]*")
 
 
 @click.command()
@@ -118,9 +122,11 @@ def parse_window(text: str) -> tuple[int, int | None]:
         raise InputError(
             f"not a window (got {text!r})", hint="write 10m..40m, ..1h or 30s.., from the start"
         )
+    start, stop = start.strip(), stop.strip()
+    from_the_start = not start or _NOUGHT.fullmatch(start)
     return (
-        parse_duration_ns(start.strip()) if start.strip() else 0,
-        parse_duration_ns(stop.strip()) if stop.strip() else None,
+        0 if from_the_start else parse_duration_ns(start),
+        parse_duration_ns(stop) if stop else None,
     )
 
 
