@@ -11,8 +11,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import stat
+import threading
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 FOLDER_VARIABLE = "NUMBA_CACHE_DIR"
 
@@ -64,12 +68,48 @@ def is_compiled(entry: str) -> bool:
 CACHED = _choose_folder()
 
 import numba  # noqa: E402  (reads the folder variable when imported)
+from numba.core.registry import CPUDispatcher  # noqa: E402
 
 VERSION = numba.__version__
 _OPTIONS = {"cache": CACHED, "nogil": True}
 _INNER = {"nogil": True, "forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
-jit = numba.njit(**_OPTIONS)
+
+class _Held(CPUDispatcher):
+    """A kernel that holds Ctrl-C back until it has handed its results over.
+
+    Python sees the signal when Numba makes arrays of the results, in the midst of C code that does
+    not expect an exception: the process crashes. So the handler runs afterwards. Only the main
+    thread runs handlers, and compiling is left open to Ctrl-C.
+    """
+
+    def __call__(self, *arguments: Any) -> Any:
+        handler = signal.getsignal(signal.SIGINT)
+        if threading.current_thread() is not threading.main_thread() or not callable(handler):
+            return super().__call__(*arguments)
+        if not self.overloads:
+            self.compile(tuple(self.typeof_pyval(argument) for argument in arguments))
+        came: list[tuple[int, FrameType | None]] = []
+        signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
+        try:
+            return super().__call__(*arguments)
+        finally:
+            signal.signal(signal.SIGINT, handler)
+            if came:
+                handler(*came[0])
+
+
+def _held(dispatcher: Any) -> Any:
+    """Return a compiled function that holds Ctrl-C back; a plain one where compiling is off."""
+    if isinstance(dispatcher, CPUDispatcher):
+        dispatcher.__class__ = _Held
+    return dispatcher
+
+
+def jit(function: Any) -> Any:
+    """Compile a kernel that may allocate."""
+    return _held(numba.njit(**_OPTIONS)(function))
+
 
 # Counting references to the arrays of a NamedTuple costs the cache kernels a factor of five. They
 # allocate nothing, so they are compiled without; the option has no public name, and where Numba
@@ -77,8 +117,13 @@ jit = numba.njit(**_OPTIONS)
 # Python, which is most of what there is to compile, and no cache entry of its own; it is inlined,
 # because handing two dozen arrays over at every call would take most of a step.
 try:
-    kernel = numba.njit(_nrt=False, **_OPTIONS)
+    _uncounted = numba.njit(_nrt=False, **_OPTIONS)
     inner = numba.njit(_nrt=False, **_INNER)
 except KeyError:
-    kernel = jit
+    _uncounted = numba.njit(**_OPTIONS)
     inner = numba.njit(**_INNER)
+
+
+def kernel(function: Any) -> Any:
+    """Compile a kernel that allocates nothing."""
+    return _held(_uncounted(function))
