@@ -38,6 +38,7 @@ check: $(STAMP)  ## lint, formatting, types and layers
 
 bench: $(STAMP)  ## measure speed
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/ingest.py
 
 claims: $(STAMP)  ## measure what the simulator before replay claimed for prefix caching
 	$(BIN)/python benchmarks/seed_claims.py
