@@ -107,6 +107,11 @@ def test_a_round_without_a_response_is_left_out_and_of_no_later_prompt():
     assert trace.frame["input_tokens"].to_list()[-1] == 26 + 38 + 5
 
 
+def test_a_history_that_starts_with_a_round_left_out_has_nothing_of_the_one_before():
+    trace = trace_of(f"{SAMPLE}{HEADER}17 7400 7 0 0\n17 7500 9 9 1\n")
+    assert trace.frame["input_tokens"].to_list()[5:] == [9]
+
+
 def test_spaces_and_line_ends_change_nothing():
     plain = trace_of(SAMPLE).frame
     spaced = SAMPLE.replace(" ", "  \t").replace("\n", " \n ")

@@ -4,8 +4,9 @@
     17 7200 26 38 0
 
 `query_length` is what the user asks in this round, without what was said before, so prompts are
-made here: all earlier queries and responses of the user, then this query. Rounds of a user count
-from 0 (https://github.com/ShipengHu-777/Interactive-conversation-workload, FAST'26).
+made here: all earlier queries and responses of the user, then this query. The source's own
+scripts add up histories alike, and count a unit of length as the KV of one token. Rounds of a user
+count from 0 (https://github.com/ShipengHu-777/Interactive-conversation-workload, FAST'26).
 """
 
 from __future__ import annotations
@@ -67,11 +68,11 @@ def read_bidaw(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
         rows.tell(row, f"lacks {_USER}")
     known[1] = known[1].alias("query_length")
     frame = pl.DataFrame([*known, part])
-    frame = frame.with_columns(_links())
+    frame = frame.with_columns(_links()).with_columns(_history())
     _check_rounds(frame, rows)
+    late = int((frame["_starts"] & (frame[_ROUND] > 0)).sum())
     keep = problems.settle(table.lines, read=table.read)
     frame, lines = frame.filter(keep), table.lines[keep]
-    late = int((frame["_starts"] & (frame[_ROUND] > 0)).sum())
     others = [column.filter(pl.Series(keep)) for column in others_of(table, _NAMES, known)]
     frame = _with_prompts(frame, Telling(problems, lines)).with_columns(others)
     meta = source_meta(
@@ -122,6 +123,11 @@ def _links() -> list[pl.Expr]:
     ]
 
 
+def _history() -> pl.Expr:
+    """Return which of its user's histories each row is of; rows put aside later count as well."""
+    return pl.col("_starts").cast(pl.Int64).cum_sum().over(SESSION).alias("_history")
+
+
 def _check_rounds(frame: pl.DataFrame, rows: Telling) -> None:
     """Tell where rounds of a user do not count on in a part, or go back in time."""
     for row in np.flatnonzero(frame["_breaks"].to_numpy()).tolist():
@@ -139,9 +145,8 @@ def _check_rounds(frame: pl.DataFrame, rows: Telling) -> None:
 
 def _with_prompts(frame: pl.DataFrame, rows: Telling) -> pl.DataFrame:
     """Return the frame with prompts of all that a user said and was told, and the query."""
-    history = pl.col("_starts").cast(pl.Int64).cum_sum().over(SESSION)
     said = pl.col("query_length") + pl.col("output_tokens")
-    frame = frame.with_columns(history.alias("_history")).with_columns(
+    frame = frame.with_columns(
         input_tokens=said.cum_sum().over(SESSION, "_history") - pl.col("output_tokens")
     )
     for row in np.flatnonzero((frame["input_tokens"] > LARGEST_TOKENS).to_numpy()).tolist():
@@ -170,7 +175,7 @@ BIDAW = Reader(
     content="none; prompts are taken to continue their session, unless told not to",
     sessions="user_id",
     assumes="a prompt is all earlier queries and responses of its user, then the query; lengths, "
-    "whose unit the source does not say, are tokens",
+    "whose unit the source does not name, are tokens",
     sniff=looks_like_bidaw,
     read=read_bidaw,
 )

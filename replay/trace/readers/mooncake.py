@@ -111,9 +111,11 @@ def _parse_plain(data: bytes) -> _Rows | None:
         return None
     counts = np.diff(offsets[: rows + 1])
     columns = {name: numbers[:rows, place] for place, name in enumerate(NUMBERS)}
-    frame = pl.DataFrame(columns).with_columns(
-        list_column(ids[: offsets[rows]], counts).alias("hash_ids")
-    )
+    blocks = list_column(ids[: offsets[rows]], counts).alias("hash_ids")
+    empty = pl.lit([], pl.List(pl.Int64))  # a fault that the checks will tell
+    frame = pl.DataFrame(columns).with_columns(blocks)
+    if not counts.all():
+        frame = frame.with_columns(pl.col("hash_ids").fill_null(empty))
     return _Rows(frame, lines[:rows])
 
 
