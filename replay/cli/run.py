@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -105,5 +106,6 @@ def run(
 
 def _default_folder(trace: Path) -> Path:
     now = datetime.datetime.now()
-    name = "stdin" if str(trace) == "-" else trace.stem or "trace"
+    plain = re.sub(r"[^\w.-]+", "-", trace.stem).strip("-")  # of a pattern, say
+    name = "stdin" if str(trace) == "-" else plain or "trace"
     return Path("runs") / f"{now:%Y%m%d-%H%M%S}-{name}"
