@@ -124,10 +124,76 @@ def test_parts_are_joined_where_all_are_there():
 
 
 def test_empty_conversations_are_put_aside():
-    trace = read(read_sharegpt, [shared(), shared("a", "b"), shared("a", "")])
+    rows = [shared(), shared("a", "b"), shared("a", ""), shared("a"), shared("a", first="gpt")]
+    trace = read(read_sharegpt, rows)
     assert [(row.line, row.reason) for row in trace.rejected] == [
         (1, "a conversation without messages"), (3, "no response: a failed request"),
+        (4, "no answer to anything that was asked"), (5, "no answer to anything that was asked"),
     ]  # fmt: skip
+
+
+def test_an_answer_without_text_leaves_the_others_of_its_conversation():
+    trace = read(read_sharegpt, [shared("a", "b", "c", "", "e", "f")])
+    assert trace.frame["turn"].to_list() == [0, 1]
+    assert trace.rejected == ()
+    assert "1 answers without text are no requests" in trace.meta.notes
+
+
+@pytest.mark.parametrize(("reader", "of"), READERS)
+def test_conversations_of_one_name_or_none_are_told_apart(tmp_path, reader, of):
+    named = read(reader, [of("a", "b", "c", "d", id="x"), of("a", "b", id="x")])
+    assert named.frame.sort("request_id")["session_id"].to_list() == [0, 1, 0]
+    for name, answer in (("one.json", "b"), ("two.json", "c")):
+        row = of("a", answer)
+        row.pop("id", None)
+        if "conversation_id" in row:
+            row["conversation_id"] = None
+        (tmp_path / name).write_text(json.dumps([row]))
+    assert load_trace(tmp_path).frame["session_id"].n_unique() == 2
+
+
+def test_conversations_of_one_hash_are_known_by_their_first_turn():
+    def of(number):
+        row = corpus("a", "b", "c", "d", conversation_hash="h", id=None)
+        row["conversation"][0]["turn_identifier"] = number
+        return row
+
+    trace = read(read_messages, [of(7), of(8)])
+    assert trace.frame["source_session_id"].to_list() == ["h 7", "h 8", "h 7", "h 8"]
+
+
+@pytest.mark.parametrize(("reader", "of"), READERS)
+def test_plain_values_of_a_row_become_columns(reader, of):
+    frame = read(reader, [of("a", "b", lang="en", score=0.5, tags=["x"])]).frame
+    assert frame.select("lang", "score").rows() == [("en", 0.5)]
+    assert "tags" not in frame.columns
+
+
+def timed(*times):
+    row = corpus(*"abcd"[: len(times)])
+    for message, time in zip(row["conversation"], times, strict=True):
+        message["timestamp"] = time
+    return row
+
+
+def test_times_of_questions_go_before_those_of_answers():
+    dates = [f"2023-04-09T00:00:{second:02}.250Z" for second in (1, 4, 11, 14)]
+    trace = read(read_messages, [timed(*dates)])
+    assert trace.frame["arrival_ns"].to_list() == [0, 10 * S]
+    assert trace.meta.clock_start_ns == 1_680_998_401_250_000_000
+    assert not any("answers were complete" in note for note in trace.meta.notes)
+
+
+def test_times_as_numbers_since_1970_are_known_by_their_size():
+    trace = read(read_messages, [timed(None, 1_680_998_401_250, None, 1_680_998_431_251)])
+    assert trace.frame["arrival_ns"].to_list() == [0, 30_001_000_000]
+    assert trace.meta.clock_start_ns == 1_680_998_401_250_000_000
+
+
+def test_times_that_some_answers_lack_are_not_used_and_the_note_counts_them():
+    trace = read(read_messages, [timed(None, "2023-04-09T00:00:01Z", None, None)])
+    assert trace.frame["arrival_ns"].to_list() == [0, 30 * S]
+    assert any(note.startswith("1 of 2 answers have no time") for note in trace.meta.notes)
 
 
 @pytest.mark.parametrize(("reader", "of", "bad", "what"), [
@@ -144,7 +210,7 @@ def test_empty_conversations_are_put_aside():
     (read_messages, corpus, {"conversation_id": "x"}, "lacks conversation"),
     (read_messages, corpus,
      {"conversation": [{"role": "user", "content": "x", "timestamp": "soon"}]},
-     r"timestamp must be a date \(got 'soon'\)"),
+     r"timestamp must be a date from 1970 on.*\(got 'soon'\)"),
 ])  # fmt: skip
 def test_each_fault_is_told_with_its_entry(reader, of, bad, what):
     with pytest.raises(TraceError, match=f"c.json:2: .*{what}"):
@@ -193,8 +259,18 @@ def test_parquet_is_told_from_canonical_parquet_and_has_the_times_of_answers(tmp
     assert trace.frame["user"].to_list() == ["ip1"]
     assert trace.frame["toxic"].to_list() == [False]
     assert any("when answers were complete" in note for note in trace.meta.notes)
-    again = write_trace(trace, tmp_path / "canonical.parquet")
+    kept = trace.changed(trace.frame.with_columns(conversation=pl.lit("a column of the source")))
+    again = write_trace(kept, tmp_path / "canonical.parquet")
     assert load_trace(again).meta.format == "parquet"
+
+
+def test_columns_of_parquet_that_json_cannot_hold_are_left_out(tmp_path):
+    path = tmp_path / "w.parquet"
+    images = pl.Series([[{"bytes": b"\xff", "path": "x"}]])
+    wildchat(None).with_columns(images=images, raw=pl.lit(b"\xff")).write_parquet(path)
+    frame = load_trace(path).frame
+    assert frame["model"].to_list() == ["m"]
+    assert not {"images", "raw"} & set(frame.columns)
 
 
 def test_rejected_rows_of_parquet_are_kept_as_json(tmp_path):
@@ -223,6 +299,18 @@ def test_no_file_ends_in_anything_but_a_trace_or_an_error(data, which):
         assert read(reader, bytes(good)).requests
 
 
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_damaged_parquet_ends_in_a_trace_or_an_error(data):
+    file = io.BytesIO()
+    wildchat(None).write_parquet(file)
+    bad = bytearray(file.getvalue())
+    for _ in range(data.draw(st.integers(1, 3))):
+        bad[data.draw(st.integers(4, len(bad) - 5))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(ReplayError):
+        assert read(read_messages, bytes(bad)).requests
+
+
 def test_each_is_recognised_and_takes_no_other():
     files = [json.dumps([of(*TALK)]).encode() for _, of in READERS]
     sniffs = [looks_like_sharegpt, looks_like_vllm_multiturn, looks_like_messages]
@@ -231,4 +319,8 @@ def test_each_is_recognised_and_takes_no_other():
 
 
 def test_a_request_log_of_messages_is_no_conversation(tmp_path):
+    answer = {"choices": [{"message": {"role": "assistant", "content": "b"}}]}
+    log = {"id": "r", **roled("a"), "model": "m", "response": answer}
+    (tmp_path / "log.json").write_text(json.dumps([log]))
+    assert load_trace(tmp_path / "log.json").meta.format == "openai"
     assert not looks_like_vllm_multiturn(b'{"messages": [{"role": "user"}], "usage": {}}')

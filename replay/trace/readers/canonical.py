@@ -7,7 +7,7 @@ import io
 import polars as pl
 
 from replay.trace.frame import Trace
-from replay.trace.parquet import MAGIC, read_trace
+from replay.trace.parquet import MAGIC, METADATA_KEY, read_trace
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.source import Source
@@ -19,8 +19,10 @@ def looks_like_parquet(head: bytes) -> bool:
 
 
 def parquet_columns(data: bytes) -> set[str]:
-    """Return the names of the columns of a Parquet file; none where it is damaged."""
+    """Return the names of the columns of a foreign Parquet file; none where it is damaged."""
     try:
+        if METADATA_KEY in pl.read_parquet_metadata(io.BytesIO(data)):
+            return set()  # our own keeps columns of its source, whatever their names
         return set(pl.read_parquet_schema(io.BytesIO(data)))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return set()

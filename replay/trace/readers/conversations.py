@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from replay.errors import InputError
 from replay.trace.chat_template import ChatTemplate
@@ -13,7 +13,9 @@ from replay.trace.readers.json_lines import walk_objects
 from replay.trace.readers.options import ReadOptions
 from replay.trace.readers.source import Source
 from replay.trace.readers.text_requests import (
+    ASSUMED_PACE,
     ASSUMED_TIMES,
+    NO_RESPONSE,
     TextRequest,
     assumed_arrival_ns,
     template_of,
@@ -30,6 +32,7 @@ ROLES = {
     "tool": "tool", "function": "tool", "observation": "tool",
 }  # fmt: skip
 NO_MESSAGES = "a conversation without messages"
+NO_ANSWER = "no answer to anything that was asked"
 TIMES_OF_ANSWERS = "arrivals are the times when answers were complete: the source has no others"
 
 
@@ -45,7 +48,10 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Messages in order, under a name; `other` are values of the source for each request."""
+    """Messages in order, under a name, empty where there is none.
+
+    `other` are values of the source for each request.
+    """
 
     name: str
     messages: Sequence[Said]
@@ -59,6 +65,18 @@ class Requests:
     requests: list[TextRequest]
     notes: list[str]
     timed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """An answer and the prompt for it; `asked_ns` is when the message before it was said."""
+
+    number: int
+    turn: int
+    conversation: Conversation
+    asked_ns: int | None
+    answer: Said
+    prompt: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +122,11 @@ def conversation_trace(
 ) -> Trace:
     """Return the trace of these conversations, a request for each answer.
 
-    Raises what `text_trace` raises.
+    Those without a name and those whose name another had before get one of their own. Raises what
+    `text_trace` raises.
     """
     template = template_of(options)
-    made = requests_of(conversations, template, problems)
+    made = requests_of(_told_apart(conversations, source), template, problems)
     return text_trace(
         made.requests,
         source,
@@ -119,6 +138,29 @@ def conversation_trace(
         notes=[*made.notes, *notes],
         clock_start_ns=0 if made.timed else None,
     )
+
+
+def own_name(name: str, line: int, source: Source) -> str:
+    """Return a name that no conversation on another line or in another file has."""
+    return f"{name} {source.sha256[:8]}:{line}".strip()
+
+
+def _told_apart(conversations: Iterable[Conversation], source: Source) -> Iterator[Conversation]:
+    names: set[str] = set()
+    for one in conversations:
+        if not one.name or one.name in names:
+            one = replace(one, name=own_name(one.name, one.messages[0].line, source))
+        names.add(one.name)
+        yield one
+
+
+def plain_values(row: Mapping[str, object], *, but: Sequence[str]) -> dict[str, object]:
+    """Return the values of a row that are text, numbers or truths, but those under these keys."""
+    return {
+        name: value
+        for name, value in row.items()
+        if name not in but and isinstance(value, str | int | float)
+    }
 
 
 def said_of(
@@ -159,50 +201,72 @@ def requests_of(
     """Return a request for each answer; what a template refuses is added to `problems`.
 
     What the assistant says before anyone else is context and no answer, and what it says in a row
-    is one answer. A last message without an answer is no request. Times are those of the answers
-    where all have one, else assumed.
+    is one answer. A last message without an answer is no request, nor is an answer without text; a
+    conversation of nothing else is put aside. Times are those of the messages that are answered
+    where all have one, else those of the answers where all have one, else assumed.
     """
-    drafts: list[tuple[int, int, Conversation, Said, str]] = []
-    unanswered = 0
-    for number, conversation in enumerate(conversations):
+    drafts: list[_Draft] = []
+    unanswered = empty = number = 0
+    for conversation in conversations:
         messages = _joined(conversation.messages)
-        unanswered += bool(messages) and messages[-1].role not in _CONTEXT
-        turn = 0
-        for place, answer in enumerate(messages):
-            before = messages[:place]
-            if answer.role != ASSISTANT or all(one.role in _CONTEXT for one in before):
-                continue
-            try:
+        answers = _answers(messages)
+        said = [place for place in answers if messages[place].content]
+        if not said:
+            for line in sorted({one.line for one in messages}):
+                problems.leave_out(line, NO_RESPONSE if answers else NO_ANSWER)
+            continue
+        unanswered += messages[-1].role not in _CONTEXT
+        empty += len(answers) - len(said)
+        try:
+            for turn, place in enumerate(said):
                 prompt = template.render(
-                    [{"role": one.role, "content": one.content} for one in before]
+                    [{"role": one.role, "content": one.content} for one in messages[:place]]
                 )
-            except InputError as error:
-                problems.add(error.message, line=answer.line)
-                break
-            drafts.append((number, turn, conversation, answer, prompt))
-            turn += 1
-    timed = bool(drafts) and all(answer.time_ns is not None for _, _, _, answer, _ in drafts)
+                asked, answer = messages[place - 1], messages[place]
+                drafts.append(_Draft(number, turn, conversation, asked.time_ns, answer, prompt))
+        except InputError as error:
+            problems.add(error.message, line=messages[place].line)
+        number += 1
+    arrivals, timed, note = _arrivals(drafts)
     requests = [
         TextRequest(
-            line=answer.line,
-            arrival_ns=_arrival_ns(answer, number, turn, timed=timed),
-            prompt=prompt,
-            response=answer.content,
-            session=conversation.name,
-            other=conversation.other,
+            line=draft.answer.line,
+            arrival_ns=arrival_ns,
+            prompt=draft.prompt,
+            response=draft.answer.content,
+            session=draft.conversation.name,
+            other=draft.conversation.other,
         )
-        for number, turn, conversation, answer, prompt in drafts
+        for draft, arrival_ns in zip(drafts, arrivals, strict=True)
     ]
-    notes = [TIMES_OF_ANSWERS if timed else ASSUMED_TIMES]
+    notes = [note] if note else []
     if unanswered:
         notes.append(f"{unanswered:,} conversations end without an answer to their last message")
+    if empty:
+        notes.append(f"{empty:,} answers without text are no requests")
     return Requests(requests, notes, timed)
 
 
-def _arrival_ns(answer: Said, number: int, turn: int, *, timed: bool) -> int:
-    if timed and answer.time_ns is not None:
-        return answer.time_ns
-    return assumed_arrival_ns(number, turn)
+def _answers(messages: Sequence[Said]) -> list[int]:
+    """Return where the assistant answers: after anyone has said anything but context."""
+    start = next((at for at, one in enumerate(messages) if one.role not in _CONTEXT), len(messages))
+    return [at for at in range(start, len(messages)) if messages[at].role == ASSISTANT]
+
+
+def _arrivals(drafts: Sequence[_Draft]) -> tuple[list[int], bool, str]:
+    """Return when each arrives, whether these are times of the source, and the note on them."""
+    asked = [draft.asked_ns for draft in drafts if draft.asked_ns is not None]
+    answered = [draft.answer.time_ns for draft in drafts if draft.answer.time_ns is not None]
+    if drafts and len(asked) == len(drafts):
+        return asked, True, ""
+    if drafts and len(answered) == len(drafts):
+        return answered, True, TIMES_OF_ANSWERS
+    assumed = [assumed_arrival_ns(draft.number, draft.turn) for draft in drafts]
+    if not answered:
+        return assumed, False, ASSUMED_TIMES
+    missing = len(drafts) - len(answered)
+    note = f"{missing:,} of {len(drafts):,} answers have no time; assumed for all: {ASSUMED_PACE}"
+    return assumed, False, note
 
 
 def _joined(messages: Sequence[Said]) -> list[Said]:

@@ -3,16 +3,16 @@
     {"conversation_id": "a1", "model": "vicuna-13b", "language": "English", "conversation":
      [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]}
 
-WildChat names them by `conversation_hash`, and its answers have a `timestamp`, when they were
-complete (https://huggingface.co/datasets/allenai/WildChat-1M, /lmsys/lmsys-chat-1m). LMSYS has no
-times.
+WildChat names them by `conversation_hash`, which equal ones share, so the `turn_identifier` of the
+first message goes with it. Its answers have a `timestamp`, when they were complete
+(https://huggingface.co/datasets/allenai/WildChat-1M, /lmsys/lmsys-chat-1m). LMSYS has no times.
 """
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import polars as pl
@@ -25,6 +25,7 @@ from replay.trace.readers.conversations import (
     Said,
     Talk,
     conversation_trace,
+    plain_values,
     said_of,
     talks_in,
 )
@@ -32,12 +33,15 @@ from replay.trace.readers.json_lines import as_lines
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.source import Source
-from replay.trace.readers.source_clock import date_ns
+from replay.trace.readers.source_clock import arrivals_of
+from replay.trace.readers.text_requests import ASSUMED_PACE
 
 _KEYS = ("role", "content")
 _CONVERSATION = "conversation"
-_NAMES = ("conversation_id", "conversation_hash")
+_ID, _HASH = _NAMES = ("conversation_id", "conversation_hash")
 _USER = "hashed_ip"
+_TIME = "timestamp"
+_READ = (*_NAMES, _CONVERSATION, _USER, _TIME, "turn")
 _SIGN = re.compile(rb'"conversation"\s*:\s*\[\s*\{')
 
 
@@ -58,6 +62,7 @@ def read_messages(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
     source = _lines_of_parquet(source) if source.data.startswith(b"PAR1") else source
     source = as_lines(source, problems)
     talks, read = talks_in(source, problems, _said)
+    talks = _timed(talks, problems)
     conversations = [Conversation(_name(talk), talk.said, _other(talk.row)) for talk in talks]
     return conversation_trace(
         conversations, source, options, problems, format_name="messages", read=read
@@ -65,17 +70,28 @@ def read_messages(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
 
 
 def _name(talk: Talk) -> str:
-    names = (str(talk.row[key]) for key in _NAMES if talk.row.get(key))
-    return next(names, f"line {talk.said[0].line}")
+    if talk.row.get(_ID):
+        return str(talk.row[_ID])
+    number = _messages(talk.row)[0].get("turn_identifier")
+    name = str(talk.row.get(_HASH) or "")
+    return name if number is None else f"{name} {number}".strip()
 
 
 def _lines_of_parquet(source: Source) -> Source:
-    """Return the rows of a Parquet file as JSON lines, so that both are read alike."""
+    """Return the rows of a Parquet file as JSON lines, so that both are read alike.
+
+    Of other columns than the conversations only plain values are read: no verdicts of moderation,
+    which hold more than what was said, and no images, which JSON cannot hold.
+    """
     try:
-        frame = pl.read_parquet(io.BytesIO(source.data))
-        binary = [name for name, dtype in frame.schema.items() if dtype == pl.Binary]
+        schema = pl.read_parquet_schema(io.BytesIO(source.data))
+        columns = [
+            name
+            for name, dtype in schema.items()
+            if name == _CONVERSATION or not (dtype.is_nested() or dtype == pl.Binary)
+        ]
         lines = io.BytesIO()
-        frame.drop(binary).write_ndjson(lines)
+        pl.read_parquet(io.BytesIO(source.data), columns=columns).write_ndjson(lines)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         what = (str(error).splitlines() or ["no reason given"])[0]
         raise TraceError([Problem(source.path, f"damaged Parquet file ({what})")]) from error
@@ -87,40 +103,46 @@ def _said(row: dict[str, object], line: int, problems: ProblemList) -> list[Said
         got = ", ".join(map(shown, row)) or "no keys"
         problems.add(f"lacks {_CONVERSATION} (got {got})", line=line)
         return None
-    said = said_of(row[_CONVERSATION], line, keys=_KEYS, problems=problems)
-    if not said:
-        return said
+    return said_of(row[_CONVERSATION], line, keys=_KEYS, problems=problems)
+
+
+def _timed(talks: Sequence[Talk], problems: ProblemList) -> list[Talk]:
+    """Return the talks with the times of their messages, but those that have a faulty one."""
+    given = [
+        (one.line, message[_TIME])
+        for talk in talks
+        for message, one in zip(_messages(talk.row), talk.said, strict=True)
+        if message.get(_TIME) is not None
+    ]
+    if not given:
+        return list(talks)
+    times = iter(arrivals_of(_TIME, given, problems)[0])
+    found = []
+    for talk in talks:
+        said, faulty = [], False
+        for message, one in zip(_messages(talk.row), talk.said, strict=True):
+            if message.get(_TIME) is not None:
+                one = replace(one, time_ns=next(times))
+                faulty |= one.time_ns is None
+            said.append(one)
+        if not faulty:
+            found.append(replace(talk, said=said))
+    return found
+
+
+def _messages(row: Mapping[str, object]) -> list[dict[str, object]]:
+    """Return the messages of a row that `said_of` has found to be messages."""
     messages = row[_CONVERSATION]
     assert isinstance(messages, list)
-    found = []
-    for place, (message, one) in enumerate(zip(messages, said, strict=True)):
-        time = message.get("timestamp")
-        if time is None:
-            found.append(one)
-            continue
-        time_ns = date_ns(time) if isinstance(time, str) else None
-        if time_ns is None:
-            problems.add(
-                f"message {place}: timestamp must be a date (got {shown(time)})", line=line
-            )
-            return None
-        found.append(replace(one, time_ns=time_ns))
-    return found
+    return messages
 
 
 def _other(row: Mapping[str, object]) -> dict[str, object]:
     """Return the row's own plain values; who asked goes by `user`."""
-    names = (*_NAMES, _CONVERSATION, _USER, "timestamp", "turn")
-    other: dict[str, object] = {
-        name: value
-        for name, value in row.items()
-        if name not in names and isinstance(value, str | int | float | bool)
-    }
+    other = plain_values(row, but=_READ)
     user = row.get(_USER)
     if user is None:
-        messages = row[_CONVERSATION]
-        assert isinstance(messages, list)
-        user = next((one[_USER] for one in messages if one.get(_USER)), None)
+        user = next((one[_USER] for one in _messages(row) if one.get(_USER)), None)
     return other if user is None else {**other, "user": str(user)}
 
 
@@ -130,8 +152,7 @@ MESSAGES = Reader(
     meaning="Parquet or JSON lines: conversations of messages, as LMSYS-Chat-1M and WildChat have",
     content="token ids of prompts and responses, by a tokenizer or an approximate splitter",
     sessions="a conversation",
-    assumes="without times, a conversation starts each second, and a turn follows 30 s after the "
-    "one before it; WildChat's times are when answers were complete",
+    assumes=f"without times, {ASSUMED_PACE}; WildChat's times are when answers were complete",
     sniff=looks_like_messages,
     read=read_messages,
     takes=("tokenizer", "chat_template"),

@@ -18,7 +18,9 @@ from replay.trace.problems import ProblemList, shown
 from replay.trace.readers.conversations import (
     Conversation,
     Said,
+    Talk,
     conversation_trace,
+    plain_values,
     said_of,
     talks_in,
 )
@@ -26,8 +28,10 @@ from replay.trace.readers.json_lines import as_lines
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.source import Source
+from replay.trace.readers.text_requests import ASSUMED_PACE
 
 _KEYS = ("from", "value")
+_READ = ("id", "conversations")
 _PART = re.compile(r"(.+)_([0-9]{1,6})")
 _SIGN = re.compile(rb'"conversations"\s*:\s*\[')
 
@@ -46,8 +50,7 @@ def read_sharegpt(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
     problems = ProblemList(source.path, allowed=options.max_rejected)
     source = as_lines(source, problems)
     talks, read = talks_in(source, problems, _said)
-    entries = [(str(talk.row.get("id", f"line {talk.said[0].line}")), talk.said) for talk in talks]
-    conversations, joined = _joined(entries)
+    conversations, joined = _joined(talks)
     note = f"{joined:,} conversations were joined from entries with ids _0, _1 and so on"
     return conversation_trace(
         conversations,
@@ -71,14 +74,14 @@ def _said(row: dict[str, object], line: int, problems: ProblemList) -> list[Said
     return said_of(row["conversations"], line, keys=_KEYS, problems=problems)
 
 
-def _joined(entries: Sequence[tuple[str, list[Said]]]) -> tuple[list[Conversation], int]:
+def _joined(talks: Sequence[Talk]) -> tuple[list[Conversation], int]:
     """Return the conversations, those in parts joined, and how many were.
 
-    Parts are joined where all are there from _0 on, each once; else they stay apart. Names that
-    stand twice are told apart by their lines.
+    Parts are joined where all are there from _0 on, each once; else they stay apart.
     """
+    names = [str(talk.row.get("id", "")) for talk in talks]
     parts: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
-    for place, (name, _) in enumerate(entries):
+    for place, name in enumerate(names):
         match = _PART.fullmatch(name)
         if match:
             parts[match[1]].append((int(match[2]), place))
@@ -89,17 +92,15 @@ def _joined(entries: Sequence[tuple[str, list[Said]]]) -> tuple[list[Conversatio
     }
     first = {places[0]: base for base, places in whole.items()}
     later = {place for places in whole.values() for place in places[1:]}
-    conversations, names = [], set()
-    for place, (name, said) in enumerate(entries):
+    conversations = []
+    for place, (name, talk) in enumerate(zip(names, talks, strict=True)):
         if place in later:
             continue
+        said = talk.said
         if place in first:
             name = first[place]
-            said = [one for part in whole[name] for one in entries[part][1]]
-        if name in names:
-            name = f"{name}, line {said[0].line}"
-        names.add(name)
-        conversations.append(Conversation(name, said))
+            said = [one for part in whole[name] for one in talks[part].said]
+        conversations.append(Conversation(name, said, plain_values(talk.row, but=_READ)))
     return conversations, len(whole)
 
 
@@ -109,7 +110,7 @@ SHAREGPT = Reader(
     meaning="JSON: conversations of human and gpt, as ShareGPT has them",
     content="token ids of prompts and responses, by a tokenizer or an approximate splitter",
     sessions="a conversation; entries with ids _0, _1 and so on are one, where all are there",
-    assumes="a conversation starts each second, and a turn follows 30 s after the one before it",
+    assumes=ASSUMED_PACE,
     sniff=looks_like_sharegpt,
     read=read_sharegpt,
     takes=("tokenizer", "chat_template"),

@@ -25,10 +25,8 @@ if TYPE_CHECKING:
 
 START_GAP_NS = 1 * NS_PER_S
 TURN_GAP_NS = 30 * NS_PER_S
-ASSUMED_TIMES = (
-    "the source has no times; assumed: a conversation starts each second, "
-    "and a turn follows 30 s after the one before it"
-)
+ASSUMED_PACE = "a conversation starts each second, and a turn follows 30 s after the one before it"
+ASSUMED_TIMES = f"the source has no times; assumed: {ASSUMED_PACE}"
 NO_RESPONSE = "no response: a failed request"
 
 

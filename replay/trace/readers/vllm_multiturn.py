@@ -18,6 +18,8 @@ from replay.trace.readers.conversations import (
     Conversation,
     Said,
     conversation_trace,
+    own_name,
+    plain_values,
     said_of,
     talks_in,
 )
@@ -26,8 +28,10 @@ from replay.trace.readers.json_lines import as_lines
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.source import Source
+from replay.trace.readers.text_requests import ASSUMED_PACE
 
 _KEYS = ("role", "content")
+_READ = ("id", "messages")
 _SPECIFICATION = b'"generate_conversations"'
 _SIGN = re.compile(rb'\A\[\s*\{\s*("id"\s*:[^\[\]{}]*)?"messages"\s*:\s*\[')
 
@@ -56,7 +60,11 @@ def read_vllm_multiturn(source: Source, options: ReadOptions = DEFAULTS) -> Trac
     talks, read = talks_in(source, problems, _said)
     # Ids count the conversations of one file, so another file's are others.
     conversations = [
-        Conversation(f"{source.sha256[:8]} {talk.said[0].line} {talk.row.get('id', '')}", talk.said)
+        Conversation(
+            own_name(str(talk.row.get("id", "")), talk.said[0].line, source),
+            talk.said,
+            plain_values(talk.row, but=_READ),
+        )
         for talk in talks
     ]
     return conversation_trace(
@@ -78,7 +86,7 @@ VLLM_MULTITURN = Reader(
     meaning="JSON: conversations of messages with roles, as vLLM's multi-turn benchmark reads them",
     content="token ids of prompts and responses, by a tokenizer or an approximate splitter",
     sessions="a conversation",
-    assumes="a conversation starts each second, and a turn follows 30 s after the one before it",
+    assumes=ASSUMED_PACE,
     sniff=looks_like_vllm_multiturn,
     read=read_vllm_multiturn,
     takes=("tokenizer", "chat_template"),
