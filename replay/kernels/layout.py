@@ -147,9 +147,16 @@ RECOMPUTED = 18
 FREE_AFTER = 19  # free blocks once the request was done, untimed only
 POLICY_MISS = 20
 SESSION_KEPT = 21  # tokens its session held when it was looked up
-OUTCOME_FIELDS = 22
+ADMITTED_NS = 22  # the clock when it was admitted; the clock of a replay without time is arrivals
+ATTEMPTS = 23  # look-ups made until it was admitted or rejected
+EVICTED_LATER = 24  # evicted when its response was added
+RESPONSE = 25  # what became of its response, one of the three below
+EVICTABLE_AFTER = 26  # cached and evictable once it was admitted (held) or done
+OUTCOME_FIELDS = 27
 
 COMPLETED, REJECTED, UNFINISHED = 0, 1, 2
+
+RESPONSE_NONE, RESPONSE_CACHED, RESPONSE_SKIPPED = 0, 1, 2
 
 # rules int64[RULES]: the switches of the cache and the engine
 BLOCK_SIZE = 0
@@ -171,9 +178,11 @@ MAX_ENTRIES = 15
 ENTRY_ORDER = 16  # what stored prefixes are evicted by
 SESSION_TTL_NS = 17
 WHOLE_PROMPTS = 18  # a prompt is stored whole as well
-RULES = 19
+HOLD_NS = 19  # untimed: how long an admitted request stays; 0 for one after another
+TTL_NS = 20  # what was idle for longer is dropped
+RULES = 21
 
-BLOCK_POOL, SESSION_STORE = 0, 1
+BLOCK_POOL, SESSION_STORE, RADIX = 0, 1, 2
 
 ON_SCHEDULE, INCREMENTAL, ON_COMPLETION = 0, 1, 2
 

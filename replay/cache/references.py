@@ -1,0 +1,35 @@
+"""From paths in blocks to what eviction policies replay, and from their hits back to tokens."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from replay.cache.blocks import BlockPaths
+from replay.kernels.references import References
+
+
+def references(paths: BlockPaths) -> References:
+    """Return what the requests of `paths` use, without the edges on which no block ends."""
+    used = paths.blocks > 0
+    number = np.cumsum(used) - 1
+    keep = used[paths.path_edges]
+    upto = np.zeros(len(keep) + 1, np.int64)
+    np.cumsum(keep, out=upto[1:])
+    offsets = np.append(upto[paths.start], upto[-1:])
+    edges = number[paths.path_edges[keep]].astype(np.int32)
+    parent = np.full(int(used.sum()), -1, np.int32)
+    parent[edges[1:]] = edges[:-1]
+    parent[edges[offsets[:-1][np.diff(offsets) > 0]]] = -1
+    return References(
+        first=paths.first[used],
+        blocks=paths.blocks[used],
+        parent=parent,
+        offsets=offsets,
+        edges=edges,
+        limit=paths.match_blocks,
+    )
+
+
+def hit_tokens(hit_blocks: np.ndarray, input_tokens: np.ndarray, block_size: int) -> np.ndarray:
+    """Return the prompt tokens that `hit_blocks` save, int64[R]; one token is always computed."""
+    return np.minimum(hit_blocks * block_size, input_tokens - 1)
