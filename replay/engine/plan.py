@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from replay.cache.blocks import BlockPaths, block_paths
+from replay.cache.pins import pinned_edges
 from replay.cache.policies import policy_code
 from replay.cache.store_paths import StorePaths, prefix_lengths, store_paths
 from replay.config.scenario import Scenario
@@ -33,7 +34,8 @@ _COMMIT_CODES = {
 class Plan:
     """What a replay needs: `table` int64[R, PLAN_FIELDS], `rules` int64[RULES], block paths.
 
-    `store` has the same paths where the cache is a session store.
+    `store` has the same paths where the cache is a session store; `pinned` bool[E] says which
+    edges of `paths` are kept for good, None where none are.
     """
 
     table: np.ndarray
@@ -41,6 +43,7 @@ class Plan:
     paths: BlockPaths
     capacity_blocks: int
     store: StorePaths | None = None
+    pinned: np.ndarray | None = None
 
     @property
     def requests(self) -> int:
@@ -90,9 +93,12 @@ def make_plan(
     table[:, layout.MATCH_BLOCKS] = paths.match_blocks
     table[:, layout.PATH_BLOCKS] = paths.path_blocks
     capacity = UNLIMITED_BLOCKS if capacity_blocks is None else capacity_blocks
+    pinned = None
+    if cache.pinned_prefixes:
+        pinned = pinned_edges(tree, paths, cache.pinned_prefixes)
     longest_path = int((paths.stop - paths.start).max(initial=0))
     rules = _rules(scenario, block_size, tree.requests, longest_path, responses=responses)
-    return Plan(table, rules, paths, capacity, store)
+    return Plan(table, rules, paths, capacity, store, pinned)
 
 
 def _cut_where_stored(paths: BlockPaths, scenario: Scenario) -> StorePaths:
@@ -130,7 +136,10 @@ def _rules(
     rules[layout.HORIZON_NS] = engine.horizon or np.iinfo(np.int64).max
     rules[layout.RESPONSES] = responses
     rules[layout.HOLD_NS] = engine.hold or 0
-    rules[layout.ROW_RESERVE] = min(engine.max_sequences, requests) * (longest_path + 2)
+    rules[layout.TTL_NS] = cache.ttl or 0
+    rules[layout.PINS] = bool(cache.pinned_prefixes)
+    reserve = min(engine.max_sequences, requests) * (longest_path + 2)
+    rules[layout.ROW_RESERVE] = 2 * reserve if cache.pinned_prefixes else reserve
     if cache.kind == "session_store":
         store = cache.session_store
         rules[layout.KIND] = layout.SESSION_STORE

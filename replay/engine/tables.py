@@ -14,6 +14,7 @@ BINS = 1024  # intervals of the timeline; they widen as time goes on
 _COUNTED_FROM_ZERO = (
     layout.IDLE, layout.EVICTIONS, layout.RUN_TOP, layout.HOLD_TOP,
     layout.NOW_NS, layout.USES, layout.ENTRIES, layout.ENTRY_TOP, layout.NEXT_STEP,
+    layout.PINNED_IDLE,
 )  # fmt: skip
 _FIRST_ROWS = 4096
 _FIRST_PEAKS = 4096
@@ -34,6 +35,7 @@ def make_tables(plan: Plan, *, rows: int = _FIRST_ROWS) -> Tables:
     state[:, layout.LAST_HOLD] = layout.NONE
     outcome = np.zeros((plan.requests, layout.OUTCOME_FIELDS), np.int64)
     outcome[:, layout.STATUS] = layout.UNFINISHED
+    outcome[:, (layout.EVICTED_BY, layout.EVICTED_AT_NS)] = layout.NONE
     return Tables(
         counters=counters,
         runs=np.empty((rows, layout.RUN_FIELDS), np.int32),
@@ -44,8 +46,20 @@ def make_tables(plan: Plan, *, rows: int = _FIRST_ROWS) -> Tables:
         outcome=outcome,
         path_edges=plan.paths.path_edges,
         rules=plan.rules,
+        notes=_notes(plan),
+        released=np.zeros(rows if plan.rules[layout.TTL_NS] else 0, np.int64),
         **_store_tables(plan),
     )
+
+
+def _notes(plan: Plan) -> np.ndarray:
+    """Return what is known of each edge at the start: nothing was evicted, some are pinned."""
+    notes = np.zeros((len(plan.paths.first), layout.NOTE_FIELDS), np.int64)
+    notes[:, layout.TAKEN_FROM] = np.iinfo(np.int32).max
+    notes[:, layout.PINNED_BLOCKS] = layout.NONE
+    if plan.pinned is not None:
+        notes[plan.pinned, layout.PINNED_BLOCKS] = 0
+    return notes
 
 
 def _store_tables(plan: Plan) -> dict[str, np.ndarray]:
@@ -73,6 +87,7 @@ def grown(tables: Tables) -> Tables:
     return tables._replace(
         runs=np.concatenate([tables.runs, np.empty_like(tables.runs)]),
         holds=np.concatenate([tables.holds, np.empty_like(tables.holds)]),
+        released=np.concatenate([tables.released, np.empty_like(tables.released)]),
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from replay.kernels import pool, store
 from replay.kernels.jit import inner
-from replay.kernels.layout import KIND, NOW_NS, SESSION_STORE
+from replay.kernels.layout import BLOCK_POOL, KIND, NOW_NS, SESSION_STORE, TTL_NS
 
 
 @inner
@@ -16,6 +16,15 @@ def at_time(t, now_ns):
     t.counters[NOW_NS] = now_ns
     if t.rules[KIND] == SESSION_STORE:
         store.expire(t)
+    elif t.rules[KIND] == BLOCK_POOL and t.rules[TTL_NS] > 0:
+        pool.expire(t)
+
+
+@inner
+def step_ended(t, now_ns):
+    """Tell the cache when what is given back now was last in use; a session store counts steps."""
+    if t.rules[KIND] != SESSION_STORE:
+        t.counters[NOW_NS] = now_ns
 
 
 @inner
@@ -47,12 +56,22 @@ def admitted(t, request):
 
 
 @inner
-def take_blocks(t, wanted):
-    """Take `wanted` free blocks, evicting for them; the caller has checked that they fit."""
+def name_evictor(t, request, blocks):
+    """Say who evicted the first block that `match` did not find, where that is known."""
+    if t.rules[KIND] == BLOCK_POOL:
+        pool.name_evictor(t, request, blocks)
+
+
+@inner
+def take_blocks(t, wanted, request):
+    """Take `wanted` free blocks for a request, evicting for them; the caller checked that they fit.
+
+    `request` is NONE where several requests grow at once.
+    """
     if t.rules[KIND] == SESSION_STORE:
         store.take_tokens(t, wanted)
     else:
-        pool.take_blocks(t, wanted)
+        pool.take_blocks(t, wanted, request)
 
 
 @inner
