@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-RUN_SCHEMA_VERSION = 2
+RUN_SCHEMA_VERSION = 3
 TRACE_SCHEMA_VERSION = 1
 
 
@@ -69,6 +69,12 @@ REQUESTS = (
     Column("hit_blocks", "Int64", "blocks", "prompt blocks found resident"),
     Column("full_hit_blocks", "Int64", "blocks", "of these, full ones"),
     Column("evicted_blocks", "Int64", "blocks", "cached blocks that were evicted to make room for this prompt"),
+    Column("evicted_by_request_id", "Int64", "", "the request whose KV took the place of the first block this one missed for want of capacity; null where there is none, or it went to several decoding at once, to nobody (ttl) or is unknown", required=False, since=3),
+    Column("evicted_ns", "Int64", "ns", "when that block was evicted; null where unknown", required=False, since=3),
+    Column("admitted_ns", "Int64", "ns", "when it was admitted, where requests are held in flight untimed; else null", required=False, since=3),
+    Column("lookup_attempts", "Int64", "", "look-ups made until it was admitted or rejected; null when timed", required=False, since=3),
+    Column("response_status", "String", "", "what became of its response: cached, or skipped where it did not fit; null when timed, without responses or not admitted", required=False, since=3),
+    Column("response_evicted_blocks", "Int64", "blocks", "cached blocks that were evicted to make room for its response; null when timed", required=False, since=3),
     Column("queue_ns", "Int64", "ns", "arrival to first scheduled"),
     Column("prefill_ns", "Int64", "ns", "first scheduled to first token"),
     Column("ttft_ns", "Int64", "ns", "arrival to first token, queueing included"),

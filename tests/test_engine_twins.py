@@ -107,9 +107,9 @@ def compare(
 def compare_evictors(requests: list[naive.Request], outcome: np.ndarray) -> None:
     """Assert that what the first missing block was lost to is named as its twin names it."""
     for request in requests:
-        named = tuple(outcome[request.index, (layout.EVICTED_BY, layout.EVICTED_AT_NS)])
-        by, when = request.evicted_by, request.evicted_ns
-        assert named == (-1 if by is None else by, -1 if when is None else when), request.index
+        by, when = outcome[request.index, [layout.EVICTED_BY, layout.EVICTED_AT_NS]]
+        named = (None if by < 1 else by - 1, None if by == 0 else when)
+        assert named == (request.evicted_by, request.evicted_ns), request.index
 
 
 # What a cache keeps: a time to live in nanoseconds, and pinned prefixes as places among all edges.

@@ -280,7 +280,7 @@ def test_a_folder_may_have_any_name(folder, tmp_path, name):
     for unsafe in (False, True):
         with RunDatabase(open_run(tmp_path / name / "run"), unsafe=unsafe) as database:
             result = database.query("FROM requests")
-            assert len(result.columns) == 36
+            assert len(result.columns) == 42
             assert len(result.table().rows) == 30
 
 

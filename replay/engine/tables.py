@@ -16,7 +16,6 @@ _COUNTED_FROM_ZERO = (
     layout.NOW_NS, layout.USES, layout.ENTRIES, layout.ENTRY_TOP, layout.NEXT_STEP,
     layout.PINNED_IDLE,
 )  # fmt: skip
-_UNDECIDED = (layout.UNFINISHED, layout.NONE, layout.NONE)  # status, evicted by, evicted at
 _FIRST_ROWS = 4096
 _FIRST_PEAKS = 4096
 
@@ -35,7 +34,7 @@ def make_tables(plan: Plan, *, rows: int = _FIRST_ROWS) -> Tables:
     state = np.zeros((plan.requests, layout.STATE_FIELDS), np.int64)
     state[:, layout.LAST_HOLD] = layout.NONE
     outcome = np.zeros((plan.requests, layout.OUTCOME_FIELDS), np.int64)
-    outcome[:, : layout.EVICTED_AT_NS + 1] = _UNDECIDED
+    outcome[:, layout.STATUS] = layout.UNFINISHED
     return Tables(
         counters=counters,
         runs=np.empty((rows, layout.RUN_FIELDS), np.int32),

@@ -145,8 +145,8 @@ WAITING, PREFILLING, DECODING, DONE = 0, 1, 2, 3
 
 # outcome int64[R, OUTCOME_FIELDS]: what became of it
 STATUS = 0
-EVICTED_BY = 1  # who evicted the first block it then missed, NONE where nobody did
-EVICTED_AT_NS = 2  # when, NONE where nobody did
+EVICTED_BY = 1  # 1 + who evicted the first block it then missed; 0: unknown, NONE: no one request
+EVICTED_AT_NS = 2  # when, where EVICTED_BY is not 0
 HIT = 3
 SESSION_HIT = 4
 CROSS_REQUEST_HIT = 5

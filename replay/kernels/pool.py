@@ -357,7 +357,8 @@ def name_evictor(t, request, blocks):
         place = blocks - t.edges[edge, FIRST]
         if place < t.edges[edge, BLOCKS]:
             if t.taken[edge, TAKEN_FROM] <= place < t.taken[edge, TAKEN_TO]:
-                t.outcome[request, EVICTED_BY] = t.taken[edge, TAKEN_BY]
+                by = t.taken[edge, TAKEN_BY]
+                t.outcome[request, EVICTED_BY] = NONE if by == NONE else by + 1
                 t.outcome[request, EVICTED_AT_NS] = t.taken[edge, TAKEN_NS]
             return
 
