@@ -21,6 +21,7 @@ from replay import __version__
 from replay.cli.anonymize import anonymize
 from replay.cli.check import check
 from replay.cli.convert import convert
+from replay.cli.curve import curve
 from replay.cli.describe import describe
 from replay.cli.doctor import doctor
 from replay.cli.fetch import fetch
@@ -80,7 +81,7 @@ def main(ctx: click.Context, debug: bool, no_color: bool) -> None:
 
 
 for _command in (
-    generate, fetch, check, convert, anonymize, describe, run, gain, report, query, list_, doctor,
+    generate, fetch, check, convert, anonymize, describe, curve, run, gain, report, query, list_, doctor,
 ):  # fmt: skip
     main.add_command(_command)
 

@@ -93,6 +93,23 @@ class TraceSection(Section):
         None,
         description="spread arrivals that share a clock tick over this long, in order (needs seed)",
     )
+    system_prompt_tokens: int = Field(
+        0,
+        ge=0,
+        le=2**24,
+        description="assume of block ids: all prompts start with the same system prompt this long",
+    )
+    shared_block_part: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="assume of block ids: prompts that part in a block agree on this share of it",
+    )
+
+    @property
+    def inside_blocks(self) -> bool:
+        """Whether anything is assumed of the content inside blocks."""
+        return bool(self.system_prompt_tokens or self.shared_block_part)
 
 
 class SessionStoreSection(Section):
