@@ -54,3 +54,8 @@ def replacement(name: str) -> Replacement:
         if one.name == name:
             return one
     raise UnknownNameError("policy", name, [one.name for one in REPLACEMENTS])
+
+
+def default_policies(*, with_ttl: bool) -> list[str]:
+    """Return the names of all policies, the one that needs an idle time only where it is given."""
+    return [one.name for one in REPLACEMENTS if one.name != "ttl" or with_ttl]

@@ -47,9 +47,7 @@ def replay_all(
     """
     jobs = [(policy, capacity) for policy in policies for capacity in capacities]
     with ThreadPoolExecutor(max(threads, 1)) as pool:
-        futures = {
-            pool.submit(_replay, view, *job, hints): place for place, job in enumerate(jobs)
-        }
+        futures = {pool.submit(_replay, view, *job, hints): place for place, job in enumerate(jobs)}
         try:
             done: dict[int, Replay] = {}
             for future in as_completed(futures):

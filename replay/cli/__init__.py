@@ -28,6 +28,7 @@ from replay.cli.fetch import fetch
 from replay.cli.gain import gain
 from replay.cli.generate import generate
 from replay.cli.list import list_
+from replay.cli.policies import policies
 from replay.cli.query import query
 from replay.cli.report import report
 from replay.cli.run import run
@@ -81,7 +82,8 @@ def main(ctx: click.Context, debug: bool, no_color: bool) -> None:
 
 
 for _command in (
-    generate, fetch, check, convert, anonymize, describe, curve, run, gain, report, query, list_, doctor,
+    generate, fetch, check, convert, anonymize, describe, curve, policies, run, gain,
+    report, query, list_, doctor,
 ):  # fmt: skip
     main.add_command(_command)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from replay.cli.options import read_scenario, scenario_options
-from replay.cli.trace_options import read_options
+from replay.cli.trace_options import read_options, read_trace
 
 if TYPE_CHECKING:
     from replay.engine.question import Question
@@ -65,7 +65,7 @@ def cache_options(command: Command) -> Command:
 
 
 def read_question(
-    trace: Path, policies: tuple[str, ...], parameters: Mapping[str, Any], hook: Hook
+    trace: Path, policies: Sequence[str], parameters: Mapping[str, Any], hook: Hook
 ) -> Question:
     """Return the question that the values of `cache_options` and `trace_options` describe.
 
@@ -73,7 +73,8 @@ def read_question(
     """
     from replay.cache.replays import chosen_names
     from replay.engine.question import Ask, ask
-    from replay.engine.run import prepare
+    from replay.engine.run import prepare, prepare_trace
+    from replay.trace.prefix_sample import sample_prefixes
     from replay.units import parse_capacity, parse_duration_ns
 
     scenario = read_scenario(parameters, {"engine.mode": "untimed"})
@@ -87,6 +88,13 @@ def read_question(
         points=parameters.get("points"),
         threads=parameters["threads"],
     )
+    share = parameters.get("sample")
+    if share is not None:
+        if not share:
+            raise click.BadParameter("must be above 0", param_hint="--sample")
+        full = read_trace(trace, parameters, hook)
+        drawn = sample_prefixes(full, round(1 / share), seed=scenario.seed)
+        return ask(prepare_trace(drawn.trace, scenario, progress=hook), wanted, drawn)
     prepared = prepare(
         trace,
         scenario,

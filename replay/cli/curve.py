@@ -10,7 +10,7 @@ import click
 from replay.cli.cache_options import cache_options, read_question
 from replay.cli.options import output_options
 from replay.cli.output import PEOPLE, emit, note
-from replay.cli.trace_options import trace_options
+from replay.cli.trace_options import SHARE, trace_options
 
 
 @click.command()
@@ -36,6 +36,12 @@ from replay.cli.trace_options import trace_options
     type=click.IntRange(2, 10**6),
     metavar="N",
     help="Capacities to show, evenly spaced on a log scale; default: round numbers.",
+)
+@click.option(
+    "--sample",
+    type=SHARE,
+    metavar="SHARE",
+    help="Estimate LRU from this share of the prefixes, with its error; for very long traces.",
 )
 @click.option("--force", is_flag=True, help="Replace files that are there already.")
 @click.option(

@@ -27,7 +27,7 @@ def curve_plot(question: Question, answer: CurveAnswer) -> Any:
         for one in (one for one in curves if one in largest):
             label = [str(view.block_size)] * several + [one.name or ""] * (one.name is not None)
             if "lru" in wanted:
-                capacity = _spaced(one.curve)
+                capacity = _spaced(view, one.curve)
                 rates = one.curve.token_hit_rate(capacity).tolist()
                 x = [question.in_unit(view, int(blocks)) for blocks in capacity]
                 series.append(Series(" ".join(["lru", *label]), x, rates))
@@ -64,11 +64,13 @@ def curve_plot(question: Question, answer: CurveAnswer) -> Any:
     )
 
 
-def _spaced(curve: Any) -> Any:
+def _spaced(view: Any, curve: Any) -> Any:
+    """Return capacities for a smooth line: from a tenth of the longest request to all reuse."""
     import numpy as np
 
-    most = max(curve.working_set_blocks, 2)
-    return np.unique(np.rint(np.geomspace(1, most, LINE_POINTS)).astype(np.int64))
+    least = max(view.longest_request_blocks // 10, 1)
+    most = max(curve.working_set_blocks, least + 1)
+    return np.unique(np.rint(np.geomspace(least, most, LINE_POINTS)).astype(np.int64))
 
 
 def _unit(question: Question) -> str:

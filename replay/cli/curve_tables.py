@@ -58,12 +58,11 @@ def _summary(question: Question, view: Any, one: CurveSummary, title: str) -> Ta
         f"99%_of_ceiling_at_{unit}": sized(one.knee_99_blocks),
         f"all_of_it_at_{unit}": sized(one.working_set_blocks),
     }
-    return Table(tuple(row), [tuple(row.values())], title=title)
+    known = {name: value for name, value in row.items() if value is not None}
+    return Table(tuple(known), [tuple(known.values())], title=title)
 
 
-def _by_capacity(
-    question: Question, view: Any, points: Sequence[CurvePoint], title: str
-) -> Table:
+def _by_capacity(question: Question, view: Any, points: Sequence[CurvePoint], title: str) -> Table:
     from replay.report.tables import Table
 
     policies = [one.name for one in question.policies]
@@ -72,6 +71,9 @@ def _by_capacity(
     columns = [f"capacity_{question.unit}"]
     columns += [f"{name}_share" for name in policies]
     marginal = "lru" in policies and question.kv_bytes_per_token is not None
+    sampled = any(one.token_hit_rate_error is not None for one in points)
+    if sampled:
+        columns.append("standard_error_share")
     if "lru" in policies:
         columns.append("of_ceiling_share")
     if marginal:
@@ -80,6 +82,8 @@ def _by_capacity(
     for capacity in capacities:
         row: list[float | None] = [question.in_unit(view, capacity)]
         row += [at[name, capacity].token_hit_rate for name in policies]
+        if sampled:
+            row.append(at["lru", capacity].token_hit_rate_error)
         if "lru" in policies:
             row.append(at["lru", capacity].ceiling_share)
         if marginal:
@@ -107,7 +111,9 @@ def _by_group(
     rate = {(one.policy, one.group, one.capacity_blocks): one.token_hit_rate for one in points}
     for policy in question.policies:
         columns = ["group", "requests", "prompt_tokens", "ceiling_share"]
-        columns += [f"{_short(question.in_unit(view, c))}_{question.unit}_share" for c in capacities]
+        columns += [
+            f"{_short(question.in_unit(view, c))}_{question.unit}_share" for c in capacities
+        ]
         rows = [
             (
                 one.group,

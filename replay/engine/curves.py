@@ -1,17 +1,19 @@
-"""Hit rates over capacity: LRU at all capacities, other policies where asked, knees and ceilings."""
+"""Hit rates over capacity: LRU at all of them, other policies where asked, knees, ceilings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from replay.cache.curve import KNEES, Curve, Uses, lru_curve
+from replay.cache.curve import KNEES, Curve, lru_curve
 from replay.cache.replays import Replay, replay_all
+from replay.cache.sampled import SampledCurve
 from replay.cache.view import BlockView
 from replay.engine.groups import Groups, group_requests
 from replay.engine.question import Question
+from replay.errors import InputError
 from replay.progress import Hook, ignore
 
 GIB = 2**30
@@ -22,7 +24,8 @@ class CurvePoint:
     """One policy at one capacity, over one group of requests.
 
     `marginal_tokens_per_gib` is what more capacity saves, over the next tenth of it and at least
-    one GiB; known for LRU where the bytes of a block are.
+    one GiB; known for LRU where the bytes of a block are. `token_hit_rate_error` is the standard
+    error of a rate that was estimated from a sample.
     """
 
     group: str | None
@@ -33,6 +36,7 @@ class CurvePoint:
     capacity_gib: float | None
     hit_tokens: int
     token_hit_rate: float | None
+    token_hit_rate_error: float | None
     ceiling_share: float | None
     marginal_tokens_per_gib: float | None
     evicted_blocks: int | None
@@ -68,18 +72,22 @@ class GroupCurve:
     name: str | None
     requests: np.ndarray
     curve: Curve
+    estimate: SampledCurve | None = None
 
 
-def group_curves(view: BlockView, groups: Groups | None) -> list[GroupCurve]:
+def group_curves(
+    view: BlockView, groups: Groups | None, estimate: SampledCurve | None = None
+) -> list[GroupCurve]:
     """Return the LRU curve of each group, all requests as one where there are no groups.
 
     All groups share one cache: a curve says what of it each group has.
     """
+    if estimate is not None:
+        return [GroupCurve(None, np.arange(view.requests), estimate.curve, estimate)]
     if groups is None:
         return [GroupCurve(None, np.arange(view.requests), view.curve)]
     uses = view.uses
-    order = np.argsort(groups.codes[uses.request], kind="stable")
-    ordered = Uses(*(getattr(uses, name)[order] for name in Uses.__dataclass_fields__))
+    ordered = uses.where(np.argsort(groups.codes[uses.request], kind="stable"))
     edges = np.searchsorted(groups.codes[ordered.request], np.arange(len(groups.names) + 1))
     members = np.split(
         np.argsort(groups.codes, kind="stable"),
@@ -87,8 +95,7 @@ def group_curves(view: BlockView, groups: Groups | None) -> list[GroupCurve]:
     )
     found = []
     for code, name in enumerate(groups.names):
-        part = slice(edges[code], edges[code + 1])
-        own = Uses(*(getattr(ordered, field)[part] for field in Uses.__dataclass_fields__))
+        own = ordered.where(np.arange(edges[code], edges[code + 1]))
         tokens = int(view.input_tokens[members[code]].sum())
         found.append(GroupCurve(name, members[code], lru_curve(own, view.block_size, tokens)))
     return found
@@ -101,7 +108,7 @@ def summarise(view: BlockView, curves: Sequence[GroupCurve]) -> list[CurveSummar
 
 def _summary(view: BlockView, one: GroupCurve) -> CurveSummary:
     curve = one.curve
-    whole = one.name is None
+    whole = one.name is None and one.estimate is None
     knees = [curve.smallest_capacity(share) for share in KNEES]
     return CurveSummary(
         group=one.name,
@@ -134,8 +141,12 @@ def lru_points(
             more = np.maximum(capacity // 10, max(GIB // block_bytes, 1))
             gained = one.curve.hit_tokens(capacity + more) - hits
             gain = (gained * (GIB / (more * block_bytes))).tolist()
+        error: Sequence[float | None] = [None] * len(capacity)
+        if one.estimate is not None:
+            error = one.estimate.rate_error(capacity).tolist()
         for at, blocks in enumerate(capacity.tolist()):
-            yield _point(view, one, "lru", blocks, int(hits[at]), block_bytes, marginal=gain[at])
+            point = _point(view, one, "lru", blocks, int(hits[at]), block_bytes)
+            yield replace(point, marginal_tokens_per_gib=gain[at], token_hit_rate_error=error[at])
 
 
 def replay_points(
@@ -151,7 +162,7 @@ def replay_points(
             replay.capacity_blocks,
             int(hits[one.requests].sum()),
             block_bytes,
-            replay=replay if one.name is None else None,
+            replay if one.name is None else None,
         )
 
 
@@ -162,8 +173,6 @@ def _point(
     capacity_blocks: int,
     hit_tokens: int,
     block_bytes: int | None,
-    *,
-    marginal: float | None = None,
     replay: Replay | None = None,
 ) -> CurvePoint:
     outcome = None if replay is None else replay.outcome
@@ -176,8 +185,9 @@ def _point(
         capacity_gib=None if block_bytes is None else capacity_blocks * block_bytes / GIB,
         hit_tokens=hit_tokens,
         token_hit_rate=_rate(hit_tokens, one.curve.input_tokens),
+        token_hit_rate_error=None,
         ceiling_share=_rate(hit_tokens, one.curve.ceiling_tokens),
-        marginal_tokens_per_gib=marginal,
+        marginal_tokens_per_gib=None,
         evicted_blocks=None if outcome is None else outcome.evicted_blocks,
         stranded_blocks=None if outcome is None else outcome.stranded_blocks,
     )
@@ -201,14 +211,18 @@ def answer_curves(
 ) -> CurveAnswer:
     """Return the hit rates of each policy at each capacity, for all requests or for each group.
 
-    Raises what `group_requests` raises.
+    Raises what `group_requests` raises, and InputError for groups of a sample.
     """
     groups = None
+    sampled = any(estimate is not None for estimate in question.estimates)
     if by is not None:
+        if sampled:
+            raise InputError("a sample has too few requests of each group", hint="leave --by out")
         groups = group_requests(question.prepared.trace, by, window_ns)
     answer = CurveAnswer([], [], [])
-    for view, capacities in zip(question.views, question.capacities, strict=True):
-        curves = group_curves(view, groups)
+    each = zip(question.views, question.estimates, question.capacities, strict=True)
+    for view, estimate, capacities in each:
+        curves = group_curves(view, groups, estimate)
         block_bytes = question.block_bytes(view)
         answer.curves.append(curves)
         answer.summaries.extend(summarise(view, curves))

@@ -34,9 +34,10 @@ def group_requests(trace: Trace, by: str, window_ns: int | None) -> Groups:
         if window_ns is None:
             raise InputError("groups by window need a length", hint="give --window 10m")
         arrival = trace.column("arrival_ns")
-        starts, codes = np.unique((arrival - arrival.min()) // window_ns, return_inverse=True)
+        elapsed = (arrival - arrival.min()) // window_ns
+        starts, window_of = np.unique(elapsed, return_inverse=True)
         names = [format_duration(int(start) * window_ns) if start else "0s" for start in starts]
-        return Groups(by, names, codes)
+        return Groups(by, names, window_of)
     column = _SHORT.get(by, by)
     known = [name for name in trace.frame.columns if name not in CONTENT_COLUMNS]
     if column not in known:

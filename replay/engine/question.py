@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from replay.cache.capacities import round_capacities, spaced_capacities
 from replay.cache.hints import Hints, hints_of
 from replay.cache.replacement import Replacement, replacement
+from replay.cache.sampled import SampledCurve, sampled_curve
 from replay.cache.view import BlockView, block_view
 from replay.config.scenario import Scenario
 from replay.engine.run import Prepared, run_notes
 from replay.engine.sizing import DEFAULT_BLOCK_SIZE, find_hardware
 from replay.errors import InputError, UnknownNameError
 from replay.gpu.spec import kv_bytes_in, load_model
+from replay.trace.prefix_sample import PrefixSample
 from replay.units import Capacity, format_bytes
 
 UNITS = ("blocks", "tokens", "GiB")
@@ -40,12 +42,14 @@ class Question:
     """A trace in each block size, the policies, and for each block size the capacities in blocks.
 
     `kv_bytes_per_token` is None where no model was named and no bytes were asked for; `pool_bytes`
-    is the KV memory of the GPU where one was named.
+    is the KV memory of the GPU where one was named. `estimates` are the LRU curves of the whole
+    trace where the views are of a sample of it, None otherwise.
     """
 
     prepared: Prepared
     views: Sequence[BlockView]
     policies: Sequence[Replacement]
+    estimates: Sequence[SampledCurve | None]
     capacities: Sequence[Sequence[int]]
     unit: str
     kv_bytes_per_token: int | None
@@ -56,7 +60,9 @@ class Question:
 
     def block_bytes(self, view: BlockView) -> int | None:
         """The bytes of a block, where those of a token are known."""
-        return None if self.kv_bytes_per_token is None else self.kv_bytes_per_token * view.block_size
+        return (
+            None if self.kv_bytes_per_token is None else self.kv_bytes_per_token * view.block_size
+        )
 
     def in_unit(self, view: BlockView, blocks: int) -> float:
         """Return a number of blocks in the unit of the question."""
@@ -68,8 +74,8 @@ class Question:
         return blocks * view.block_size * self.kv_bytes_per_token / GIB
 
 
-def ask(prepared: Prepared, wanted: Ask) -> Question:
-    """Return the question about a prepared trace with everything looked up.
+def ask(prepared: Prepared, wanted: Ask, sample: PrefixSample | None = None) -> Question:
+    """Return the question about a prepared trace, or about the one it is a `sample` of.
 
     Raises UnknownNameError for a policy, unit or KV type that stands in no table, and InputError
     for a capacity below one block or a policy that lacks what it needs.
@@ -80,7 +86,7 @@ def ask(prepared: Prepared, wanted: Ask) -> Question:
     if any(one.name == "ttl" for one in policies) != (wanted.ttl_ns is not None):
         raise InputError("policy ttl and option --ttl need each other", hint="give both or neither")
     scenario = prepared.scenario
-    notes = list(run_notes(prepared))
+    notes = [*prepared.trace.meta.notes, *run_notes(prepared)]
     kv_bytes, pool = _bytes(scenario, wanted)
     if kv_bytes is not None:
         per_token = f"{format_bytes(kv_bytes)} a token"
@@ -98,11 +104,20 @@ def ask(prepared: Prepared, wanted: Ask) -> Question:
         )
         for size in sizes
     ]
-    capacities = [_capacities(view, wanted, kv_bytes, pool) for view in views]
+    estimates: list[SampledCurve | None] = [None] * len(views)
+    if sample is not None:
+        if [one.name for one in policies] != ["lru"]:
+            raise InputError("only the curve of lru can be estimated from a sample")
+        estimates = [sampled_curve(view, sample.one_in, sample.stratum) for view in views]
+    capacities = [
+        _capacities(view, estimate, wanted, kv_bytes, pool)
+        for view, estimate in zip(views, estimates, strict=True)
+    ]
     return Question(
         prepared=prepared,
         views=views,
         policies=policies,
+        estimates=estimates,
         capacities=capacities,
         unit=wanted.unit,
         kv_bytes_per_token=kv_bytes,
@@ -126,13 +141,18 @@ def _bytes(scenario: Scenario, wanted: Ask) -> tuple[int | None, int | None]:
 
 
 def _capacities(
-    view: BlockView, wanted: Ask, kv_bytes: int | None, pool: int | None
+    view: BlockView,
+    estimate: SampledCurve | None,
+    wanted: Ask,
+    kv_bytes: int | None,
+    pool: int | None,
 ) -> list[int]:
     """Return the capacities of one block size in blocks, ascending, each once."""
     if wanted.capacities:
         found = {_blocks(one, view, kv_bytes, pool) for one in wanted.capacities}
         return sorted(found)
-    most = max(view.curve.working_set_blocks, view.longest_request_blocks)
+    curve = view.curve if estimate is None else estimate.curve
+    most = max(curve.working_set_blocks, view.longest_request_blocks)
     if wanted.points is not None:
         return spaced_capacities(1, most, wanted.points)
     unit_blocks = 1.0

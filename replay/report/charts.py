@@ -93,7 +93,7 @@ def curve_chart(
         legend=alt.Legend(orient="right") if len(names) > 1 else None,
     )
     x = alt.X("capacity:Q", title=x_title, scale=alt.Scale(type="log", nice=False))
-    top = max([ceiling or 0, *(point["rate"] for point in points)], default=1)
+    top = max([ceiling or 0.0, *(y for one in series for y in one.y)], default=1.0)
     y = alt.Y(
         "rate:Q",
         title="token hit rate",
@@ -121,8 +121,10 @@ def write_chart(chart: altair.Chart, path: Path) -> None:
         chart.save(buffer, format="html", inline=True)
     elif suffix == ".png":
         chart.save(buffer, format="png", scale_factor=_PNG_SCALE)
+    elif suffix == ".svg":
+        chart.save(buffer, format="svg")
     else:
-        chart.save(buffer, format=suffix.removeprefix("."))
+        chart.save(buffer, format="json")
     content = buffer.getvalue()
     with whole_file(path) as sink:
         sink.write(content if isinstance(content, bytes) else content.encode())
