@@ -47,38 +47,75 @@ _T1, _T2, _B1, _B2 = 0, 1, FIRST_GHOST, FIRST_GHOST + 1
 
 
 @inner
-def _adapt(t, ghosts, source, most):
-    """Move p for up to `most` ghosts found one after another; return for how many.
+def _raised(t, source, most):
+    """Move p for up to `most` ghosts of B1 found one after another; return for how many.
 
     It ends before the ghost in whose favour a block of the queue other than `source` is evicted;
-    at least one ghost is served where `source` is right for the first.
+    the first ghost is served if `source` is right for it. Sizes are float64, exact below 2^53.
     """
     capacity = np.float64(t.sizes[0])
-    t1 = t.queues[_T1, SIZE]
-    t2 = t.queues[_T2, SIZE]
-    b1 = t.queues[_B1, SIZE]
-    b2 = t.queues[_B2, SIZE]
+    t1 = np.float64(t.queues[_T1, SIZE])
+    t2 = np.float64(t.queues[_T2, SIZE])
+    b1 = np.float64(t.queues[_B1, SIZE])
+    b2 = np.float64(t.queues[_B2, SIZE])
     p = t.target[0]
     count = 0
-    while count < most:
-        if ghosts == _B1:
+    if source == _T1:
+        step = max(b2 / b1, 1.0)  # one ghost less, one more: the sizes stay
+        while count < most:
+            moved = min(p + step, capacity)
+            if not (t1 > moved or t2 == 0.0):
+                break
+            p = moved
+            t1 -= 1.0
+            t2 += 1.0
+            count += 1
+    elif t2 > 0.0:
+        while count < most and p < capacity:
             moved = min(p + max(b2 / b1, 1.0), capacity)
-            from_t1 = t2 == 0 or (t1 > 0 and t1 > moved)
-            b1 -= 1
-        else:
+            if t1 > moved:
+                break
+            p = moved
+            b1 -= 1.0
+            b2 += 1.0
+            count += 1
+        if p == capacity:  # as high as it goes: T1 is never above it
+            count = most
+    t.target[0] = p
+    return count
+
+
+@inner
+def _lowered(t, source, most):
+    """Move p for up to `most` ghosts of B2 found one after another; return for how many.
+
+    As `_raised`.
+    """
+    t1 = np.float64(t.queues[_T1, SIZE])
+    t2 = np.float64(t.queues[_T2, SIZE])
+    b1 = np.float64(t.queues[_B1, SIZE])
+    b2 = np.float64(t.queues[_B2, SIZE])
+    p = t.target[0]
+    count = 0
+    if source == _T1:
+        while count < most:
             moved = max(p - max(b1 / b2, 1.0), 0.0)
-            from_t1 = t2 == 0 or (t1 > 0 and t1 >= moved)
-            b2 -= 1
-        if from_t1 != (source == _T1):
-            break
-        if from_t1:
-            t1 -= 1
-            b1 += 1
-            t2 += 1
-        else:
-            b2 += 1
-        p = moved
-        count += 1
+            if not ((t1 > 0.0 and t1 >= moved) or t2 == 0.0):
+                break
+            p = moved
+            t1 -= 1.0
+            t2 += 1.0
+            b1 += 1.0
+            b2 -= 1.0
+            count += 1
+    elif t2 > 0.0:
+        step = max(b1 / b2, 1.0)
+        while count < most:
+            moved = max(p - step, 0.0)
+            if t1 > 0.0 and t1 >= moved:
+                break
+            p = moved
+            count += 1
     t.target[0] = p
     return count
 
@@ -86,16 +123,17 @@ def _adapt(t, ghosts, source, most):
 @inner
 def _from_ghosts(t, run):
     """Bring ghosts back to T2; return (victim, blocks to evict from it, its ghosts)."""
-    ghosts = t.rows[run, QUEUE]
-    victim = t.queues[_T1, OLDEST]
+    raised = t.rows[run, QUEUE] == _B1
     count = 0
-    into = _B1
-    if victim != NONE:
-        count = _adapt(t, ghosts, _T1, min(length(t, run), length(t, victim)))
-    if count == 0:
-        victim = t.queues[_T2, OLDEST]
-        count = _adapt(t, ghosts, _T2, exchangeable(t, length(t, run), _T2, 0, victim))
-        into = _B2
+    for source in range(_T1, _T2 + 1):
+        victim = t.queues[source, OLDEST]
+        if victim == NONE:
+            continue
+        most = exchangeable(t, length(t, run), _T2, 0, victim)
+        count = _raised(t, source, most) if raised else _lowered(t, source, most)
+        if count > 0:
+            break
+    into = _B1 if source == _T1 else _B2
     advance(t, run, count, _T2)
     return victim, count, into
 
