@@ -15,7 +15,6 @@ from replay.kernels.references import References
 from replay.trace.tree import build_tree
 from tests import naive_queues
 from tests.random_traces import rows, trace_of, unit_rows, unit_trace_of
-from tests.shared_data import CONVERSATION, conversation, needs
 
 NAMES = [one.name for one in QUEUE_POLICIES]
 
@@ -100,7 +99,17 @@ def test_replay_of_long_edges_equals_block_by_block(name, refs, capacity):
 
 
 def test_an_unknown_policy_is_refused_with_the_known_ones():
-    trace = trace_of([{"arrival_ns": 0, "block_ids": [1], "input_tokens": 4, "output_tokens": 1, "session_id": None}])
+    trace = trace_of(
+        [
+            {
+                "arrival_ns": 0,
+                "block_ids": [1],
+                "input_tokens": 4,
+                "output_tokens": 1,
+                "session_id": None,
+            }
+        ]
+    )
     rules = {"block_size": 4, "partial_blocks": False, "responses": False}
     with pytest.raises(UnknownNameError) as error:
         replay_queue(referenced(trace, build_tree(trace), **rules), "fifoo", 4)

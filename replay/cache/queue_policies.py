@@ -18,7 +18,7 @@ from replay.kernels import run_queues
 from replay.kernels.references import References
 from replay.kernels.run_queues import RunQueues
 
-CLOSURE = "no, stranded blocks are counted"
+CLOSURE = "no"
 
 
 @dataclass(frozen=True, slots=True)
