@@ -89,6 +89,7 @@ def make_plan(
     table[:, layout.PROMPT_BLOCKS] = paths.prompt_blocks
     table[:, layout.MATCH_BLOCKS] = paths.match_blocks
     table[:, layout.PATH_BLOCKS] = paths.path_blocks
+    table[:, layout.PRIORITY_OF] = _priorities(trace)
     capacity = UNLIMITED_BLOCKS if capacity_blocks is None else capacity_blocks
     longest_path = int((paths.stop - paths.start).max(initial=0))
     rules = _rules(scenario, block_size, tree.requests, longest_path, responses=responses)
@@ -112,6 +113,13 @@ def _sessions(trace: Trace) -> np.ndarray:
         return np.full(len(trace.frame), layout.NONE, np.int64)
     ranks = trace.frame["session_id"].rank("dense").cast(pl.Int64) - 1
     return ranks.fill_null(layout.NONE).to_numpy().astype(np.int64)
+
+
+def _priorities(trace: Trace) -> np.ndarray:
+    """Return the requests' priorities, int64[R]; 0 where the trace has none."""
+    if "priority" not in trace.frame.columns:
+        return np.zeros(len(trace.frame), np.int64)
+    return trace.frame["priority"].fill_null(0).to_numpy().astype(np.int64)
 
 
 def _rules(
@@ -140,4 +148,10 @@ def _rules(
         rules[layout.ENTRY_ORDER] = policy_code("session_store", store.prefix_eviction_policy)
         rules[layout.WHOLE_PROMPTS] = store.store_whole_prompts
         rules[layout.SESSION_TTL_NS] = store.session_ttl or np.iinfo(np.int64).max
+    if cache.kind == "radix":
+        rules[layout.KIND] = layout.RADIX
+        rules[layout.POLICY] = policy_code("radix", cache.policy)
+        rules[layout.PROTECTED_HITS] = cache.radix.protected_hits
+        rules[layout.CLASSIC_TREE] = cache.radix.tree == "classic"
+        rules[layout.COMMIT] = layout.INCREMENTAL
     return rules

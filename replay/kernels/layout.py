@@ -103,7 +103,8 @@ PATH_STOP = 6
 PROMPT_BLOCKS = 7  # blocks of the prompt that can be cached
 MATCH_BLOCKS = 8  # the most that may be reused
 PATH_BLOCKS = 9  # prompt and response blocks that can be cached
-PLAN_FIELDS = 10
+PRIORITY_OF = 10  # of the request; higher is kept longer where the policy looks at it
+PLAN_FIELDS = 11
 
 # state int64[R, STATE_FIELDS]: where a request is
 COMPUTED = 0  # tokens whose KV exists
@@ -120,7 +121,8 @@ PREVIOUS_RUNNING = 10  # chains preempted requests too
 PHASE = 11  # one of the phases below
 LAST_TOKEN_NS = 12
 LOST = 13  # tokens it had computed when it was preempted
-STATE_FIELDS = 14
+INSERTED = 14  # blocks of its path it has inserted, radix only
+STATE_FIELDS = 15
 
 WAITING, PREFILLING, DECODING, DONE = 0, 1, 2, 3
 
@@ -180,9 +182,14 @@ SESSION_TTL_NS = 17
 WHOLE_PROMPTS = 18  # a prompt is stored whole as well
 HOLD_NS = 19  # untimed: how long an admitted request stays; 0 for one after another
 TTL_NS = 20  # what was idle for longer is dropped
-RULES = 21
+POLICY = 21  # what a radix cache evicts by, one of the policies below
+PROTECTED_HITS = 22  # insertions that make a node protected, slru only
+CLASSIC_TREE = 23  # what is split off a radix node counts as created then
+RULES = 24
 
 BLOCK_POOL, SESSION_STORE, RADIX = 0, 1, 2
+
+BY_LRU, BY_LFU, BY_FIFO, BY_MRU, BY_FILO, BY_SLRU, BY_PRIORITY = 0, 1, 2, 3, 4, 5, 6
 
 ON_SCHEDULE, INCREMENTAL, ON_COMPLETION = 0, 1, 2
 
@@ -243,6 +250,8 @@ class Tables(NamedTuple):
     sessions: np.ndarray
     entries: np.ndarray
     by_worth: np.ndarray
+    nodes: np.ndarray  # see radix_layout.py
+    leaves: np.ndarray
 
 
 class Engine(NamedTuple):
