@@ -242,7 +242,13 @@ class EngineSection(Section):
     """The serving engine of one replica."""
 
     mode: Literal["timed", "untimed"] = Field(
-        "timed", description="untimed: each request completes before the next, no GPU"
+        "timed", description="untimed: no GPU; each request completes before the next, or see hold"
+    )
+    hold: DurationNs | None = Field(
+        None,
+        gt=0,
+        description="untimed: a request stays in flight this long after it was admitted; default: "
+        "one after another",
     )
     max_batched_tokens: PositiveInt = Field(8192, le=2**20, description="token budget of one step")
     max_sequences: PositiveInt = Field(256, le=65536, description="requests running at once")
@@ -291,6 +297,7 @@ _TIMED_ONLY = (
     ("engine", "prefill_chunk_tokens"),
     ("engine", "horizon"),
 )
+_UNTIMED_ONLY = (("engine", "hold"),)
 
 
 class Scenario(Section):
@@ -304,12 +311,19 @@ class Scenario(Section):
     model: ModelSection = ModelSection()
 
     @model_validator(mode="after")
-    def _untimed_has_no_clock(self) -> Scenario:
+    def _keys_of_the_mode(self) -> Scenario:
         for section, key in _TIMED_ONLY if self.engine.mode == "untimed" else ():
             part = getattr(self, section)
             if getattr(part, key) != type(part).model_fields[key].default:
                 raise ValueError(
-                    f"{section}.{key} has no effect when engine.mode is untimed: requests do "
-                    "not overlap and no time passes"
+                    f"{section}.{key} has no effect when engine.mode is untimed: nothing is "
+                    "computed step by step"
+                )
+        for section, key in _UNTIMED_ONLY if self.engine.mode == "timed" else ():
+            part = getattr(self, section)
+            if getattr(part, key) != type(part).model_fields[key].default:
+                raise ValueError(
+                    f"{section}.{key} has no effect when engine.mode is timed: a request stays as "
+                    "long as its tokens take"
                 )
         return self

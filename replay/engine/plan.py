@@ -137,6 +137,7 @@ def _rules(
     rules[layout.PREFILL_CHUNK_TOKENS] = engine.prefill_chunk_tokens or engine.max_batched_tokens
     rules[layout.HORIZON_NS] = engine.horizon or np.iinfo(np.int64).max
     rules[layout.RESPONSES] = responses
+    rules[layout.HOLD_NS] = engine.hold or 0
     rules[layout.ROW_RESERVE] = min(engine.max_sequences, requests) * (longest_path + 2)
     if cache.kind == "session_store":
         store = cache.session_store

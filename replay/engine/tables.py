@@ -14,7 +14,7 @@ from replay.kernels.radix_layout import LEAF_FIELDS, NODE_FIELDS
 BINS = 1024  # intervals of the timeline; they widen as time goes on
 _COUNTED_FROM_ZERO = (
     layout.IDLE, layout.EVICTIONS, layout.RUN_TOP, layout.HOLD_TOP,
-    layout.NOW_NS, layout.USES, layout.ENTRIES, layout.ENTRY_TOP,
+    layout.NOW_NS, layout.USES, layout.ENTRIES, layout.ENTRY_TOP, layout.NEXT_STEP,
 )  # fmt: skip
 _FIRST_ROWS = 4096
 _FIRST_PEAKS = 4096

@@ -61,7 +61,12 @@ YOUNGEST_SESSION = 13
 ENTRIES = 14  # stored prefixes, the first rows of the heap over them
 ENTRY_TOP = 15  # rows ever used, and the chain of those given back
 ENTRY_FREE = 16
-COUNTERS = 17
+FIRST_HELD = 17  # ends of the list of requests held in flight, in order of admission; untimed
+LAST_HELD = 18
+NEXT_STEP = 19  # untimed: what comes next, one of the three below
+COUNTERS = 20
+
+AN_ARRIVAL, A_COMPLETION, ANOTHER_LOOK = 0, 1, 2
 
 # marks int32[E, MARK_FIELDS]: what the session store knows of an edge
 PARENT = 0
@@ -116,7 +121,7 @@ TARGET = 5  # tokens to compute before the next one can be sampled
 EMITTED = 6  # output tokens sampled
 JOINED = 7  # decode step it joined the batch at
 RANK = 8  # order of admission
-NEXT_RUNNING = 9  # neighbours in the list of running requests, by order of admission
+NEXT_RUNNING = 9  # neighbours in the list of running or held requests, by order of admission
 PREVIOUS_RUNNING = 10  # chains preempted requests too
 PHASE = 11  # one of the phases below
 LAST_TOKEN_NS = 12
@@ -146,15 +151,16 @@ DONE_NS = 15
 ITL_MAX_NS = 16
 PREEMPTIONS = 17
 RECOMPUTED = 18
-FREE_AFTER = 19  # free blocks once the request was done, untimed only
+FREE_AFTER = 19  # free blocks once it was admitted (held) or done, untimed only
 POLICY_MISS = 20
 SESSION_KEPT = 21  # tokens its session held when it was looked up
-ADMITTED_NS = 22  # the clock when it was admitted; the clock of a replay without time is arrivals
+ADMITTED_NS = 22  # untimed: the clock when it was admitted, or rejected
 ATTEMPTS = 23  # look-ups made until it was admitted or rejected
 EVICTED_LATER = 24  # evicted when its response was added
 RESPONSE = 25  # what became of its response, one of the three below
 EVICTABLE_AFTER = 26  # cached and evictable once it was admitted (held) or done
-OUTCOME_FIELDS = 27
+FOUND = 27  # untimed: blocks its last look-up found, whether or not it was admitted
+OUTCOME_FIELDS = 28
 
 COMPLETED, REJECTED, UNFINISHED = 0, 1, 2
 
