@@ -11,11 +11,14 @@ from __future__ import annotations
 from replay.kernels.causes import attribute, mark_response_seen, mark_seen
 from replay.kernels.jit import inner
 from replay.kernels.layout import (
+    ATTEMPTS,
     BLOCK_SIZE,
     ENABLED,
     EVICTED_BLOCKS,
     EVICTED_LATER,
     EVICTIONS,
+    FIRST_HELD,
+    FOUND,
     HELD,
     INPUT_TOKENS,
     MATCH_BLOCKS,
@@ -66,7 +69,7 @@ def admit_radix(t, request):
     if prompt - hit + idle > free_blocks(t):
         return False
     own = lock_match(t, request, hit, node, at)
-    attribute(t, request, hit, own, NONE)
+    attribute(t, request, hit, own, t.counters[FIRST_HELD])
     mark_seen(t, request)
     evictions = t.counters[EVICTIONS]
     take_pages(t, prompt - hit, 1)
