@@ -2,7 +2,7 @@
 
 A file's name says what was replayed: trace, one after another or held for 10 s, `RadixCache` or
 the unified tree with its Python or Rust core, page size, capacity in tokens, without or with
-responses, eviction policy.
+responses, eviction policy. Request i of the replays by priority had priority i % 3.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ def replayed(path: Path) -> tuple[np.ndarray, int]:
         cache={"kind": "radix", "policy": policy, "responses": out == "out1", "radix": radix},
         engine={"mode": "untimed", "hold": "10s" if protocol == "conc" else None},
     )
+    if policy == "priority":
+        ranks = pl.int_range(pl.len()).mod(3)
+        trace = trace.changed(trace.frame.with_columns(priority=ranks))
     plan = make_plan(trace, tree, scenario, block_size=size, capacity_blocks=tokens // size)
     return simulate_untimed(plan).outcome, size
 

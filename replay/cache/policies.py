@@ -112,7 +112,8 @@ POLICIES = (
         "radix",
         "priority",
         layout.BY_PRIORITY,
-        "evict the leaf of the lowest priority; among equals, touched longest ago",
+        "evict the leaf of the lowest priority (column `priority` of the trace, 0 without); among "
+        "equals, touched longest ago",
         _SGLANG,
         BY_LEAVES,
     ),

@@ -15,6 +15,7 @@ from replay.cache.blocks import BlockPaths, block_paths
 from replay.cache.policies import policy_code
 from replay.cache.store_paths import StorePaths, prefix_lengths, store_paths
 from replay.config.scenario import Scenario
+from replay.errors import InputError
 from replay.kernels import layout
 
 if TYPE_CHECKING:
@@ -89,7 +90,9 @@ def make_plan(
     table[:, layout.PROMPT_BLOCKS] = paths.prompt_blocks
     table[:, layout.MATCH_BLOCKS] = paths.match_blocks
     table[:, layout.PATH_BLOCKS] = paths.path_blocks
-    table[:, layout.PRIORITY_OF] = _priorities(trace)
+    table[:, layout.PRIORITY_OF] = 0
+    if cache.policy == "priority":
+        table[:, layout.PRIORITY_OF] = _priorities(trace)
     capacity = UNLIMITED_BLOCKS if capacity_blocks is None else capacity_blocks
     longest_path = int((paths.stop - paths.start).max(initial=0))
     rules = _rules(scenario, block_size, tree.requests, longest_path, responses=responses)
@@ -116,10 +119,16 @@ def _sessions(trace: Trace) -> np.ndarray:
 
 
 def _priorities(trace: Trace) -> np.ndarray:
-    """Return the requests' priorities, int64[R]; 0 where the trace has none."""
+    """Return the column `priority` of the requests, int64[R]; 0 where there is none.
+
+    Raises InputError where it does not hold whole numbers.
+    """
     if "priority" not in trace.frame.columns:
         return np.zeros(len(trace.frame), np.int64)
-    return trace.frame["priority"].fill_null(0).to_numpy().astype(np.int64)
+    column = trace.frame["priority"]
+    if not column.dtype.is_integer():
+        raise InputError(f"column priority must hold whole numbers (got {column.dtype})")
+    return column.fill_null(0).to_numpy().astype(np.int64)
 
 
 def _rules(
