@@ -23,6 +23,7 @@ from replay.kernels.layout import (
     NONE,
     PATH_START,
     PRIORITY_OF,
+    PROMPT_BLOCKS,
     PUBLISHED,
     REUSED,
     RUN_TOP,
@@ -43,7 +44,7 @@ from replay.kernels.radix_layout import (
     STOP_PAGE,
     WRITTEN_BY,
 )
-from replay.kernels.radix_nodes import add_leaf, descend, next_use, unhang
+from replay.kernels.radix_nodes import add_leaf, descend, next_use, split, unhang
 from replay.kernels.radix_rank import drop_leaf, put_leaf, rank_again
 
 
@@ -95,9 +96,9 @@ def evict_until_free(t, pages):
 
 @inner
 def match_pages(t, request, limit):
-    """Return (pages, idle, node, at): the longest prefix in the tree, at most `limit` pages.
+    """Return (pages, idle): the longest prefix in the tree, at most `limit` pages.
 
-    `idle` of them are unlocked; it ends with `node`, at place `at` of the path or later.
+    `idle` of them are unlocked. Leaves the node where it ends in LAST_HOLD, not locked yet.
     """
     use = next_use(t)
     node, pages, at = descend(t, NONE, 0, t.plan[request, PATH_START], limit, use)
@@ -110,7 +111,9 @@ def match_pages(t, request, limit):
         above = t.nodes[above, ABOVE]
     if node != NONE and t.nodes[node, PLACE] != NONE:
         rank_again(t, node)
-    return pages, idle, node, at
+    t.state[request, LAST_HOLD] = node
+    t.state[request, CURSOR] = at
+    return pages, idle
 
 
 @inner
@@ -126,24 +129,22 @@ def _count_reused(t, request, pages):
 
 
 @inner
-def lock_match(t, request, pages, node, at):
+def lock_match(t, request, pages):
     """Let a request hold the `pages` that `match_pages` found; return its session's share."""
     own = 0
     session = t.plan[request, SESSION]
-    above = node
-    while above != NONE:
-        length = t.nodes[above, STOP_PAGE] - t.nodes[above, FIRST_PAGE]
-        if t.nodes[above, LOCKS] == 0:
-            t.counters[IDLE] -= length
-        t.nodes[above, LOCKS] += 1
-        if session != NONE and t.plan[t.nodes[above, WRITTEN_BY], SESSION] == session:
-            own += length
-        above = t.nodes[above, ABOVE]
+    node = t.state[request, LAST_HOLD]
     if node != NONE and t.nodes[node, PLACE] != NONE:
         drop_leaf(t, node)
+    while node != NONE:
+        length = t.nodes[node, STOP_PAGE] - t.nodes[node, FIRST_PAGE]
+        if t.nodes[node, LOCKS] == 0:
+            t.counters[IDLE] -= length
+        t.nodes[node, LOCKS] += 1
+        if session != NONE and t.plan[t.nodes[node, WRITTEN_BY], SESSION] == session:
+            own += length
+        node = t.nodes[node, ABOVE]
     _count_reused(t, request, pages)
-    t.state[request, LAST_HOLD] = node
-    t.state[request, CURSOR] = at
     t.state[request, HELD] = pages
     t.state[request, PUBLISHED] = pages
     t.state[request, INSERTED] = 0
@@ -154,115 +155,74 @@ def lock_match(t, request, pages, node, at):
 
 
 @inner
-def _insert_below(t, request, upto, use):
-    """Insert a request's pages below `upto` where its locked path ends; return their last node.
-
-    Pages the tree had already are freed: the request goes on with the tree's.
-    """
-    held = t.state[request, LAST_HOLD]
-    done = t.state[request, PUBLISHED]
-    at = t.state[request, CURSOR]
-    node, present, at = descend(t, held, done, at, upto, use)
-    t.counters[UNKEYED] += present - done
-    if present < upto:
-        node = add_leaf(t, request, node, present, at, upto, use)
-    t.state[request, CURSOR] = at
-    return node
-
-
-@inner
 def insert_pages(t, request, upto):
-    """Put a request's pages below `upto` into the tree and let it hold them there."""
+    """Put a request's pages below `upto` into the tree and let it hold them there.
+
+    Pages the tree had already are freed: the request goes on with the tree's. A node counts the
+    request once, however often it is inserted. With more than the prompt, the prompt is inserted
+    once more, one priority higher, so that a response is never kept longer than its prompt.
+    """
     use = next_use(t)
     held = t.state[request, LAST_HOLD]
-    node = _insert_below(t, request, upto, use)
-    if node != NONE and t.nodes[node, PLACE] != NONE:
+    done = t.state[request, PUBLISHED]
+    node, there, at = descend(t, held, done, t.state[request, CURSOR], upto, use)
+    t.counters[UNKEYED] += there - done
+    if there < upto:
+        node = add_leaf(t, request, node, there, at, upto, use)
+    elif node != NONE and t.nodes[node, PLACE] != NONE:
         drop_leaf(t, node)
     inserted = t.state[request, INSERTED]
     priority = t.plan[request, PRIORITY_OF]
-    below = True
+    above = node
+    while above != held:
+        if t.nodes[above, LOCKS] == 0:
+            t.counters[IDLE] -= t.nodes[above, STOP_PAGE] - t.nodes[above, FIRST_PAGE]
+        t.nodes[above, LOCKS] += 1
+        above = t.nodes[above, ABOVE]
     above = node
     while above != NONE:
-        below = below and above != held
-        if below:
-            if t.nodes[above, LOCKS] == 0:
-                t.counters[IDLE] -= t.nodes[above, STOP_PAGE] - t.nodes[above, FIRST_PAGE]
-            t.nodes[above, LOCKS] += 1
         t.nodes[above, ACCESS] = use + 1
         t.nodes[above, PRIORITY] = max(t.nodes[above, PRIORITY], priority)
         if t.nodes[above, STOP_PAGE] > inserted:
             t.nodes[above, HITS] += 1
         above = t.nodes[above, ABOVE]
+    if 0 < t.plan[request, PROMPT_BLOCKS] < upto:
+        _insert_prompt(t, request, node)
+    t.state[request, CURSOR] = at
     t.state[request, LAST_HOLD] = node
-    t.state[request, PUBLISHED] = max(upto, t.state[request, PUBLISHED])
+    t.state[request, PUBLISHED] = upto
     t.state[request, INSERTED] = max(upto, inserted)
 
 
 @inner
-def finish_pages(t, request, upto, prompt):
-    """Insert what a request leaves behind, `upto` pages, and unlock its path.
-
-    Where there is more than its `prompt` pages the prompt is inserted once more, one priority
-    higher, so that it outlives the response.
-    """
+def _insert_prompt(t, request, node):
+    """Insert the prompt of a request that has just inserted a path ending with `node`."""
     use = next_use(t)
-    held = t.state[request, LAST_HOLD]
-    node = _insert_below(t, request, upto, use)
-    inserted = t.state[request, INSERTED]
-    priority = t.plan[request, PRIORITY_OF]
-    twice = 0 < prompt < upto
-    locked = False
-    above = node
-    while above != NONE:
-        locked = locked or above == held
-        if t.nodes[above, STOP_PAGE] > inserted:
-            t.nodes[above, HITS] += 1
-        raised = priority
-        if twice and t.nodes[above, STOP_PAGE] <= prompt:
-            raised += 1
-        t.nodes[above, PRIORITY] = max(t.nodes[above, PRIORITY], raised)
-        t.nodes[above, ACCESS] = use + 1
-        if locked:
-            _unlock(t, above)
-        above = t.nodes[above, ABOVE]
-    _rank_end(t, node)
-    _let_go(t, request, max(upto, t.state[request, PUBLISHED]))
+    prompt = t.plan[request, PROMPT_BLOCKS]
+    while t.nodes[node, FIRST_PAGE] >= prompt:
+        node = t.nodes[node, ABOVE]
+    if t.nodes[node, STOP_PAGE] > prompt:
+        node = split(t, node, prompt, t.nodes[node, AT], use)
+    priority = t.plan[request, PRIORITY_OF] + 1
+    while node != NONE:
+        t.nodes[node, ACCESS] = use + 1
+        t.nodes[node, PRIORITY] = max(t.nodes[node, PRIORITY], priority)
+        node = t.nodes[node, ABOVE]
 
 
 @inner
 def drop_pages(t, request):
-    """Take a request's hold away and leave what it has inserted; nothing is touched."""
+    """Unlock a request's path and free what it holds alone; nothing is touched or inserted."""
     node = t.state[request, LAST_HOLD]
     above = node
     while above != NONE:
-        _unlock(t, above)
+        t.nodes[above, LOCKS] -= 1
+        if t.nodes[above, LOCKS] == 0:
+            t.counters[IDLE] += t.nodes[above, STOP_PAGE] - t.nodes[above, FIRST_PAGE]
         above = t.nodes[above, ABOVE]
-    _rank_end(t, node)
-    _let_go(t, request, t.state[request, PUBLISHED])
-
-
-@inner
-def _unlock(t, node):
-    t.nodes[node, LOCKS] -= 1
-    if t.nodes[node, LOCKS] == 0:
-        t.counters[IDLE] += t.nodes[node, STOP_PAGE] - t.nodes[node, FIRST_PAGE]
-
-
-@inner
-def _rank_end(t, node):
-    """Let the heap know of a path's last node, touched or unlocked since it was looked at."""
-    if node == NONE or t.nodes[node, LOCKS] > 0 or t.nodes[node, CHILDREN] > 0:
-        return
-    if t.nodes[node, PLACE] == NONE:
+    if node != NONE and t.nodes[node, LOCKS] == 0 and t.nodes[node, CHILDREN] == 0:
         put_leaf(t, node)
-    else:
-        rank_again(t, node)
-
-
-@inner
-def _let_go(t, request, shared):
-    """Free the pages a request holds alone, all but `shared`."""
-    t.counters[UNKEYED] += t.state[request, HELD] - shared
+    t.counters[UNKEYED] += t.state[request, HELD] - t.state[request, PUBLISHED]
     t.state[request, LAST_HOLD] = NONE
     t.state[request, HELD] = 0
     t.state[request, PUBLISHED] = 0

@@ -22,7 +22,6 @@ from replay.kernels.layout import (
     HELD,
     INPUT_TOKENS,
     MATCH_BLOCKS,
-    NONE,
     OUTPUT_TOKENS,
     PATH_BLOCKS,
     PROMPT_BLOCKS,
@@ -35,12 +34,11 @@ from replay.kernels.layout import (
 from replay.kernels.pool import free_blocks
 from replay.kernels.radix_cache import (
     drop_pages,
-    node_rows_left,
     evict_until_free,
-    finish_pages,
     insert_pages,
     lock_match,
     match_pages,
+    node_rows_left,
 )
 
 
@@ -60,15 +58,13 @@ def admit_radix(t, request):
     prompt = (t.plan[request, INPUT_TOKENS] + size - 1) // size
     hit = 0
     idle = 0
-    node = NONE
-    at = 0
     if t.rules[ENABLED]:
-        hit, idle, node, at = match_pages(t, request, t.plan[request, MATCH_BLOCKS])
+        hit, idle = match_pages(t, request, t.plan[request, MATCH_BLOCKS])
     t.outcome[request, ATTEMPTS] += 1
     t.outcome[request, FOUND] = hit
     if prompt - hit + idle > free_blocks(t):
         return False
-    own = lock_match(t, request, hit, node, at)
+    own = lock_match(t, request, hit)
     attribute(t, request, hit, own, t.counters[FIRST_HELD])
     mark_seen(t, request)
     evictions = t.counters[EVICTIONS]
@@ -100,9 +96,8 @@ def complete_radix(t, request):
         upto = t.plan[request, PATH_BLOCKS]
     mark_response_seen(t, request)
     if t.rules[ENABLED]:
-        finish_pages(t, request, upto, t.plan[request, PROMPT_BLOCKS])
-    else:
-        drop_pages(t, request)
+        insert_pages(t, request, upto)
+    drop_pages(t, request)
 
 
 @inner

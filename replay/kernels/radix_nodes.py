@@ -107,7 +107,7 @@ def unhang(t, node):
 
 
 @inner
-def _split(t, node, page, at, use):
+def split(t, node, page, at, use):
     """Cut a node at `page`, which lies on its path at `at` or later; return the part above."""
     while _page_stop(t, t.path_edges[at]) <= page:
         at += 1
@@ -153,7 +153,7 @@ def descend(t, node, page, at, limit, use):
             at += 1
             page = min(_page_stop(t, t.path_edges[at]), wanted)
         if page < stop:
-            node = _split(t, child, page, along, use)
+            node = split(t, child, page, along, use)
             break
         node = child
     return node, page, at
