@@ -20,8 +20,8 @@ class RadixRules(naive.Rules):
     policy: str = "lru"
     classic: bool = False
     protected_hits: int = 2
-    hold_ns: int = 0
     priorities: tuple[int, ...] = ()
+    commit: str = "incremental"
 
     def priority(self, request: Request) -> int:
         return self.priorities[request.index % len(self.priorities)] if self.priorities else 0
@@ -37,6 +37,7 @@ class Node:
     access: int = 0
     hits: int = 0
     locks: int = 0
+    used_ns: int = 0
     children: dict[Page, Node] = field(default_factory=dict)
 
     @property
@@ -60,6 +61,9 @@ class RadixCache(naive.Cache):
         self.slots = rules.capacity
         self.clock = count(1)
         self.evicted = 0
+        self.now_ns = 0
+        self.preempting = False
+        self.taken: dict[tuple, tuple[int | None, int]] = {}
         self.locked: dict[int, Node] = {}
         self.inserted: dict[int, int] = {}
 
@@ -105,15 +109,33 @@ class RadixCache(naive.Cache):
             "priority": (node.priority, node.access),
         }[self.rules.policy]
 
-    def evict_until(self, wanted: int) -> None:
-        while self.slots < wanted:
-            leaves = [node for node in self.nodes() if not node.locks and not node.children]
-            if not leaves:
+    def leaves(self) -> list[Node]:
+        return [node for node in self.nodes() if not node.locks and not node.children]
+
+    def evict(self, node: Node, whose: int | None, when_ns: int) -> None:
+        content = [page for one in reversed(node.path) for page in one.pages]
+        for at in range(len(content) - len(node.pages), len(content)):
+            key = tuple(token for page in content[: at + 1] for token in page)
+            self.taken[key] = whose, when_ns
+        del node.parent.children[node.pages[0]]
+        self.slots += len(node.pages)
+        self.evicted += len(node.pages)
+
+    def evict_until(self, wanted: int, whose: int | None = None) -> None:
+        while self.slots < wanted and self.leaves():
+            self.evict(min(self.leaves(), key=self.rank), whose, self.now_ns)
+
+    def at_time(self, now_ns: int) -> None:
+        self.now_ns = now_ns
+        ttl_ns = self.rules.ttl_ns
+        while ttl_ns is not None:
+            old = [node for node in self.leaves() if now_ns - node.used_ns > ttl_ns]
+            if not old:
                 return
-            victim = min(leaves, key=self.rank)
-            del victim.parent.children[victim.pages[0]]
-            self.slots += len(victim.pages)
-            self.evicted += len(victim.pages)
+            self.evict(old[0], None, old[0].used_ns + ttl_ns)
+
+    def step_ended(self, now_ns: int) -> None:
+        self.now_ns = now_ns
 
     def split(self, node: Node, length: int) -> Node:
         created = next(self.clock) if self.rules.classic else node.created
@@ -122,7 +144,7 @@ class RadixCache(naive.Cache):
         node.parent.children[upper.pages[0]] = upper
         node.pages, node.parent = node.pages[length:], upper
         upper.children[node.pages[0]] = node
-        node.access = next(self.clock)
+        node.access, node.used_ns, upper.used_ns = next(self.clock), self.now_ns, self.now_ns
         return upper
 
     def walk(self, pages: list[Page]) -> tuple[Node, int]:
@@ -144,15 +166,20 @@ class RadixCache(naive.Cache):
     def touch(self, node: Node) -> None:
         now = next(self.clock)
         for one in node.path:
-            one.access = now
+            one.access, one.used_ns = now, self.now_ns
 
     def insert(self, pages: list[Page], request: Request, priority: int, inserted: int):
         """Return (end node, pages that were there); count nodes that end beyond `inserted`."""
         node, there = self.walk(pages)
-        if there < len(pages):
-            leaf = Node(pages[there:], node, request, next(self.clock), priority)
-            node.children[pages[there]] = leaf
-            node = leaf
+        kept = there
+        while kept < len(pages) and sum(pages[: kept + 1], ()) in self.rules.pinned:
+            kept += 1
+        for first, stop, locks in ((there, kept, 1), (kept, len(pages), 0)):
+            if first < stop:
+                leaf = Node(pages[first:stop], node, request, next(self.clock), priority)
+                leaf.locks = locks  # one that is never taken away keeps what is pinned
+                node.children[pages[first]] = leaf
+                node = leaf
         self.touch(node)
         for one in node.path:
             one.priority = max(one.priority, priority)
@@ -163,6 +190,7 @@ class RadixCache(naive.Cache):
     def lock(self, node: Node, change: int) -> None:
         for one in node.path:
             one.locks += change
+            one.used_ns = self.now_ns
 
     # --- what an engine asks of a cache
 
@@ -176,19 +204,24 @@ class RadixCache(naive.Cache):
         self.locked[request.index] = node
         return Found(found, idle, [one for one in node.path for _ in one.pages])
 
+    def count(self, request: Request, found: Found, *, looked_up: bool = True) -> None:
+        self.pool.taken = self.taken
+        super().count(request, found, looked_up=looked_up)
+
     def hold(self, request: Request, found: Found) -> None:
         node = self.locked.setdefault(request.index, self.root)
         self.lock(node, 1)
         self.inserted[request.index] = 0
         request.table, request.keyed = [naive.Block() for _ in range(found.count)], found.count
 
-    def take(self, request: Request, wanted: int, spare: int = 1) -> None:
-        self.evict_until(wanted + (spare if self.rules.block_size > 1 else 0))
+    def take(self, request: Request, wanted: int, *, decoding: bool = False) -> None:
+        spare = self.rules.block_size > 1 and not decoding
+        self.evict_until(wanted + spare, None if decoding else request.index)
         self.slots -= wanted
         request.table += [naive.Block() for _ in range(wanted)]
 
     def publish(self, request: Request, tokens: int) -> None:
-        if not self.rules.enabled:
+        if not self.rules.enabled or self.preempting:
             return
         pages = self.pages(self.known(request)[:tokens])
         priority = self.rules.priority(request)
@@ -209,81 +242,52 @@ class RadixCache(naive.Cache):
         request.table, request.keyed = [], 0
 
 
-@dataclass
-class Life:
-    """What became of a request besides what every twin counts."""
+class Untimed(naive.Untimed):
+    """A response takes its pages step by step; prompt and response are inserted in any case."""
 
-    admitted_ns: int = 0
-    attempts: int = 0
-    found: int = 0
-    evicted_later: int = 0
-    response: str = "none"
-    evictable: int = 0
-    done_ns: int = 0
+    cache: RadixCache
 
-
-def replay(requests: list[Request], rules: RadixRules) -> list[Life]:
-    """Replay requests without time: one after another, or held for `hold_ns` once admitted."""
-    cache = RadixCache(rules)
-    lives = [Life() for _ in requests]
-    clock = 0
-
-    def complete(request: Request) -> None:
-        life = lives[request.index]
+    def complete(self) -> None:
+        cache, request = self.cache, min(self.running, key=lambda one: (one.done_ns, one.index))
+        self.clock = max(self.clock, request.done_ns)
+        cache.at_time(self.clock)
+        self.running.remove(request)
         upto = len(request.prompt)
-        if rules.responses:
-            upto = len(request.prompt) + request.output_tokens - 1
-            wanted = cache.blocks(upto) - len(request.table)
-            if wanted > cache.free:
-                life.response, upto = "skipped", len(request.prompt)
-            else:
-                life.response = "cached"
-                before = cache.evictions
-                for step in range(len(request.prompt), upto):
-                    opens = step % rules.block_size == 0
-                    cache.evict_until(1)
-                    cache.take(request, int(opens), spare=0)
-                life.evicted_later = cache.evictions - before
+        if self.rules.responses:
+            grown = cache.blocks(len(request.tokens)) - len(request.table)
+            request.response_came_to = "cached" if grown <= cache.free else "skipped"
+            if grown <= cache.free:
+                before, upto = cache.evictions, len(request.tokens)
+                for token in range(len(request.prompt), upto):
+                    cache.evict_until(1, request.index)
+                    cache.take(request, int(token % self.rules.block_size == 0), decoding=True)
+                request.evicted_later = cache.evictions - before
         cache.publish(request, upto)
         cache.remember_response(request)
         cache.release(request)
-        cache.running.remove(request)
         request.status = "completed"
-        if not rules.hold_ns:
-            request.free_after, life.evictable = cache.free, cache.evictable
+        if not self.rules.hold_ns:
+            request.free_after = cache.free
 
-    for request in requests:
-        clock = max(clock, request.arrival_ns)
-        while cache.running and lives[cache.running[0].index].done_ns <= clock:
-            complete(cache.running[0])
-        life = lives[request.index]
-        while True:
-            found = cache.look_up(request)
-            life.attempts, life.found = life.attempts + 1, found.count
-            wanted = cache.blocks(len(request.prompt)) - found.count
-            if wanted + found.idle <= cache.free or not cache.running:
-                break
-            clock = max(clock, lives[cache.running[0].index].done_ns)
-            complete(cache.running[0])
-        life.admitted_ns = clock
-        if wanted + found.idle > cache.free:
-            request.status = "rejected"
-            cache.count(request, Found(), looked_up=False)
-            request.free_after, life.evictable = cache.free, cache.evictable
-            continue
-        cache.hold(request, found)
-        cache.count(request, found)
-        cache.remember(request)
-        before = cache.evictions
-        cache.take(request, wanted)
-        request.evicted = cache.evictions - before
-        cache.publish(request, len(request.prompt))
-        cache.running.append(request)
-        life.done_ns = clock + rules.hold_ns
-        if rules.hold_ns:
-            request.free_after, life.evictable = cache.free, cache.evictable
-        else:
-            complete(request)
-    for request in list(cache.running):
-        complete(request)
-    return lives
+
+def replay_untimed(requests: list[Request], rules: RadixRules) -> None:
+    """Replay requests without a GPU, one after another or held in flight."""
+    Untimed(rules, RadixCache).run(requests)
+
+
+class Engine(naive.Engine):
+    """A decode step wants a page for every request; what is preempted leaves no response."""
+
+    cache: RadixCache
+
+    def step(self) -> None:
+        decoding = [one for one in self.running if one.decoding]
+        opened = [self.cache.blocks(one.computed + 1) - len(one.table) for one in decoding]
+        if self.rules.block_size > 1 and sum(opened) <= self.cache.free:
+            self.cache.evict_until(len(decoding))
+        super().step()
+
+    def preempt(self, victim: Request) -> None:
+        self.cache.preempting = True
+        super().preempt(victim)
+        self.cache.preempting = False

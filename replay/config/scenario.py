@@ -13,6 +13,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    NonNegativeInt,
     PlainSerializer,
     PositiveInt,
     model_validator,
@@ -164,6 +165,8 @@ _NOT_OF_RADIX: tuple[tuple[str, object, str], ...] = (
 _NOT_OF_SESSION_STORE: tuple[tuple[str, object, str], ...] = (
     ("policy", "lru", "see cache.session_store.prefix_eviction_policy"),
     ("partial_blocks", False, "a session store counts single tokens"),
+    ("ttl", None, "see cache.session_store.session_ttl"),
+    ("pinned_prefixes", (), "it keeps sessions and stored prefixes, not edges"),
 )
 
 
@@ -193,6 +196,15 @@ class CacheSection(Section):
         False, description="the partial last block of a prompt is cacheable too"
     )
     responses: bool = Field(True, description="generated tokens stay in the cache")
+    ttl: DurationNs | None = Field(
+        None, gt=0, description="drop KV that nobody used for longer than this; default: never"
+    )
+    pinned_prefixes: tuple[NonNegativeInt, ...] = Field(
+        (),
+        max_length=10_000,
+        description="prefixes that are never evicted once computed, as `prefix_id` of a run's "
+        "`prefixes` table",
+    )
     commit: Literal["on_schedule", "incremental", "on_completion"] = Field(
         "on_schedule",
         description="when a computed block becomes visible: when scheduled (vLLM), when its step "

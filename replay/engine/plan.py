@@ -12,11 +12,13 @@ import numpy as np
 import polars as pl
 
 from replay.cache.blocks import BlockPaths, block_paths
+from replay.cache.pins import pinned_edges
 from replay.cache.policies import policy_code
 from replay.cache.store_paths import StorePaths, prefix_lengths, store_paths
 from replay.config.scenario import Scenario
 from replay.errors import InputError
 from replay.kernels import layout
+from replay.kernels.radix_cache import INSERT_ROWS
 
 if TYPE_CHECKING:
     from replay.trace.frame import Trace
@@ -34,7 +36,8 @@ _COMMIT_CODES = {
 class Plan:
     """What a replay needs: `table` int64[R, PLAN_FIELDS], `rules` int64[RULES], block paths.
 
-    `store` has the same paths where the cache is a session store.
+    `store` has the same paths where the cache is a session store; `pinned` bool[E] says which
+    edges of `paths` are kept for good, None where none are.
     """
 
     table: np.ndarray
@@ -42,6 +45,7 @@ class Plan:
     paths: BlockPaths
     capacity_blocks: int
     store: StorePaths | None = None
+    pinned: np.ndarray | None = None
 
     @property
     def requests(self) -> int:
@@ -94,9 +98,12 @@ def make_plan(
     if cache.policy == "priority":
         table[:, layout.PRIORITY_OF] = _priorities(trace)
     capacity = UNLIMITED_BLOCKS if capacity_blocks is None else capacity_blocks
+    pinned = None
+    if cache.pinned_prefixes:
+        pinned = pinned_edges(tree, paths, cache.pinned_prefixes)
     longest_path = int((paths.stop - paths.start).max(initial=0))
     rules = _rules(scenario, block_size, tree.requests, longest_path, responses=responses)
-    return Plan(table, rules, paths, capacity, store)
+    return Plan(table, rules, paths, capacity, store, pinned)
 
 
 def _cut_where_stored(paths: BlockPaths, scenario: Scenario) -> StorePaths:
@@ -147,7 +154,10 @@ def _rules(
     rules[layout.HORIZON_NS] = engine.horizon or np.iinfo(np.int64).max
     rules[layout.RESPONSES] = responses
     rules[layout.HOLD_NS] = engine.hold or 0
-    rules[layout.ROW_RESERVE] = min(engine.max_sequences, requests) * (longest_path + 2)
+    rules[layout.TTL_NS] = cache.ttl or 0
+    rules[layout.PINS] = bool(cache.pinned_prefixes)
+    reserve = min(engine.max_sequences, requests) * (longest_path + 2)
+    rules[layout.ROW_RESERVE] = 2 * reserve if cache.pinned_prefixes else reserve
     if cache.kind == "session_store":
         store = cache.session_store
         rules[layout.KIND] = layout.SESSION_STORE
@@ -160,6 +170,8 @@ def _rules(
         rules[layout.SESSION_TTL_NS] = store.session_ttl or np.iinfo(np.int64).max
     if cache.kind == "radix":
         rules[layout.KIND] = layout.RADIX
+        longest = max(longest_path + 2, 2 * INSERT_ROWS)
+        rules[layout.ROW_RESERVE] = min(engine.max_sequences, requests) * longest
         rules[layout.POLICY] = policy_code("radix", cache.policy)
         rules[layout.PROTECTED_HITS] = cache.radix.protected_hits
         rules[layout.CLASSIC_TREE] = cache.radix.tree == "classic"

@@ -23,7 +23,10 @@ OLDER = 5  # neighbour towards the least recently used end
 NEWER = 6  # neighbour towards the most recently used end; chains free rows too
 SIBLING = 7  # next run on the same edge, in order of creation
 UPPER = 8  # the run split off above this one; what held this before the split holds that too
+PINNED = 9  # 1 where it is never evicted
 RUN_FIELDS = 10
+
+# released int64[*], a row a run, or no rows where nothing expires: when it was last given back
 
 # holds int32[*, HOLD_FIELDS]: a request's claim on blocks FROM..TO of a run and of its uppers
 RUN = 0
@@ -42,6 +45,14 @@ SEEN = 5  # 1 once an admitted request contains the edge
 REUSED = 6  # blocks of it that were hit, over the run
 EVICTED = 7
 EDGE_FIELDS = 8
+
+# notes int64[E, NOTE_FIELDS]: what is rarely asked of an edge
+TAKEN_BY = 0  # whose allocation evicted blocks of it last; NONE for nobody's
+TAKEN_NS = 1  # when
+TAKEN_FROM = 2  # which blocks, counted from the edge's first
+TAKEN_TO = 3
+PINNED_BLOCKS = 4  # how many of its blocks are pinned so far; NONE where it is not to be pinned
+NOTE_FIELDS = 5
 
 # counters int64[COUNTERS]: the pool as a whole
 CAPACITY = 0  # blocks
@@ -64,7 +75,8 @@ ENTRY_FREE = 16
 FIRST_HELD = 17  # ends of the list of requests held in flight, in order of admission; untimed
 LAST_HELD = 18
 NEXT_STEP = 19  # untimed: what comes next, one of the three below
-COUNTERS = 20
+PINNED_IDLE = 20  # pinned blocks that no running request holds: neither free nor in use
+COUNTERS = 21
 
 AN_ARRIVAL, A_COMPLETION, ANOTHER_LOOK = 0, 1, 2
 
@@ -160,7 +172,9 @@ EVICTED_LATER = 24  # evicted when its response was added
 RESPONSE = 25  # what became of its response, one of the three below
 EVICTABLE_AFTER = 26  # cached and evictable once it was admitted (held) or done
 FOUND = 27  # untimed: blocks its last look-up found, whether or not it was admitted
-OUTCOME_FIELDS = 28
+EVICTED_BY = 28  # who evicted the first block it then missed, NONE where nobody did
+EVICTED_AT_NS = 29  # when
+OUTCOME_FIELDS = 30
 
 COMPLETED, REJECTED, UNFINISHED = 0, 1, 2
 
@@ -187,11 +201,12 @@ ENTRY_ORDER = 16  # what stored prefixes are evicted by
 SESSION_TTL_NS = 17
 WHOLE_PROMPTS = 18  # a prompt is stored whole as well
 HOLD_NS = 19  # untimed: how long an admitted request stays; 0 for one after another
-TTL_NS = 20  # what was idle for longer is dropped
-POLICY = 21  # what a radix cache evicts by, one of the policies below
-PROTECTED_HITS = 22  # insertions that make a node protected, slru only
-CLASSIC_TREE = 23  # what is split off a radix node counts as created then
-RULES = 24
+TTL_NS = 20  # what was idle for longer is dropped; 0 for never
+PINS = 21  # some edges are pinned
+POLICY = 22  # what a radix cache evicts by, one of the policies below
+PROTECTED_HITS = 23  # insertions that make a node protected, slru only
+CLASSIC_TREE = 24  # what is split off a radix node counts as created then
+RULES = 25
 
 BLOCK_POOL, SESSION_STORE, RADIX = 0, 1, 2
 
@@ -256,8 +271,11 @@ class Tables(NamedTuple):
     sessions: np.ndarray
     entries: np.ndarray
     by_worth: np.ndarray
+    notes: np.ndarray
+    released: np.ndarray
     nodes: np.ndarray  # see radix_layout.py
     leaves: np.ndarray
+    ages: np.ndarray
 
 
 class Engine(NamedTuple):

@@ -11,6 +11,7 @@ from replay.kernels.cache import (
     acquire,
     admitted,
     match,
+    name_evictor,
     publish,
     release,
     rows_left,
@@ -22,6 +23,7 @@ from replay.kernels.layout import (
     ADMITTED_NS,
     ATTEMPTS,
     BLOCK_SIZE,
+    CAPACITY_MISS,
     COMPLETED,
     ENABLED,
     EVICTABLE_AFTER,
@@ -84,7 +86,7 @@ def may_complete(t, request):
     """Return whether the tables have the rows that completing a request can need."""
     if t.rules[KIND] == RADIX:
         return rows_for_radix(t)
-    return rows_left(t, t.plan[request, PATH_STOP] - t.plan[request, PATH_START])
+    return rows_left(t, 2 * (t.plan[request, PATH_STOP] - t.plan[request, PATH_START]))
 
 
 @inner
@@ -125,7 +127,7 @@ def _admit_blocks(t, request):
         limit = t.plan[request, MATCH_BLOCKS]
         hit, idle, pieces = match(t, request, limit)
     path = t.plan[request, PATH_STOP] - t.plan[request, PATH_START]
-    if not rows_left(t, 2 * pieces + path):
+    if not rows_left(t, 2 * (pieces + path)):
         return OUT_OF_ROWS
     t.outcome[request, ATTEMPTS] += 1
     t.outcome[request, FOUND] = hit
@@ -133,10 +135,12 @@ def _admit_blocks(t, request):
         return REFUSED
     session = acquire(t, request, hit)
     attribute(t, request, hit, session, t.counters[FIRST_HELD])
+    if t.outcome[request, CAPACITY_MISS] > 0:
+        name_evictor(t, request, hit)
     mark_seen(t, request)
     admitted(t, request)
     evictions = t.counters[EVICTIONS]
-    take_blocks(t, prompt - hit)
+    take_blocks(t, prompt - hit, request)
     t.state[request, HELD] = prompt
     t.outcome[request, EVICTED_BLOCKS] = t.counters[EVICTIONS] - evictions
     if t.rules[ENABLED]:
@@ -163,7 +167,7 @@ def _respond(t, request):
         t.outcome[request, RESPONSE] = RESPONSE_SKIPPED
         return
     evictions = t.counters[EVICTIONS]
-    take_blocks(t, grown)
+    take_blocks(t, grown, request)
     t.outcome[request, EVICTED_LATER] = t.counters[EVICTIONS] - evictions
     t.outcome[request, RESPONSE] = RESPONSE_CACHED
     t.state[request, HELD] += grown

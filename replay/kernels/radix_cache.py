@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from replay.kernels.jit import inner
 from replay.kernels.layout import (
+    BLOCK_SIZE,
     BLOCKS,
     CURSOR,
     ENTRIES,
@@ -21,15 +22,24 @@ from replay.kernels.layout import (
     INSERTED,
     LAST_HOLD,
     NONE,
+    NOW_NS,
+    OLDEST,
     PATH_START,
+    PINNED_IDLE,
     PRIORITY_OF,
     PROMPT_BLOCKS,
     PUBLISHED,
     REUSED,
     RUN_TOP,
     SESSION,
+    TAKEN_BY,
+    TAKEN_FROM,
+    TAKEN_NS,
+    TAKEN_TO,
+    TTL_NS,
     UNKEYED,
 )
+from replay.kernels.radix_age import add_youngest, take_out, use_again
 from replay.kernels.radix_layout import (
     ABOVE,
     ACCESS,
@@ -39,13 +49,18 @@ from replay.kernels.radix_layout import (
     HITS,
     LEAF,
     LOCKS,
+    PINNED,
     PLACE,
     PRIORITY,
     STOP_PAGE,
+    USED_NS,
     WRITTEN_BY,
 )
 from replay.kernels.radix_nodes import add_leaf, descend, next_use, split, unhang
 from replay.kernels.radix_rank import drop_leaf, put_leaf, rank_again
+
+MATCH_ROWS = 1  # a look-up splits one node
+INSERT_ROWS = 4  # an insertion splits one, adds up to two, and splits at the prompt's end
 
 
 @inner
@@ -58,7 +73,11 @@ def node_rows_left(t, wanted):
 
 
 @inner
-def _count_evicted(t, node):
+def _count_evicted(t, node, request, now_ns):
+    """Count a node as evicted on its edges, and note for whom and when.
+
+    Only the end of what is resident on an edge goes, so the last note is of its first missing page.
+    """
     at = t.nodes[node, AT]
     page = t.nodes[node, FIRST_PAGE]
     stop = t.nodes[node, STOP_PAGE]
@@ -66,16 +85,20 @@ def _count_evicted(t, node):
         edge = t.path_edges[at]
         reached = min(t.edges[edge, FIRST] + t.edges[edge, BLOCKS], stop)
         t.edges[edge, EVICTED] += reached - page
+        t.notes[edge, TAKEN_BY] = request
+        t.notes[edge, TAKEN_NS] = now_ns
+        t.notes[edge, TAKEN_FROM] = page - t.edges[edge, FIRST]
+        t.notes[edge, TAKEN_TO] = reached - t.edges[edge, FIRST]
         page = reached
         at += 1
 
 
 @inner
-def _evict_leaf(t, node):
+def _evict_leaf(t, node, request, now_ns):
     """Drop an unlocked leaf whole; its parent may be the next."""
     pages = t.nodes[node, STOP_PAGE] - t.nodes[node, FIRST_PAGE]
     above = t.nodes[node, ABOVE]
-    _count_evicted(t, node)
+    _count_evicted(t, node, request, now_ns)
     drop_leaf(t, node)
     unhang(t, node)
     t.counters[EVICTIONS] += pages
@@ -85,10 +108,64 @@ def _evict_leaf(t, node):
 
 
 @inner
-def evict_until_free(t, pages):
-    """Evict leaves in order of rank until `pages` are free or nothing can be evicted."""
+def evict_until_free(t, pages, request):
+    """Evict leaves in order of rank until `pages` are free or nothing can be evicted.
+
+    `request` is whom they are for, NONE for several at once.
+    """
     while t.counters[UNKEYED] < pages and t.counters[ENTRIES] > 0:
-        _evict_leaf(t, t.leaves[0, LEAF])
+        _evict_leaf(t, t.leaves[0, LEAF], request, t.counters[NOW_NS])
+
+
+@inner
+def take_pages(t, wanted, spare, request):
+    """Take `wanted` pages, evicting until `spare` more are free where pages hold several tokens.
+
+    The caller has checked that `wanted` can be taken.
+    """
+    if t.rules[BLOCK_SIZE] == 1:
+        spare = 0
+    evict_until_free(t, wanted + spare, request)
+    t.counters[UNKEYED] -= wanted
+
+
+@inner
+def expire(t):
+    """Drop what has been idle for longer than TTL_NS, from the leaves up."""
+    node = t.counters[OLDEST]
+    while node != NONE and t.counters[NOW_NS] - t.ages[node, USED_NS] > t.rules[TTL_NS]:
+        _evict_leaf(t, node, NONE, t.ages[node, USED_NS] + t.rules[TTL_NS])
+        node = t.counters[OLDEST]
+
+
+# --- locks ----------------------------------------------------------------------------------
+
+
+@inner
+def _count_idle(t, node, sign):
+    pages = sign * (t.nodes[node, STOP_PAGE] - t.nodes[node, FIRST_PAGE])
+    if t.nodes[node, PINNED]:
+        t.counters[PINNED_IDLE] += pages
+    else:
+        t.counters[IDLE] += pages
+
+
+@inner
+def _lock(t, node):
+    if t.nodes[node, LOCKS] == t.nodes[node, PINNED]:
+        _count_idle(t, node, -1)
+        if t.rules[TTL_NS] > 0 and t.nodes[node, PINNED] == 0:
+            take_out(t, node)
+    t.nodes[node, LOCKS] += 1
+
+
+@inner
+def _unlock(t, node):
+    t.nodes[node, LOCKS] -= 1
+    if t.nodes[node, LOCKS] == t.nodes[node, PINNED]:
+        _count_idle(t, node, 1)
+        if t.rules[TTL_NS] > 0 and t.nodes[node, PINNED] == 0:
+            add_youngest(t, node)
 
 
 # --- look-up --------------------------------------------------------------------------------
@@ -108,6 +185,8 @@ def match_pages(t, request, limit):
         t.nodes[above, ACCESS] = use + 1
         if t.nodes[above, LOCKS] == 0:
             idle += t.nodes[above, STOP_PAGE] - t.nodes[above, FIRST_PAGE]
+            if t.rules[TTL_NS] > 0:
+                use_again(t, above)
         above = t.nodes[above, ABOVE]
     if node != NONE and t.nodes[node, PLACE] != NONE:
         rank_again(t, node)
@@ -137,12 +216,9 @@ def lock_match(t, request, pages):
     if node != NONE and t.nodes[node, PLACE] != NONE:
         drop_leaf(t, node)
     while node != NONE:
-        length = t.nodes[node, STOP_PAGE] - t.nodes[node, FIRST_PAGE]
-        if t.nodes[node, LOCKS] == 0:
-            t.counters[IDLE] -= length
-        t.nodes[node, LOCKS] += 1
+        _lock(t, node)
         if session != NONE and t.plan[t.nodes[node, WRITTEN_BY], SESSION] == session:
-            own += length
+            own += t.nodes[node, STOP_PAGE] - t.nodes[node, FIRST_PAGE]
         node = t.nodes[node, ABOVE]
     _count_reused(t, request, pages)
     t.state[request, HELD] = pages
@@ -175,9 +251,7 @@ def insert_pages(t, request, upto):
     priority = t.plan[request, PRIORITY_OF]
     above = node
     while above != held:
-        if t.nodes[above, LOCKS] == 0:
-            t.counters[IDLE] -= t.nodes[above, STOP_PAGE] - t.nodes[above, FIRST_PAGE]
-        t.nodes[above, LOCKS] += 1
+        _lock(t, above)
         above = t.nodes[above, ABOVE]
     above = node
     while above != NONE:
@@ -216,9 +290,7 @@ def drop_pages(t, request):
     node = t.state[request, LAST_HOLD]
     above = node
     while above != NONE:
-        t.nodes[above, LOCKS] -= 1
-        if t.nodes[above, LOCKS] == 0:
-            t.counters[IDLE] += t.nodes[above, STOP_PAGE] - t.nodes[above, FIRST_PAGE]
+        _unlock(t, above)
         above = t.nodes[above, ABOVE]
     if node != NONE and t.nodes[node, LOCKS] == 0 and t.nodes[node, CHILDREN] == 0:
         put_leaf(t, node)

@@ -18,7 +18,15 @@ PRIORITY = 9  # the highest of those
 ACCESS = 10  # the number of its last use
 CREATED = 11  # the number of the use that made it
 PLACE = 12  # row in the heap; NONE while it cannot be evicted
+PINNED = 13  # 1 where it stays for good: it has a lock that is never taken away
 NODE_FIELDS = 16  # a row is two cache lines
+
+# ages int64[*, AGE_FIELDS], a row a node, or no rows where nothing expires: the unlocked nodes in
+# order of last use, a child before its parent
+USED_NS = 0
+OLDER = 1  # neighbour towards the one used longest ago
+NEWER = 2
+AGE_FIELDS = 3
 
 # edges: the node that starts with the edge's first page
 HEAD = OLDEST_RUN

@@ -13,6 +13,7 @@ from replay.kernels.jit import inner
 from replay.kernels.layout import (
     ATTEMPTS,
     BLOCK_SIZE,
+    CAPACITY_MISS,
     ENABLED,
     EVICTED_BLOCKS,
     EVICTED_LATER,
@@ -29,26 +30,24 @@ from replay.kernels.layout import (
     RESPONSE_CACHED,
     RESPONSE_SKIPPED,
     RESPONSES,
-    UNKEYED,
 )
-from replay.kernels.pool import free_blocks
+from replay.kernels.pool import free_blocks, name_evictor
 from replay.kernels.radix_cache import (
+    INSERT_ROWS,
+    MATCH_ROWS,
     drop_pages,
-    evict_until_free,
     insert_pages,
     lock_match,
     match_pages,
     node_rows_left,
+    take_pages,
 )
 
 
 @inner
 def rows_for_radix(t):
-    """Return whether the table of nodes has room for admitting and completing one request.
-
-    A look-up splits one node; an insertion splits one and adds one, and there are two of them.
-    """
-    return node_rows_left(t, 5)
+    """Return whether the table of nodes has room for admitting and completing one request."""
+    return node_rows_left(t, MATCH_ROWS + 2 * INSERT_ROWS)
 
 
 @inner
@@ -66,26 +65,16 @@ def admit_radix(t, request):
         return False
     own = lock_match(t, request, hit)
     attribute(t, request, hit, own, t.counters[FIRST_HELD])
+    if t.outcome[request, CAPACITY_MISS] > 0:
+        name_evictor(t, request, hit)
     mark_seen(t, request)
     evictions = t.counters[EVICTIONS]
-    take_pages(t, prompt - hit, 1)
+    take_pages(t, prompt - hit, 1, request)
     t.state[request, HELD] = prompt
     t.outcome[request, EVICTED_BLOCKS] = t.counters[EVICTIONS] - evictions
     if t.rules[ENABLED]:
         insert_pages(t, request, t.plan[request, PROMPT_BLOCKS])
     return True
-
-
-@inner
-def take_pages(t, wanted, spare):
-    """Take `wanted` pages, evicting until `spare` more are free where pages hold several tokens.
-
-    The caller has checked that `wanted` can be taken.
-    """
-    if t.rules[BLOCK_SIZE] == 1:
-        spare = 0
-    evict_until_free(t, wanted + spare)
-    t.counters[UNKEYED] -= wanted
 
 
 @inner
@@ -113,7 +102,7 @@ def _decode(t, request):
     t.outcome[request, RESPONSE] = RESPONSE_CACHED
     evictions = t.counters[EVICTIONS]
     if steps > 0:  # the last step keeps no spare page if it opens one
-        take_pages(t, grown, 0 if tokens % size == 1 else 1)
+        take_pages(t, grown, 0 if tokens % size == 1 else 1, request)
     t.outcome[request, EVICTED_LATER] = t.counters[EVICTIONS] - evictions
     t.state[request, HELD] += grown
     return True

@@ -19,7 +19,8 @@ tokens, edge 0 with pages 0-2, edges 1 and 2 below it with page 3 each:
 
 Uses are counted, two to an operation: what a split cuts off counts as used just before the path
 it was cut from. A running request locks its last node and all above it, so locked nodes are never
-below unlocked ones. Tables and their columns: layout.py, radix_layout.py.
+below unlocked ones. A node on pinned edges has one lock for good. Tables and their columns:
+layout.py, radix_layout.py.
 """
 
 from __future__ import annotations
@@ -31,11 +32,16 @@ from replay.kernels.layout import (
     FIRST,
     IDLE,
     NONE,
+    PINNED_BLOCKS,
+    PINNED_IDLE,
+    PINS,
     PRIORITY_OF,
     RUN_FREE,
     RUN_TOP,
+    TTL_NS,
     USES,
 )
+from replay.kernels.radix_age import add_youngest, take_out, use_again
 from replay.kernels.radix_layout import (
     ABOVE,
     ACCESS,
@@ -47,6 +53,7 @@ from replay.kernels.radix_layout import (
     HITS,
     INSIDE,
     LOCKS,
+    PINNED,
     PLACE,
     PRIORITY,
     STOP_PAGE,
@@ -101,6 +108,8 @@ def unhang(t, node):
         t.nodes[above, INSIDE] = NONE
     if above != NONE:
         t.nodes[above, CHILDREN] -= 1
+    if t.rules[TTL_NS] > 0:
+        take_out(t, node)
     t.counters[IDLE] -= t.nodes[node, STOP_PAGE] - t.nodes[node, FIRST_PAGE]
     t.nodes[node, ABOVE] = t.counters[RUN_FREE]
     t.counters[RUN_FREE] = node
@@ -112,7 +121,7 @@ def split(t, node, page, at, use):
     while _page_stop(t, t.path_edges[at]) <= page:
         at += 1
     above = _new_node(t)
-    for field in (WRITTEN_BY, AT, FIRST_PAGE, ABOVE, LOCKS, HITS, PRIORITY, CREATED):
+    for field in (WRITTEN_BY, AT, FIRST_PAGE, ABOVE, LOCKS, HITS, PRIORITY, CREATED, PINNED):
         t.nodes[above, field] = t.nodes[node, field]
     t.nodes[above, STOP_PAGE] = page
     t.nodes[above, CHILDREN] = 1
@@ -126,6 +135,9 @@ def split(t, node, page, at, use):
     _hang(t, node)
     if t.nodes[node, PLACE] != NONE:
         rank_again(t, node)
+    if t.rules[TTL_NS] > 0 and t.nodes[node, LOCKS] == 0:
+        use_again(t, node)
+        add_youngest(t, above)
     return above
 
 
@@ -161,24 +173,55 @@ def descend(t, node, page, at, limit, use):
 
 @inner
 def add_leaf(t, request, node, page, at, limit, use):
-    """Add pages `page` to `limit` of a request's path below `node`, unlocked; return the leaf."""
-    while _page_stop(t, t.path_edges[at]) <= page:
+    """Add pages `page` to `limit` of a request's path below `node`, unlocked; return the leaf.
+
+    What lies on pinned edges, always the beginning of a path, becomes a node of its own.
+    """
+    edge = t.path_edges[at]
+    while _page_stop(t, edge) <= page:
         at += 1
-    leaf = _new_node(t)
-    t.nodes[leaf, WRITTEN_BY] = request
-    t.nodes[leaf, AT] = at
-    t.nodes[leaf, FIRST_PAGE] = page
-    t.nodes[leaf, STOP_PAGE] = limit
-    t.nodes[leaf, ABOVE] = node
-    t.nodes[leaf, CHILDREN] = 0
-    t.nodes[leaf, LOCKS] = 0
-    t.nodes[leaf, HITS] = 0
-    t.nodes[leaf, PRIORITY] = t.plan[request, PRIORITY_OF]
-    t.nodes[leaf, CREATED] = use + 1
-    if node != NONE:
-        t.nodes[node, CHILDREN] += 1
-        if t.nodes[node, PLACE] != NONE:
-            drop_leaf(t, node)
-    _hang(t, leaf)
+        edge = t.path_edges[at]
+    if t.rules[PINS] and t.notes[edge, PINNED_BLOCKS] != NONE:
+        start = page
+        first = at
+        while page < limit and t.notes[edge, PINNED_BLOCKS] != NONE:
+            page = min(_page_stop(t, edge), limit)
+            if page < limit:
+                at += 1
+                edge = t.path_edges[at]
+        node = _add_node(t, request, node, start, first, page, use)
+        t.nodes[node, PINNED] = 1
+        t.nodes[node, LOCKS] = 1
+        t.counters[PINNED_IDLE] += page - start
+        if page == limit:
+            return node
+        while _page_stop(t, edge) <= page:
+            at += 1
+            edge = t.path_edges[at]
+    leaf = _add_node(t, request, node, page, at, limit, use)
     t.counters[IDLE] += limit - page
+    if t.rules[TTL_NS] > 0:
+        add_youngest(t, leaf)
     return leaf
+
+
+@inner
+def _add_node(t, request, above, page, at, limit, use):
+    node = _new_node(t)
+    t.nodes[node, WRITTEN_BY] = request
+    t.nodes[node, AT] = at
+    t.nodes[node, FIRST_PAGE] = page
+    t.nodes[node, STOP_PAGE] = limit
+    t.nodes[node, ABOVE] = above
+    t.nodes[node, CHILDREN] = 0
+    t.nodes[node, LOCKS] = 0
+    t.nodes[node, HITS] = 0
+    t.nodes[node, PRIORITY] = t.plan[request, PRIORITY_OF]
+    t.nodes[node, CREATED] = use + 1
+    t.nodes[node, PINNED] = 0
+    if above != NONE:
+        t.nodes[above, CHILDREN] += 1
+        if t.nodes[above, PLACE] != NONE:
+            drop_leaf(t, above)
+    _hang(t, node)
+    return node
