@@ -21,12 +21,14 @@ from replay import __version__
 from replay.cli.anonymize import anonymize
 from replay.cli.check import check
 from replay.cli.convert import convert
+from replay.cli.curve import curve
 from replay.cli.describe import describe
 from replay.cli.doctor import doctor
 from replay.cli.fetch import fetch
 from replay.cli.gain import gain
 from replay.cli.generate import generate
 from replay.cli.list import list_
+from replay.cli.policies import policies
 from replay.cli.query import query
 from replay.cli.report import report
 from replay.cli.run import run
@@ -80,7 +82,8 @@ def main(ctx: click.Context, debug: bool, no_color: bool) -> None:
 
 
 for _command in (
-    generate, fetch, check, convert, anonymize, describe, run, gain, report, query, list_, doctor,
+    generate, fetch, check, convert, anonymize, describe, curve, policies, run, gain,
+    report, query, list_, doctor,
 ):  # fmt: skip
     main.add_command(_command)
 

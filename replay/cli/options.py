@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -49,9 +49,14 @@ _SHORT_OPTIONS = (
 )
 
 
-def scenario_options(command: Command) -> Command:
-    """Give a command the options that make a scenario; `read_scenario` takes their values."""
+def scenario_options(command: Command, *, leave_out: Container[str] = ()) -> Command:
+    """Give a command the options that make a scenario; `read_scenario` takes their values.
+
+    `leave_out` are short options that the command has its own of, or decides itself.
+    """
     for short in reversed(_SHORT_OPTIONS):
+        if short.option in leave_out:
+            continue
         is_flag = short.metavar is None
         command = click.option(
             short.option, is_flag=is_flag, metavar=short.metavar, help=short.help
@@ -86,7 +91,7 @@ def read_scenario(
     overrides = [
         Override(short.path, given if short.metavar else short.value, short.option)
         for short in _SHORT_OPTIONS
-        if (given := parameters[short.parameter]) not in (None, False)
+        if (given := parameters.get(short.parameter)) not in (None, False)
     ]
     overrides += [parse_setting(text) for text in parameters["settings"]]
     overrides += [Override(path, value, "this command") for path, value in (fixed or {}).items()]

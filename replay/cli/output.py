@@ -31,6 +31,8 @@ SUFFIXES = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet",
 }  # fmt: skip
 
+PEOPLE = ("table", "md")  # formats that hold several tables, worded for reading
+
 NULL = "-"
 GAP = 2
 TEXT_WIDTH = 24  # a column of text is folded, but no narrower than this
@@ -60,11 +62,11 @@ def emit(
     from replay.report.tables import in_memory, write_table
 
     chosen = chosen_format(format, output)
-    if len(tables) > 1 and chosen not in ("table", "md"):
+    if len(tables) > 1 and chosen not in PEOPLE:
         raise InputError(
             f"{chosen} holds one table (got {len(tables)})", hint="ask for one report at a time"
         )
-    for line in preface if chosen not in ("table", "md") else ():
+    for line in preface if chosen not in PEOPLE else ():
         note(line)
     above = "".join(f"{line}\n\n" for line in preface)
     if chosen == "table":
@@ -116,6 +118,19 @@ def chosen_format(format: str | None, output: Path | None) -> str:
             hint=f"give --format, or one of {', '.join(SUFFIXES)}",
         )
     return SUFFIXES[output.suffix.lower()]
+
+
+def check_output(format: str | None, output: Path | None, *, force: bool) -> str:
+    """Return the format to write, before any work is done for it.
+
+    Raises InputError as `chosen_format` does, and OutputExistsError for a file that is there and
+    may not be replaced.
+    """
+    from replay.trace.writers.target import check_target
+
+    if output is not None:
+        check_target(output, force=force)
+    return chosen_format(format, output)
 
 
 def _data_stream(chosen: str) -> BinaryIO:

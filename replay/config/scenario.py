@@ -94,6 +94,23 @@ class TraceSection(Section):
         None,
         description="spread arrivals that share a clock tick over this long, in order (needs seed)",
     )
+    system_prompt_tokens: int = Field(
+        0,
+        ge=0,
+        le=2**24,
+        description="assume of block ids: all prompts start with the same system prompt this long",
+    )
+    shared_block_part: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="assume of block ids: prompts that part in a block agree on this share of it",
+    )
+
+    @property
+    def inside_blocks(self) -> bool:
+        """Whether anything is assumed of the content inside blocks."""
+        return bool(self.system_prompt_tokens or self.shared_block_part)
 
 
 class SessionStoreSection(Section):
@@ -140,6 +157,28 @@ class SessionStoreSection(Section):
         return self
 
 
+class RadixSection(Section):
+    """What decides a radix cache besides its policy; for `cache.kind: radix` only."""
+
+    tree: Literal["unified", "classic"] = Field(
+        "unified",
+        description="fifo and filo: what is split off a node is as old as the node (unified, "
+        "SGLang's default) or as new as the split (classic RadixCache)",
+    )
+    protected_hits: PositiveInt = Field(
+        2, le=2**31, description="slru: requests that insert a node before it is protected"
+    )
+
+
+POLICY_NAMES = {
+    "block": ("lru",),
+    "radix": ("lru", "lfu", "fifo", "mru", "filo", "slru", "priority"),
+}
+_RADIX_KEYS = {"tree": ("fifo", "filo"), "protected_hits": ("slru",)}
+_NOT_OF_RADIX: tuple[tuple[str, object, str], ...] = (
+    ("partial_blocks", False, "a radix cache shares whole pages"),
+    ("commit", "on_schedule", "a radix cache inserts a prompt's chunk when its step ends"),
+)
 _NOT_OF_SESSION_STORE: tuple[tuple[str, object, str], ...] = (
     ("policy", "lru", "see cache.session_store.prefix_eviction_policy"),
     ("partial_blocks", False, "a session store counts single tokens"),
@@ -152,15 +191,19 @@ class CacheSection(Section):
     """The prefix cache."""
 
     enabled: bool = Field(True, description="off: nothing is ever reused")
-    kind: Literal["block", "session_store"] = Field(
+    kind: Literal["block", "radix", "session_store"] = Field(
         "block",
-        description="block: the block pool of vLLM; session_store: a cache for each session and a "
-        "store of prefixes for all",
+        description="block: the block pool of vLLM; radix: the radix cache of SGLang; "
+        "session_store: a cache for each session and a store of prefixes for all",
     )
+    radix: RadixSection = RadixSection()
     session_store: SessionStoreSection = SessionStoreSection()
-    policy: Literal["lru"] = Field("lru", description="eviction policy, see `replay list policies`")
+    policy: str = Field("lru", description="eviction policy, see `replay list policies`")
     block_size: PositiveInt | None = Field(
-        None, le=2**20, description="tokens in a KV block; default: the trace's own, else 16"
+        None,
+        le=2**20,
+        description="tokens in a KV block, or in a page of a radix cache; default: the trace's "
+        "own, else 16; 1 for a radix cache",
     )
     capacity: CapacityText = Field(
         "auto",
@@ -187,15 +230,28 @@ class CacheSection(Section):
 
     @model_validator(mode="after")
     def _keys_of_the_kind(self) -> CacheSection:
-        if self.kind == "block":
-            if self.session_store != SessionStoreSection():
-                raise ValueError("session_store has no effect when kind is block")
-            return self
-        for key, default, why in _NOT_OF_SESSION_STORE:
+        for section in ("session_store", "radix"):
+            default = type(self).model_fields[section].default
+            if self.kind != section and getattr(self, section) != default:
+                raise ValueError(f"{section} has no effect when kind is {self.kind}")
+        refused = {"radix": _NOT_OF_RADIX, "session_store": _NOT_OF_SESSION_STORE}
+        for key, default, why in refused.get(self.kind, ()):
             if getattr(self, key) != default:
-                raise ValueError(f"{key} has no effect when kind is session_store: {why}")
-        if self.block_size not in (None, 1):
+                raise ValueError(f"{key} has no effect when kind is {self.kind}: {why}")
+        if self.kind == "session_store" and self.block_size not in (None, 1):
             raise ValueError("block_size has no effect when kind is session_store: it is 1 token")
+        known = POLICY_NAMES.get(self.kind, ("lru",))
+        if self.policy not in known:
+            raise ValueError(
+                f"unknown policy {self.policy!r} of kind {self.kind}; known: {', '.join(known)}"
+            )
+        for key, policies in _RADIX_KEYS.items():
+            default = RadixSection.model_fields[key].default
+            if self.policy not in policies and getattr(self.radix, key) != default:
+                raise ValueError(
+                    f"radix.{key} has no effect when policy is {self.policy}: it matters to "
+                    f"{' and '.join(policies)}"
+                )
         return self
 
     @property

@@ -16,7 +16,9 @@ from replay.cache.pins import pinned_edges
 from replay.cache.policies import policy_code
 from replay.cache.store_paths import StorePaths, prefix_lengths, store_paths
 from replay.config.scenario import Scenario
+from replay.errors import InputError
 from replay.kernels import layout
+from replay.kernels.radix_cache import INSERT_ROWS
 
 if TYPE_CHECKING:
     from replay.trace.frame import Trace
@@ -92,6 +94,9 @@ def make_plan(
     table[:, layout.PROMPT_BLOCKS] = paths.prompt_blocks
     table[:, layout.MATCH_BLOCKS] = paths.match_blocks
     table[:, layout.PATH_BLOCKS] = paths.path_blocks
+    table[:, layout.PRIORITY_OF] = 0
+    if cache.policy == "priority":
+        table[:, layout.PRIORITY_OF] = _priorities(trace)
     capacity = UNLIMITED_BLOCKS if capacity_blocks is None else capacity_blocks
     pinned = None
     if cache.pinned_prefixes:
@@ -118,6 +123,19 @@ def _sessions(trace: Trace) -> np.ndarray:
         return np.full(len(trace.frame), layout.NONE, np.int64)
     ranks = trace.frame["session_id"].rank("dense").cast(pl.Int64) - 1
     return ranks.fill_null(layout.NONE).to_numpy().astype(np.int64)
+
+
+def _priorities(trace: Trace) -> np.ndarray:
+    """Return the column `priority` of the requests, int64[R]; 0 where there is none.
+
+    Raises InputError where it does not hold whole numbers.
+    """
+    if "priority" not in trace.frame.columns:
+        return np.zeros(len(trace.frame), np.int64)
+    column = trace.frame["priority"]
+    if not column.dtype.is_integer():
+        raise InputError(f"column priority must hold whole numbers (got {column.dtype})")
+    return column.fill_null(0).to_numpy().astype(np.int64)
 
 
 def _rules(
@@ -150,4 +168,12 @@ def _rules(
         rules[layout.ENTRY_ORDER] = policy_code("session_store", store.prefix_eviction_policy)
         rules[layout.WHOLE_PROMPTS] = store.store_whole_prompts
         rules[layout.SESSION_TTL_NS] = store.session_ttl or np.iinfo(np.int64).max
+    if cache.kind == "radix":
+        rules[layout.KIND] = layout.RADIX
+        longest = max(longest_path + 2, 2 * INSERT_ROWS)
+        rules[layout.ROW_RESERVE] = min(engine.max_sequences, requests) * longest
+        rules[layout.POLICY] = policy_code("radix", cache.policy)
+        rules[layout.PROTECTED_HITS] = cache.radix.protected_hits
+        rules[layout.CLASSIC_TREE] = cache.radix.tree == "classic"
+        rules[layout.COMMIT] = layout.INCREMENTAL
     return rules

@@ -31,6 +31,7 @@ from replay.trace.readers import load_trace
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.sessions import infer_sessions
 from replay.trace.stream import is_streamable, stream_trace
+from replay.trace.sub_blocks import share_within_blocks
 from replay.trace.tree import PrefixTree, build_tree
 from replay.units import format_bytes
 
@@ -87,7 +88,8 @@ def prepare(
 def _may_stream(path: str | Path, scenario: Scenario) -> bool:
     """Return whether a run needs nothing of a long trace's content but its tree."""
     wanted = scenario.trace
-    if wanted.separate_by or wanted.content == "continue_sessions" or not is_streamable(path):
+    content = wanted.separate_by or wanted.content == "continue_sessions" or wanted.inside_blocks
+    if content or not is_streamable(path):
         return False
     return wanted.sessions == "off" or "session_id" in pl.read_parquet_schema(path)
 
@@ -128,12 +130,18 @@ def _adjust(trace: Trace, scenario: Scenario, *, content_known: bool) -> Trace:
     if assume or wanted.content == "continue_sessions":
         trace = continue_sessions(trace)
     if wanted.sessions == "infer" and not trace.has_sessions and trace.has_blocks:
-        return infer_sessions(trace)
+        trace = infer_sessions(trace)
     if wanted.sessions == "off" and trace.has_sessions:
         dropped = [name for name in ("session_id", "turn") if name in trace.frame.columns]
         meta = dataclasses.replace(trace.meta, sessions=SESSIONS_NONE)
-        return trace.changed(
+        trace = trace.changed(
             trace.frame.drop(dropped), meta.noting("the trace's sessions were left out")
+        )
+    if wanted.inside_blocks:
+        trace = share_within_blocks(
+            trace,
+            system_prompt_tokens=wanted.system_prompt_tokens,
+            shared_part=wanted.shared_block_part,
         )
     return trace
 

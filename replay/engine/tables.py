@@ -9,6 +9,7 @@ from replay.gpu.cost import StepCost
 from replay.kernels import layout
 from replay.kernels.heap import HEAP_FIELDS
 from replay.kernels.layout import Engine, Tables
+from replay.kernels.radix_layout import AGE_FIELDS, LEAF_FIELDS, NODE_FIELDS
 
 BINS = 1024  # intervals of the timeline; they widen as time goes on
 _COUNTED_FROM_ZERO = (
@@ -49,6 +50,7 @@ def make_tables(plan: Plan, *, rows: int = _FIRST_ROWS) -> Tables:
         pinned=_pinned(plan),
         released=np.zeros(rows if plan.rules[layout.TTL_NS] else 0, np.int64),
         **_store_tables(plan),
+        **_radix_tables(plan, rows),
     )
 
 
@@ -79,12 +81,23 @@ def _store_tables(plan: Plan) -> dict[str, np.ndarray]:
     }
 
 
+def _radix_tables(plan: Plan, rows: int) -> dict[str, np.ndarray]:
+    """Return the tables of an empty radix cache; without rows for other kinds."""
+    if plan.rules[layout.KIND] != layout.RADIX:
+        rows = 0
+    return {
+        "nodes": np.empty((rows, NODE_FIELDS), np.int64),
+        "leaves": np.empty((rows, LEAF_FIELDS), np.int64),
+        "ages": np.empty((rows if plan.rules[layout.TTL_NS] else 0, AGE_FIELDS), np.int64),
+    }
+
+
 def grown(tables: Tables) -> Tables:
-    """Return the same pool with twice the rows for runs and holds."""
+    """Return the same pool with twice the rows for what grows with what is resident."""
+    grow = ("runs", "holds", "released", "nodes", "leaves", "ages")
+    old = {name: getattr(tables, name) for name in grow}
     return tables._replace(
-        runs=np.concatenate([tables.runs, np.empty_like(tables.runs)]),
-        holds=np.concatenate([tables.holds, np.empty_like(tables.holds)]),
-        released=np.concatenate([tables.released, np.empty_like(tables.released)]),
+        **{name: np.concatenate([rows, np.empty_like(rows)]) for name, rows in old.items()}
     )
 
 

@@ -15,6 +15,7 @@ __all__ = [
     "Gpu",
     "Model",
     "gpu_names",
+    "kv_bytes_in",
     "kv_heads_per_gpu",
     "load_gpu",
     "load_model",
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 MAX_GPUS = 64
+KV_DTYPE_BYTES = {"bf16": 2, "fp16": 2, "fp8": 1, "int8": 1}
 SUFFIXES = (".yaml", ".yml")
 
 File = TypeVar("File", bound=HardwareSection)
@@ -79,6 +81,13 @@ def kv_heads_per_gpu(model: Model, tensor_parallel: int) -> int:
             hint=f"tensor_parallel may be {', '.join(map(str, splits))}",
         )
     return max(1, model.kv_heads // tensor_parallel)
+
+
+def kv_bytes_in(dtype: str, bf16_bytes: int) -> int:
+    """Return what takes `bf16_bytes` of KV in bf16 in another type; raises UnknownNameError."""
+    if dtype not in KV_DTYPE_BYTES:
+        raise UnknownNameError("KV type", dtype, KV_DTYPE_BYTES)
+    return bf16_bytes * KV_DTYPE_BYTES[dtype] // BYTES_PER_VALUE
 
 
 def _names(folder: str) -> list[str]:

@@ -122,7 +122,8 @@ PATH_STOP = 6
 PROMPT_BLOCKS = 7  # blocks of the prompt that can be cached
 MATCH_BLOCKS = 8  # the most that may be reused
 PATH_BLOCKS = 9  # prompt and response blocks that can be cached
-PLAN_FIELDS = 10
+PRIORITY_OF = 10  # of the request; higher is kept longer where the policy looks at it
+PLAN_FIELDS = 11
 
 # state int64[R, STATE_FIELDS]: where a request is
 COMPUTED = 0  # tokens whose KV exists
@@ -139,7 +140,8 @@ PREVIOUS_RUNNING = 10  # chains preempted requests too
 PHASE = 11  # one of the phases below
 LAST_TOKEN_NS = 12
 LOST = 13  # tokens it had computed when it was preempted
-STATE_FIELDS = 14
+INSERTED = 14  # blocks of its path it has inserted, radix only
+STATE_FIELDS = 15
 
 WAITING, PREFILLING, DECODING, DONE = 0, 1, 2, 3
 
@@ -203,9 +205,14 @@ WHOLE_PROMPTS = 18  # a prompt is stored whole as well
 HOLD_NS = 19  # untimed: how long an admitted request stays; 0 for one after another
 TTL_NS = 20  # what was idle for longer is dropped; 0 for never
 PINS = 21  # some edges are pinned
-RULES = 22
+POLICY = 22  # what a radix cache evicts by, one of the policies below
+PROTECTED_HITS = 23  # insertions that make a node protected, slru only
+CLASSIC_TREE = 24  # what is split off a radix node counts as created then
+RULES = 25
 
 BLOCK_POOL, SESSION_STORE, RADIX = 0, 1, 2
+
+BY_LRU, BY_LFU, BY_FIFO, BY_MRU, BY_FILO, BY_SLRU, BY_PRIORITY = 0, 1, 2, 3, 4, 5, 6
 
 ON_SCHEDULE, INCREMENTAL, ON_COMPLETION = 0, 1, 2
 
@@ -269,6 +276,9 @@ class Tables(NamedTuple):
     taken: np.ndarray
     pinned: np.ndarray
     released: np.ndarray
+    nodes: np.ndarray  # see radix_layout.py
+    leaves: np.ndarray
+    ages: np.ndarray
 
 
 class Engine(NamedTuple):

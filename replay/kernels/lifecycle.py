@@ -37,6 +37,7 @@ from replay.kernels.layout import (
     HOLD_NS,
     IDLE,
     INPUT_TOKENS,
+    KIND,
     MATCH_BLOCKS,
     NONE,
     NOW_NS,
@@ -45,6 +46,7 @@ from replay.kernels.layout import (
     PATH_START,
     PATH_STOP,
     PROMPT_BLOCKS,
+    RADIX,
     REJECTED,
     RESPONSE,
     RESPONSE_CACHED,
@@ -53,6 +55,7 @@ from replay.kernels.layout import (
     STATUS,
 )
 from replay.kernels.pool import free_blocks
+from replay.kernels.radix_life import admit_radix, complete_radix, rows_for_radix
 
 REFUSED, ADMITTED, OUT_OF_ROWS = 0, 1, 2
 
@@ -64,19 +67,39 @@ def admit(t, request):
     With OUT_OF_ROWS nothing has changed: the tables must grow first. Rows are left for completing
     the request right after its admission.
     """
-    return _admit_blocks(t, request)
+    if t.rules[KIND] == RADIX:
+        if not rows_for_radix(t):
+            return OUT_OF_ROWS
+        came_to = ADMITTED if admit_radix(t, request) else REFUSED
+    else:
+        came_to = _admit_blocks(t, request)
+    if came_to == ADMITTED:
+        t.outcome[request, ADMITTED_NS] = t.counters[NOW_NS]
+        if t.rules[HOLD_NS] > 0:
+            t.outcome[request, FREE_AFTER] = free_blocks(t)
+            t.outcome[request, EVICTABLE_AFTER] = t.counters[IDLE]
+    return came_to
 
 
 @inner
 def may_complete(t, request):
     """Return whether the tables have the rows that completing a request can need."""
+    if t.rules[KIND] == RADIX:
+        return rows_for_radix(t)
     return rows_left(t, 2 * (t.plan[request, PATH_STOP] - t.plan[request, PATH_START]))
 
 
 @inner
 def complete(t, request):
     """Add the response of an admitted request where it fits, then give everything back."""
-    _complete_blocks(t, request)
+    if t.rules[KIND] == RADIX:
+        complete_radix(t, request)
+    else:
+        _complete_blocks(t, request)
+    t.outcome[request, STATUS] = COMPLETED
+    if t.rules[HOLD_NS] == 0:
+        t.outcome[request, FREE_AFTER] = free_blocks(t)
+        t.outcome[request, EVICTABLE_AFTER] = t.counters[IDLE]
 
 
 @inner
@@ -120,13 +143,9 @@ def _admit_blocks(t, request):
     take_blocks(t, prompt - hit, request)
     t.state[request, HELD] = prompt
     t.outcome[request, EVICTED_BLOCKS] = t.counters[EVICTIONS] - evictions
-    t.outcome[request, ADMITTED_NS] = t.counters[NOW_NS]
     if t.rules[ENABLED]:
         blocks = t.plan[request, PROMPT_BLOCKS]
         publish(t, request, blocks)
-    if t.rules[HOLD_NS] > 0:
-        t.outcome[request, FREE_AFTER] = free_blocks(t)
-        t.outcome[request, EVICTABLE_AFTER] = t.counters[IDLE]
     return ADMITTED
 
 
@@ -136,10 +155,6 @@ def _complete_blocks(t, request):
         _respond(t, request)
     mark_response_seen(t, request)
     release(t, request)
-    t.outcome[request, STATUS] = COMPLETED
-    if t.rules[HOLD_NS] == 0:
-        t.outcome[request, FREE_AFTER] = free_blocks(t)
-        t.outcome[request, EVICTABLE_AFTER] = t.counters[IDLE]
 
 
 @inner

@@ -169,7 +169,7 @@ def _schedule_running(t, e):
     now[STEP_EVICTIONS] = t.counters[EVICTIONS]
     opened = e.phases[now[DECODE_STEP] % t.rules[BLOCK_SIZE]]
     if opened <= free_blocks(t):
-        take_blocks(t, opened, NONE)
+        take_blocks(t, opened, NONE, now[DECODING_COUNT] - opened)
     else:
         _open_one_by_one(t, e)
     now[BUDGET] = t.rules[MAX_BATCHED_TOKENS] - now[DECODING_COUNT]
@@ -228,7 +228,7 @@ def _blocks_wanted(t, request, chunk):
 @inner
 def _take_chunk(t, e, request, at, chunk, wanted):
     evictions = t.counters[EVICTIONS]
-    take_blocks(t, wanted, request)
+    take_blocks(t, wanted, request, 1)
     t.outcome[request, EVICTED_BLOCKS] += t.counters[EVICTIONS] - evictions
     t.state[request, HELD] += wanted
     e.chunks[at] = chunk
@@ -404,7 +404,7 @@ def _finish_chunks(t, e):
         request = e.prefilling[at]
         t.state[request, COMPUTED] += e.chunks[at]
         computed = t.state[request, COMPUTED]
-        if t.rules[ENABLED] and t.rules[COMMIT] == INCREMENTAL:
+        if e.chunks[at] > 0 and t.rules[ENABLED] and t.rules[COMMIT] == INCREMENTAL:
             publish(t, request, visible_blocks(t, request, computed))
         if computed < t.state[request, TARGET]:
             e.prefilling[kept] = request

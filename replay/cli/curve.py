@@ -1,0 +1,104 @@
+"""`replay curve`: hit rate over capacity, where it stops paying, and what limits it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from replay.cli.cache_options import cache_options, read_question
+from replay.cli.options import output_options
+from replay.cli.output import PEOPLE, emit, note
+from replay.cli.trace_options import SHARE, trace_options
+
+
+@click.command()
+@click.argument("trace", type=click.Path(path_type=Path), metavar="TRACE")
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    default=("lru",),
+    show_default="lru",
+    metavar="NAME,…",
+    help="Eviction policies, see `replay list policies`; min is the optimum.",
+)
+@cache_options
+@click.option(
+    "--by",
+    metavar="COLUMN",
+    help="A curve for each session, tenant, kind, window or other column of the trace.",
+)
+@click.option("--window", metavar="TIME", help="Length of the windows of --by window.")
+@click.option(
+    "--points",
+    type=click.IntRange(2, 10**6),
+    metavar="N",
+    help="Capacities to show, evenly spaced on a log scale; default: round numbers.",
+)
+@click.option(
+    "--sample",
+    type=SHARE,
+    metavar="SHARE",
+    help="Estimate LRU from this share of the prefixes, with its error; for very long traces.",
+)
+@click.option("--force", is_flag=True, help="Replace files that are there already.")
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Draw it as .png, .svg or .html (needs kvreplay[report]).",
+)
+@trace_options
+@output_options
+def curve(
+    trace: Path,
+    by: str | None,
+    window: str | None,
+    plot: Path | None,
+    force: bool,
+    policies: tuple[str, ...],
+    format: str | None,
+    output: Path | None,
+    **parameters: Any,
+) -> None:
+    """Show the hit rate of TRACE at every cache capacity.
+
+    LRU is exact at all capacities from one pass over the trace, whatever the block size; other
+    policies are replayed at each capacity shown. Requests come one after another, no clock. The
+    ceiling is an unlimited cache; a knee is the smallest capacity with that share of it. Tables
+    show both; other formats hold a row for each group, block size, policy and capacity.
+
+    \b
+    replay curve trace.jsonl --policy lru,arc,min
+    replay curve trace.jsonl --unit GiB --model llama-3.1-70b --kv-dtype fp8 --plot curve.html
+    replay curve trace.jsonl --by window --window 10m --capacity 10000blocks
+    """
+    from replay.cli.curve_tables import curve_tables, long_table
+    from replay.cli.output import check_output
+    from replay.cli.progress import announce_compiling, progress
+    from replay.report.charts import check_plot
+    from replay.trace.writers.target import check_target
+
+    chosen = check_output(format, output, force=force)
+    if plot is not None:
+        check_target(plot, force=force)
+        check_plot(plot)
+    with progress("Starting", patience_s=announce_compiling("stack_depths")) as bar:
+        from replay.engine.curves import answer_curves
+        from replay.units import parse_duration_ns
+
+        question = read_question(trace, policies, parameters, bar.hook)
+        window_ns = None if window is None else parse_duration_ns(window)
+        answer = answer_curves(question, by=by, window_ns=window_ns, progress=bar.hook)
+    for line in question.notes:
+        note(f"Note: {line}")
+    tables = curve_tables(question, answer) if chosen in PEOPLE else [long_table(answer)]
+    emit(tables, format=format, output=output)
+    if plot is not None:
+        from replay.cli.curve_plot import curve_plot
+        from replay.report.charts import write_chart
+
+        write_chart(curve_plot(question, answer), plot)
+        note(f"Plot written to {plot}")

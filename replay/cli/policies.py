@@ -1,0 +1,92 @@
+"""`replay policies`: eviction policies side by side, and how far each is from the optimum."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from replay.cli.cache_options import cache_options, read_question
+from replay.cli.options import output_options
+from replay.cli.output import PEOPLE, emit, note
+from replay.cli.trace_options import trace_options
+
+if TYPE_CHECKING:
+    from replay.engine.policy_table import PolicyLine
+    from replay.engine.question import Question
+    from replay.report.tables import Table
+
+
+@click.command()
+@click.argument("trace", type=click.Path(path_type=Path), metavar="TRACE")
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    metavar="NAME,…",
+    help="Policies to compare, see `replay list policies`; default: all that can run.",
+)
+@cache_options
+@click.option("--force", is_flag=True, help="Replace a file that is there already.")
+@trace_options
+@output_options
+def policies(
+    trace: Path,
+    policies: tuple[str, ...],
+    force: bool,
+    format: str | None,
+    output: Path | None,
+    **parameters: Any,
+) -> None:
+    """Compare eviction policies on TRACE at one capacity or several; default: the GPU's memory.
+
+    Requests come one after another, no clock. `gap closed` is 0 for LRU and 100% for the optimum
+    (min), which knows the future; stranded blocks were resident but behind a missing one.
+
+    \b
+    replay policies trace.jsonl --capacity 10000blocks
+    replay policies trace.jsonl --model llama-3.1-70b --capacity 2TiB --policy lru,arc,gdsf,min
+    """
+    from replay.cli.output import check_output
+    from replay.cli.progress import announce_compiling, progress
+
+    chosen = check_output(format, output, force=force)
+    with progress("Starting", patience_s=announce_compiling("replay_lru")) as bar:
+        from replay.engine.policy_table import compare_policies
+
+        if not parameters["capacities"]:
+            parameters["capacities"] = ("auto",)
+        question = read_question(trace, policies, parameters, bar.hook)
+        lines = compare_policies(question, progress=bar.hook)
+    for line in question.notes:
+        note(f"Note: {line}")
+    tables = _tables(question, lines) if chosen in PEOPLE else [_table(lines, None)]
+    emit(tables, format=format, output=output)
+
+
+def _tables(question: Question, lines: list[PolicyLine]) -> list[Table]:
+    """Return a table for each block size and capacity."""
+    views = {view.block_size: view for view in question.views}
+    tables = []
+    for (size, capacity), group in groupby(
+        lines, lambda one: (one.block_size, one.capacity_blocks)
+    ):
+        amount = question.in_unit(views[size], capacity)
+        title = f"{amount:,.6g} {question.unit} of cache, blocks of {size:,} tokens"
+        tables.append(_table(list(group), title))
+    return tables
+
+
+def _table(lines: list[PolicyLine], title: str | None) -> Table:
+    from dataclasses import asdict
+
+    from replay.report.tables import Table
+
+    rows = [asdict(line) for line in lines]
+    left_out = {"block_size", "capacity_blocks"} if title else set()
+    columns = [name for name in rows[0] if name not in left_out]
+    return Table(
+        tuple(columns), [tuple(row[name] for name in columns) for row in rows], title=title
+    )

@@ -1,0 +1,193 @@
+"""What is asked of the cache alone: one trace, its block sizes, policies and capacities."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from replay.cache.capacities import round_capacities, spaced_capacities
+from replay.cache.hints import Hints, hints_of, recompute_cost
+from replay.cache.replacement import Replacement, possible_policies, replacement
+from replay.cache.sampled import SampledCurve, sampled_curve
+from replay.cache.view import BlockView, block_view
+from replay.config.scenario import Scenario
+from replay.engine.run import Prepared, run_notes
+from replay.engine.sizing import DEFAULT_BLOCK_SIZE, find_hardware
+from replay.errors import InputError, UnknownNameError
+from replay.gpu.spec import kv_bytes_in, load_gpu, load_model
+from replay.trace.prefix_sample import PrefixSample
+from replay.units import Capacity, format_bytes
+
+UNITS = ("blocks", "tokens", "GiB")
+GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What the user wants to know, before the trace is looked at; empty means a default.
+
+    Without policies all that the trace has what they need for are asked for.
+    """
+
+    policies: Sequence[str] = ()
+    block_sizes: Sequence[int] = ()
+    capacities: Sequence[Capacity] = ()
+    unit: str = "blocks"
+    kv_dtype: str = "bf16"
+    ttl_ns: int | None = None
+    points: int | None = None
+    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A trace in each block size, the policies, and for each block size capacities and hints.
+
+    `kv_bytes_per_token` is None where no model was named and no bytes were asked for; `pool_bytes`
+    is the KV memory of the GPU where one was named. `estimates` are the LRU curves of the whole
+    trace where the views are of a sample of it, None otherwise.
+    """
+
+    prepared: Prepared
+    views: Sequence[BlockView]
+    policies: Sequence[Replacement]
+    estimates: Sequence[SampledCurve | None]
+    capacities: Sequence[Sequence[int]]
+    unit: str
+    kv_bytes_per_token: int | None
+    pool_bytes: int | None
+    hints: Sequence[Hints]
+    threads: int
+    notes: Sequence[str]
+
+    def block_bytes(self, view: BlockView) -> int | None:
+        """The bytes of a block, where those of a token are known."""
+        return (
+            None if self.kv_bytes_per_token is None else self.kv_bytes_per_token * view.block_size
+        )
+
+    def in_unit(self, view: BlockView, blocks: int) -> float:
+        """Return a number of blocks in the unit of the question."""
+        if self.unit == "blocks":
+            return blocks
+        if self.unit == "tokens":
+            return blocks * view.block_size
+        assert self.kv_bytes_per_token is not None  # `ask` looked the model up
+        return blocks * view.block_size * self.kv_bytes_per_token / GIB
+
+
+def ask(prepared: Prepared, wanted: Ask, sample: PrefixSample | None = None) -> Question:
+    """Return the question about a prepared trace, or about the one it is a `sample` of.
+
+    Raises UnknownNameError for a policy, unit or KV type that stands in no table, and InputError
+    for a capacity below one block or a policy that lacks what it needs.
+    """
+    if wanted.unit not in UNITS:
+        raise UnknownNameError("unit", wanted.unit, UNITS)
+    scenario = prepared.scenario
+    notes = [*prepared.trace.meta.notes, *run_notes(prepared)]
+    kv_bytes, pool = _bytes(scenario, wanted)
+    if kv_bytes is not None:
+        per_token = f"{format_bytes(kv_bytes)} a token"
+        notes.append(f"KV of {scenario.model.name} in {wanted.kv_dtype}: {per_token}")
+    own_size = prepared.trace.meta.block_size or DEFAULT_BLOCK_SIZE
+    sizes = wanted.block_sizes or (scenario.cache.block_size or own_size,)
+    outputs = prepared.trace.column("output_tokens")
+    views = [
+        block_view(
+            prepared.tree,
+            outputs,
+            block_size=size,
+            partial_blocks=scenario.cache.partial_blocks,
+            responses=scenario.cache.responses,
+        )
+        for size in sizes
+    ]
+    cost = recompute_cost(load_gpu(scenario.gpu.name), load_model(scenario.model.name))
+    hints = [
+        hints_of(prepared.trace, size, cost=cost, ttl_ns=wanted.ttl_ns, seed=scenario.seed)
+        for size in sizes
+    ]
+    policies = [replacement(name) for name in wanted.policies] or possible_policies(hints[0])
+    estimates: list[SampledCurve | None] = [None] * len(views)
+    if sample is not None:
+        if [one.name for one in policies] != ["lru"]:
+            raise InputError("only the curve of lru can be estimated from a sample")
+        estimates = [sampled_curve(view, sample.one_in, sample.stratum) for view in views]
+    capacities = [
+        _capacities(view, estimate, wanted, kv_bytes, pool)
+        for view, estimate in zip(views, estimates, strict=True)
+    ]
+    return Question(
+        prepared=prepared,
+        views=views,
+        policies=policies,
+        estimates=estimates,
+        capacities=capacities,
+        unit=wanted.unit,
+        kv_bytes_per_token=kv_bytes,
+        pool_bytes=pool,
+        hints=hints,
+        threads=wanted.threads or os.cpu_count() or 1,
+        notes=notes,
+    )
+
+
+def _bytes(scenario: Scenario, wanted: Ask) -> tuple[int | None, int | None]:
+    """Return (KV bytes of a token, KV memory of the GPU), each None where nothing asks for it."""
+    asked = {one.unit for one in wanted.capacities}
+    if "gpu" in scenario.model_fields_set or "auto" in asked:
+        pool = find_hardware(scenario).pool
+        return kv_bytes_in(wanted.kv_dtype, pool.kv_bytes_per_token), pool.pool_bytes
+    if "model" in scenario.model_fields_set or "bytes" in asked or wanted.unit == "GiB":
+        model = load_model(scenario.model.name)
+        return kv_bytes_in(wanted.kv_dtype, model.kv_bytes_per_token), None
+    return None, None
+
+
+def _capacities(
+    view: BlockView,
+    estimate: SampledCurve | None,
+    wanted: Ask,
+    kv_bytes: int | None,
+    pool: int | None,
+) -> list[int]:
+    """Return the capacities of one block size in blocks, ascending, each once."""
+    if wanted.capacities:
+        found = {_blocks(one, view, kv_bytes, pool) for one in wanted.capacities}
+        return sorted(found)
+    curve = view.curve if estimate is None else estimate.curve
+    most = max(curve.working_set_blocks, view.longest_request_blocks)
+    if wanted.points is not None:
+        return spaced_capacities(1, most, wanted.points)
+    unit_blocks = 1.0
+    if wanted.unit == "tokens":
+        unit_blocks = 1 / view.block_size
+    elif wanted.unit == "GiB":
+        assert kv_bytes is not None
+        unit_blocks = GIB / (kv_bytes * view.block_size)
+    rounded = round_capacities(view.longest_request_blocks, most, unit_blocks)
+    if kv_bytes is not None and pool is not None:
+        rounded.append(max(pool // (kv_bytes * view.block_size), 1))
+    return sorted(set(rounded))
+
+
+def _blocks(asked: Capacity, view: BlockView, kv_bytes: int | None, pool: int | None) -> int:
+    size = view.block_size
+    if asked.unit == "inf":
+        return max(view.unique_blocks, 1)
+    blocks = asked.amount
+    if asked.unit == "tokens":
+        blocks = asked.amount // size
+    elif asked.unit in ("bytes", "auto"):
+        amount = asked.amount if asked.unit == "bytes" else pool
+        assert kv_bytes is not None  # `_bytes` looked both up
+        assert amount is not None
+        blocks = amount // (kv_bytes * size)
+    if blocks < 1:
+        raise InputError(
+            f"a cache of {asked} holds no block of {size} tokens",
+            hint="give a larger --capacity or a smaller --block-size",
+        )
+    return blocks
