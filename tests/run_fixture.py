@@ -74,9 +74,8 @@ def _row(i: int, session: int | None, turn: int | None) -> dict:
 
 def _admission(i: int) -> dict:
     untimed = ("admitted_ns", "lookup_attempts", "response_status", "response_evicted_blocks")
-    known = i % 3 == 1
-    evictor = {"evicted_by_request_id": i - 1 if known else None, "evicted_ns": i if known else None}
-    return evictor | dict.fromkeys(untimed)
+    by, when = (i - 1, i) if i % 3 == 1 else (None, None)
+    return {"evicted_by_request_id": by, "evicted_ns": when} | dict.fromkeys(untimed)
 
 
 def _event(i: int, row: dict) -> dict:
