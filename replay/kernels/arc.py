@@ -72,7 +72,7 @@ def _raised(t, source, most):
             count += 1
     else:
         while count < most and p < capacity:
-            moved = min(p + max(b2 / b1, 1.0), capacity)
+            moved = min(p + (b2 / b1 if b2 > b1 else 1.0), capacity)
             if t1 > moved:
                 break
             p = moved
@@ -98,7 +98,7 @@ def _lowered(t, source, most):
     count = 0
     if source == _T1:
         while count < most:
-            moved = max(p - max(b1 / b2, 1.0), 0.0)
+            moved = max(p - (b1 / b2 if b1 > b2 else 1.0), 0.0)
             if t1 < moved:
                 break
             p = moved
