@@ -48,9 +48,7 @@ def cases(draw: st.DrawFn) -> tuple[References, Hints]:
         partial_blocks=partial,
         responses=not partial and draw(st.booleans()),
     )
-    numbers = st.lists(
-        st.integers(0, 3), min_size=trace.requests, max_size=trace.requests
-    )
+    numbers = st.lists(st.integers(0, 3), min_size=trace.requests, max_size=trace.requests)
     arrival_ns = trace.column("arrival_ns")
     if draw(st.booleans()):
         arrival_ns = arrival_ns // 1_000
@@ -84,7 +82,6 @@ def test_policy_equals_its_block_by_block_twin(name, case, capacity):
     assert got.found_blocks == expected.found
     assert got.stranded_blocks == expected.stranded
     assert got.evicted_blocks == expected.evicted
-
 
 
 @settings(max_examples=40)

@@ -209,10 +209,12 @@ def _by_rank(
     requests, edges = len(references.limit), _edge_table(references, r)
     edges[:, r.PARENT] = references.parent
     edges[:, r.RUN] = edges[:, r.LAST] = r.NONE
-    prefix_costs = name == "pgdsf"
+    prefix_costs, levelled = name == "pgdsf", name == "length_aware"
     most_runs = min(len(references.edges), capacity_blocks)
     if prefix_costs:
         most_runs = len(edges) + 2 * requests
+    elif levelled:
+        most_runs += len(edges)
     rules = np.zeros(r.RULES, np.int64)
     rules[r.POLICY] = _RANKS[name]
     rules[r.CAPACITY] = capacity_blocks
@@ -223,11 +225,15 @@ def _by_rank(
     counters[r.RUN_FREE] = r.NONE
     leaves = min(len(edges), capacity_blocks)
     no_priority = np.zeros(1, np.int64)
+    deepest = int((references.first + references.blocks).max(initial=0))
     table = Ranked(
         edges=edges,
         runs=np.empty((most_runs + 2, r.RUN_COLUMNS), np.int64),
         clock=np.zeros(len(edges) if name in ("gdsf", "pgdsf") else 1, np.int64),
         lost=np.full(len(edges) if prefix_costs else 1, r.NONE, np.int32),
+        links=np.zeros((len(edges) if levelled else 1, r.LINK_COLUMNS), np.int32),
+        ending=np.full(deepest if levelled else 1, r.NONE, np.int32),
+        by_last=np.zeros(requests + 1 if levelled else 1, np.int32),
         heap=np.empty((2 * leaves + 64 + leaf_heap.OFFSET, 2), np.int64),
         counters=counters,
         rules=rules,

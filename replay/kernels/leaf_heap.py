@@ -48,9 +48,7 @@ def sink(heap, size, at, rank, tag):
             break
         least = child
         for other in range(child + 1, min(child + 4, size)):
-            if _before(
-                heap, OFFSET + other, heap[OFFSET + least, RANK], heap[OFFSET + least, TAG]
-            ):
+            if _before(heap, OFFSET + other, heap[OFFSET + least, RANK], heap[OFFSET + least, TAG]):
                 least = other
         if not _before(heap, OFFSET + least, rank, tag):
             break
