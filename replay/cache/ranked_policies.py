@@ -20,6 +20,7 @@ from replay.cache.outcome import PolicyOutcome
 from replay.errors import InputError, UnknownNameError
 from replay.kernels import leaf_heap, optimum, ranked_layout, recency
 from replay.kernels.calendar import level_starts
+from replay.kernels.levelling import replay_levelled
 from replay.kernels.optimum import Future, find_next_uses, replay_optimum
 from replay.kernels.ranked import replay_ranked as replay_by_rank
 from replay.kernels.ranked_layout import Ranked
@@ -144,8 +145,11 @@ def replay_ranked(
 ) -> PolicyOutcome:
     """Return what becomes of `references` under a policy of RANKED_POLICIES.
 
-    Raises UnknownNameError for another name, InputError where `hints` lack what it needs.
+    Raises UnknownNameError for another name, InputError where `hints` lack what it needs and for a
+    capacity below one block.
     """
+    if capacity_blocks < 1:
+        raise InputError(f"a cache holds at least one block (got {capacity_blocks})")
     if name not in {one.name for one in RANKED_POLICIES}:
         raise UnknownNameError("policy", name, [one.name for one in RANKED_POLICIES])
     if name in ("min", "min_bypass"):
@@ -243,7 +247,7 @@ def _by_rank(
         priority=no_priority if hints.priority is None else hints.priority,
         hits=np.zeros(requests, np.int64),
     )
-    replay_by_rank(table, 0, requests)
+    (replay_levelled if levelled else replay_by_rank)(table, 0, requests)
     return _outcome(table.hits, counters, r.FOUND, r.EVICTED)
 
 

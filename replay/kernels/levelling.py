@@ -21,9 +21,10 @@ lowered, still take turns in the heap until they reach its level.
 
 from __future__ import annotations
 
-from replay.kernels.jit import inner
+from replay.kernels.jit import inner, kernel
 from replay.kernels.leaf_heap import OFFSET, RANK, TAG, edge_of, last_of, pop
 from replay.kernels.ordered_counts import count, place_of
+from replay.kernels.ranked import look_up, make_room, store
 from replay.kernels.ranked_layout import (
     FEWEST,
     FIRST,
@@ -95,11 +96,13 @@ def _release(t, edge, request):
 
 
 @inner
-def leave_group(t, edge, request):
-    """Take an edge that `request` uses, as it does the edges before it, out of the group."""
-    if t.links[edge, MEMBER]:
-        _depart(t, edge)
-        successor(t, edge, request)
+def _withdraw(t, request):
+    """Take what a request uses out of the group."""
+    for at in range(t.offsets[request], t.offsets[request + 1]):
+        edge = t.path[at]
+        if t.links[edge, MEMBER]:
+            _depart(t, edge)
+            successor(t, edge, request)  # if nothing is left of it, its parent has a child less
 
 
 @inner
@@ -166,7 +169,7 @@ def _lower(t, wanted, level):
 
 
 @inner
-def evict_by_level(t, wanted, request):
+def _evict_by_level(t, wanted, request):
     """Evict `wanted` blocks that `request` does not use; the caller knows there are enough."""
     while wanted > 0:
         size = t.counters[HEAP_SIZE]
@@ -188,3 +191,13 @@ def evict_by_level(t, wanted, request):
             _end_round(t, request)
         else:
             wanted -= _lower(t, wanted, level)
+
+
+@kernel
+def replay_levelled(t, start, stop):
+    """Replay requests start..stop under length_aware."""
+    for request in range(start, stop):
+        _withdraw(t, request)
+        hit, missing = look_up(t, request)
+        _evict_by_level(t, make_room(t, missing), request)
+        store(t, request, hit)

@@ -30,7 +30,6 @@ from __future__ import annotations
 
 from replay.kernels.jit import inner, kernel
 from replay.kernels.leaf_heap import OFFSET, RANK, TAG, edge_of, last_of, pop
-from replay.kernels.levelling import evict_by_level, leave_group
 from replay.kernels.ranked_layout import (
     BLOCK_COST,
     CAPACITY,
@@ -44,7 +43,6 @@ from replay.kernels.ranked_layout import (
     HEAP_SIZE,
     LAST,
     LENGTH,
-    LENGTH_AWARE,
     NONE,
     PARENT,
     PGDSF,
@@ -101,15 +99,16 @@ def _kept(t, edge):
 
 
 @inner
-def _look_up(t, request):
-    """Return (hit, missing) blocks of a request, and pin its path by making it last used now."""
+def look_up(t, request):
+    """Return (hit, missing) blocks of a request, and pin its path by making it last used now.
+
+    Of the missing ones those count that will be kept.
+    """
     hit = 0
     missing = 0
     unbroken = True
     for at in range(t.offsets[request], t.offsets[request + 1]):
         edge = t.path[at]
-        if t.rules[POLICY] == LENGTH_AWARE:
-            leave_group(t, edge, request)
         resident = t.edges[edge, RESIDENT]
         if unbroken:
             hit += resident
@@ -117,16 +116,21 @@ def _look_up(t, request):
         missing += _kept(t, edge) - resident
         t.edges[edge, LAST] = request
         t.edges[edge, USES] += 1
-    return min(hit, t.limit[request]), missing
+    hit = min(hit, t.limit[request])
+    t.hits[request] = hit
+    t.counters[FOUND] += hit
+    return hit, missing
 
 
 @inner
-def _store(t, request, hit):
+def store(t, request, hit):
     """Store what was missing on the path of a request, and enter its end if that is a leaf."""
     policy = t.rules[POLICY]
     leaf = NONE
     cost = 0
-    if policy == PGDSF:  # of a missing token: all are computed at once, after the hit ones
+    if (
+        policy == PGDSF and t.offsets[request] < t.offsets[request + 1]
+    ):  # of a missing token: all are computed at once, after the hit ones
         end = t.path[t.offsets[request + 1] - 1]
         blocks = hit + t.edges[end, FIRST] + t.edges[end, LENGTH]
         cost = t.rules[FLAT_COST] + t.rules[BLOCK_COST] * blocks // 2
@@ -154,23 +158,20 @@ def _store(t, request, hit):
         enter(t, leaf)
 
 
+@inner
+def make_room(t, missing):
+    """Return how many blocks must go for `missing` new ones, and count them as gone and stored."""
+    used = t.counters[USED] + missing
+    excess = max(0, used - t.rules[CAPACITY])
+    t.counters[USED] = used - excess
+    t.counters[EVICTED] += excess
+    return excess
+
+
 @kernel
 def replay_ranked(t, start, stop):
-    """Replay requests start..stop."""
+    """Replay requests start..stop under any policy but length_aware."""
     for request in range(start, stop):
-        if t.offsets[request] == t.offsets[request + 1]:
-            continue
-        hit, missing = _look_up(t, request)
-        t.hits[request] = hit
-        t.counters[FOUND] += hit
-        used = t.counters[USED] + missing
-        if used > t.rules[CAPACITY]:
-            excess = used - t.rules[CAPACITY]
-            t.counters[EVICTED] += excess
-            if t.rules[POLICY] == LENGTH_AWARE:
-                evict_by_level(t, excess, request)
-            else:
-                _evict(t, excess, request)
-            used = t.rules[CAPACITY]
-        t.counters[USED] = used
-        _store(t, request, hit)
+        hit, missing = look_up(t, request)
+        _evict(t, make_room(t, missing), request)
+        store(t, request, hit)
