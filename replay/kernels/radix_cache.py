@@ -85,10 +85,10 @@ def _count_evicted(t, node, request, now_ns):
         edge = t.path_edges[at]
         reached = min(t.edges[edge, FIRST] + t.edges[edge, BLOCKS], stop)
         t.edges[edge, EVICTED] += reached - page
-        t.notes[edge, TAKEN_BY] = request
-        t.notes[edge, TAKEN_NS] = now_ns
-        t.notes[edge, TAKEN_FROM] = page - t.edges[edge, FIRST]
-        t.notes[edge, TAKEN_TO] = reached - t.edges[edge, FIRST]
+        t.taken[edge, TAKEN_BY] = request
+        t.taken[edge, TAKEN_NS] = now_ns
+        t.taken[edge, TAKEN_FROM] = page - t.edges[edge, FIRST]
+        t.taken[edge, TAKEN_TO] = reached - t.edges[edge, FIRST]
         page = reached
         at += 1
 
