@@ -48,6 +48,7 @@ def make_tables(plan: Plan, *, rows: int = _FIRST_ROWS) -> Tables:
         path_edges=plan.paths.path_edges,
         rules=plan.rules,
         notes=_notes(plan),
+        watch=_watch(plan),
         released=np.zeros(rows if plan.rules[layout.TTL_NS] else 0, np.int64),
         **_store_tables(plan),
         **_radix_tables(plan, rows),
@@ -61,7 +62,23 @@ def _notes(plan: Plan) -> np.ndarray:
     notes[:, layout.PINNED_BLOCKS] = layout.NONE
     if plan.pinned is not None:
         notes[plan.pinned, layout.PINNED_BLOCKS] = 0
+    notes[_watched_edges(plan), layout.WATCHED] = 1
     return notes
+
+
+def _watched_edges(plan: Plan) -> np.ndarray:
+    """Return the edges of the prompt that is watched, none where none is."""
+    request = plan.rules[layout.WATCH]
+    if request == layout.NONE:
+        return plan.paths.path_edges[:0]
+    return plan.paths.path_edges[plan.paths.start[request] : plan.paths.prompt_stop[request]]
+
+
+def _watch(plan: Plan) -> np.ndarray:
+    """Return a row for each block of the prompt that is watched: nothing is known of it yet."""
+    edges = _watched_edges(plan)
+    blocks = int((plan.paths.first[edges] + plan.paths.blocks[edges]).max(initial=0))
+    return np.full((blocks, layout.WATCH_FIELDS), layout.NONE, np.int64)
 
 
 def _store_tables(plan: Plan) -> dict[str, np.ndarray]:

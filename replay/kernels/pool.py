@@ -69,6 +69,7 @@ from replay.kernels.layout import (
     YOUNGEST,
     YOUNGEST_RUN,
 )
+from replay.kernels.observe import note_loss
 
 # --- rows of the tables ---------------------------------------------------------------------
 
@@ -178,6 +179,7 @@ def _note_eviction(t, run, first, request, now_ns):
     first: the note of it stays until that block is computed again.
     """
     edge = t.runs[run, EDGE]
+    note_loss(t, edge, first, t.runs[run, STOP], t.runs[run, OWNER], request, now_ns)
     missing = t.notes[edge, TAKEN_FROM]
     if missing < first:
         covering, _ = _covering(t, edge, missing)
