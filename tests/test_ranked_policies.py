@@ -26,6 +26,7 @@ from replay.gpu.spec import load_gpu, load_model
 from replay.kernels.references import References
 from replay.trace.tree import build_tree
 from tests import naive_ranked
+from tests.libcachesim_oracle import sessions
 from tests.random_traces import rows, trace_of, unit_rows, unit_trace_of
 
 CAPACITIES = st.integers(1, 12) | st.integers(1, 60)
@@ -72,7 +73,7 @@ def replayed(refs: References, name: str, capacity: int, hints: Hints):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", naive_ranked.NAMES)
-@settings(max_examples=60)
+@settings(max_examples=50)
 @given(case=cases(), capacity=CAPACITIES)
 def test_policy_equals_its_block_by_block_twin(name, case, capacity):
     refs, hints = case
@@ -82,6 +83,25 @@ def test_policy_equals_its_block_by_block_twin(name, case, capacity):
     assert got.found_blocks == expected.found
     assert got.stranded_blocks == expected.stranded
     assert got.evicted_blocks == expected.evicted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["length_aware", "gdsf", "pgdsf", "lfu", "workload_aware"])
+@pytest.mark.parametrize("capacity", [60, 250])
+def test_policy_equals_its_twin_on_conversations(name, capacity):
+    refs = sessions(requests=220, open_at_once=12)
+    requests = len(refs.limit)
+    hints = Hints(
+        arrival_ns=np.arange(requests, dtype=np.int64) // 3 * 50,
+        block_tokens=16,
+        cost=RecomputeCost(700, 30),
+        category=(np.arange(requests) * 7 % 5).astype(np.int32),
+    )
+    got = replay_ranked(refs, name, capacity, hints)
+    expected = naive_ranked.Cache(refs, name, capacity, hints).run()
+    assert got.hit_blocks.tolist() == expected.hit_blocks
+    assert got.stranded_blocks == expected.stranded
+    assert got.evicted_blocks == expected.evicted > 1_000
 
 
 @settings(max_examples=40)
@@ -179,7 +199,7 @@ def tiny_cases(draw: st.DrawFn) -> References:
 
 
 @pytest.mark.slow
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(refs=tiny_cases(), capacity=st.integers(1, 6))
 def test_optimum_equals_exhaustive_search(refs, capacity):
     assume(refs.blocks.sum() <= 14)
@@ -310,3 +330,9 @@ def test_hints_come_from_the_columns_of_a_trace():
 def test_recompute_cost_is_a_line_through_the_step_cost_model():
     cost = recompute_cost(load_gpu("h100-sxm"), load_model("llama-3.1-8b"))
     assert (cost.linear_ns, cost.context_ns) == (23_798, 905)
+
+
+def test_a_cache_holds_at_least_one_block():
+    refs = flat([[0]])
+    with pytest.raises(InputError, match="at least one block"):
+        replay_ranked(refs, "lfu", 0, hints_for(refs))

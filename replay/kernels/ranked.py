@@ -124,13 +124,14 @@ def look_up(t, request):
 
 @inner
 def store(t, request, hit):
-    """Store what was missing on the path of a request, and enter its end if that is a leaf."""
+    """Store what was missing on the path of a request, and enter its end if that is a leaf.
+
+    For pgdsf a missing token costs what the mean one does: all are computed behind the hit ones.
+    """
     policy = t.rules[POLICY]
     leaf = NONE
     cost = 0
-    if (
-        policy == PGDSF and t.offsets[request] < t.offsets[request + 1]
-    ):  # of a missing token: all are computed at once, after the hit ones
+    if policy == PGDSF and t.offsets[request] < t.offsets[request + 1]:
         end = t.path[t.offsets[request + 1] - 1]
         blocks = hit + t.edges[end, FIRST] + t.edges[end, LENGTH]
         cost = t.rules[FLAT_COST] + t.rules[BLOCK_COST] * blocks // 2
