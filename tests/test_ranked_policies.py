@@ -104,6 +104,42 @@ def test_policy_equals_its_twin_on_conversations(name, capacity):
     assert got.evicted_blocks == expected.evicted > 1_000
 
 
+def documents(requests: int, seed: int = 3) -> References:
+    """Return requests for one of ten long documents, sometimes with one of its questions."""
+    rng = np.random.default_rng(seed)
+    blocks = np.concatenate([rng.integers(8, 25, 10), rng.integers(1, 41, 30)])
+    parent = np.concatenate([np.full(10, -1), np.arange(30) % 10]).astype(np.int32)
+    roots = rng.zipf(1.5, requests) % 10
+    paths = [[r, 10 + r + 10 * rng.integers(3)] if rng.random() < 0.5 else [r] for r in roots]
+    return References(
+        first=np.where(parent < 0, 0, blocks[parent]),
+        blocks=blocks,
+        parent=parent,
+        offsets=np.cumsum([0, *map(len, paths)]),
+        edges=np.asarray([edge for path in paths for edge in path], np.int32),
+        limit=np.asarray([blocks[path].sum() for path in paths]),
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*naive_ranked.CLOSED_BY_NATURE, *naive_ranked.LEAVES_ONLY])
+def test_policy_equals_its_twin_on_documents_cut_again_and_again(name):
+    refs = documents(250)
+    requests = len(refs.limit)
+    hints = Hints(
+        arrival_ns=np.arange(requests, dtype=np.int64),
+        block_tokens=16,
+        cost=RecomputeCost(50, 3_000),
+        priority=(np.arange(requests) * 11 % 7).astype(np.int64),
+        ttl_ns=12,
+    )
+    for capacity in (45, 80, 160):
+        got = replayed(refs, name, capacity, hints)
+        expected = naive_ranked.Cache(refs, name, capacity, hints).run()
+        assert got.hit_blocks.tolist() == expected.hit_blocks
+        assert got.evicted_blocks == expected.evicted > 500
+
+
 @settings(max_examples=40)
 @given(case=cases(), capacity=CAPACITIES)
 def test_what_is_called_closed_is_closed_after_every_request(case, capacity):

@@ -142,6 +142,8 @@ def store(t, request, hit):
         parent = t.edges[edge, PARENT]
         if resident == 0 and kept > 0 and parent != NONE:
             t.edges[parent, CHILDREN] += 1
+        if policy == PRIORITY:
+            raise_priority(t, edge, t.priority[request])
         if policy == PGDSF:
             if resident < t.edges[edge, LENGTH]:
                 recall(t, edge, kept, cost)
@@ -149,9 +151,7 @@ def store(t, request, hit):
             value = first_value(t, request, edge)
             t.edges[edge, RUN] = new_run(t, resident, t.edges[edge, RUN], value, 0)
             t.edges[edge, RESIDENT] = kept
-        if policy == PRIORITY:
-            raise_priority(t, edge, t.priority[request])
-        elif policy == GDSF or policy == PGDSF:
+        if policy == GDSF or policy == PGDSF:
             t.clock[edge] = t.counters[CLOCK]
         if kept > 0:
             leaf = edge
