@@ -197,7 +197,7 @@ def test_a_long_path_is_folded_for_a_terminal_only(tmp_path):
     run = made(trace, tmp_path / "run", "--untimed", "--capacity", "inf")
     shown = explain(run, 39).stdout
     whole = json.loads(explain(run, 39, "--format", "json").stdout)
-    assert len(whole) == 41  # a turn each, and the first turn's opening
+    assert len(whole) == 40  # what each turn added
     lines = [line for line in shown.splitlines() if " own " in line or "never seen" in line]
     assert len(lines) <= FIRST_LINES + LAST_LINES
     assert f"{40 - FIRST_LINES - LAST_LINES} are left out: --format csv has all" in shown

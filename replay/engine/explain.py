@@ -125,7 +125,7 @@ def _check_told(run: Run, row: Mapping[str, Any], scenario: Scenario) -> None:
         )
     if not scenario.cache.caching:
         raise InputError(f"{run.folder}: caching was off in this run: nothing could be hit")
-    if row["status"] == "rejected":
+    if row["status"] == "rejected" and not row["preemptions"]:
         blocks = run.manifest["cache"]["capacity_blocks"]
         room = "" if blocks is None else f"; a cache of {blocks:,} blocks"
         raise InputError(

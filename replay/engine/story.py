@@ -28,6 +28,8 @@ def _opening(told: Explanation) -> Iterator[str]:
         f"{who} arrived {format_duration(row['arrival_ns'])} into the trace. "
         f"{hit:,} of its {tokens:,} prompt tokens ({hit / tokens:.1%}) were reused."
     )
+    if row["status"] == "rejected":
+        yield "It was interrupted later, and given up: it could not go on even alone."
     if row["status"] == "unfinished":
         yield "It was not finished when the run stopped."
 

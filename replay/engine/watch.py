@@ -38,4 +38,5 @@ def watch_request(
         tables, _ = timed_tables(plan, cost, request + 1, progress=progress)
         waits = tables.state[request, layout.PHASE] == layout.WAITING
     rejected = tables.outcome[request, layout.STATUS] == layout.REJECTED
-    return Watched(tables.watch, tables.outcome, not (waits or rejected))
+    ran = tables.outcome[request, layout.PREEMPTIONS] > 0  # what waits, or was given up, again
+    return Watched(tables.watch, tables.outcome, bool(ran or not (waits or rejected)))
