@@ -157,7 +157,7 @@ def both(trace, requests, *, size, capacity, cache, kept, engine, twin):
 
 
 def stopping_often(plan) -> np.ndarray:
-    """Return the outcome where the kernel stops after every request and its tables start small."""
+    """Return the outcome of a replay whose kernel stops at every request and outgrows its rows."""
     small = partial(make_tables, rows=2)
     with (
         patch.object(simulate, "make_tables", small),
