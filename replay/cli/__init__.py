@@ -24,6 +24,7 @@ from replay.cli.convert import convert
 from replay.cli.curve import curve
 from replay.cli.describe import describe
 from replay.cli.doctor import doctor
+from replay.cli.explain import explain
 from replay.cli.fetch import fetch
 from replay.cli.gain import gain
 from replay.cli.generate import generate
@@ -83,7 +84,7 @@ def main(ctx: click.Context, debug: bool, no_color: bool) -> None:
 
 for _command in (
     generate, fetch, check, convert, anonymize, describe, curve, policies, run, gain,
-    report, query, list_, doctor,
+    explain, report, query, list_, doctor,
 ):  # fmt: skip
     main.add_command(_command)
 

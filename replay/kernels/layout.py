@@ -56,6 +56,9 @@ TAKEN_FIELDS = 4
 # pinned int64[E], no rows where nothing is pinned: how many blocks of the edge are, from its first
 # one on; NONE where the edge is not to be pinned
 
+# watched bool[E], no rows where no prompt is watched: whether that prompt uses the edge, until its
+# look-up
+
 # counters int64[COUNTERS]: the pool as a whole
 CAPACITY = 0  # blocks
 UNKEYED = 1  # free blocks without content: they are taken first
@@ -208,7 +211,8 @@ PINS = 21  # some edges are pinned
 POLICY = 22  # what a radix cache evicts by, one of the policies below
 PROTECTED_HITS = 23  # insertions that make a node protected, slru only
 CLASSIC_TREE = 24  # what is split off a radix node counts as created then
-RULES = 25
+WATCH = 25  # the request whose look-up is noted in `watch`, NONE for nobody's
+RULES = 26
 
 BLOCK_POOL, SESSION_STORE, RADIX = 0, 1, 2
 
@@ -216,6 +220,14 @@ BY_LRU, BY_LFU, BY_FIFO, BY_MRU, BY_FILO, BY_SLRU, BY_PRIORITY = 0, 1, 2, 3, 4, 
 
 ON_SCHEDULE, INCREMENTAL, ON_COMPLETION = 0, 1, 2
 
+# watch int64[*, WATCH_FIELDS], a row a block of the prompt that is watched, or no rows
+HOLDER = 0  # the request that computed the copy in the cache, NONE where there is none
+COMPUTING_BY = 1  # a running request that has still to publish it
+LOST_TO = 2  # whose allocation evicted a copy of it last; NONE for nobody's
+LOST_NS = 3  # when, NONE for never
+LOST_WRITER = 4  # the request that had computed that copy
+EXPIRED = 5  # 1 where it was idle for too long
+WATCH_FIELDS = 6
 
 # now int64[NOW_FIELDS]: where the engine is
 CLOCK_NS = 0
@@ -275,6 +287,8 @@ class Tables(NamedTuple):
     by_worth: np.ndarray
     taken: np.ndarray
     pinned: np.ndarray
+    watched: np.ndarray
+    watch: np.ndarray
     released: np.ndarray
     nodes: np.ndarray  # see radix_layout.py
     leaves: np.ndarray

@@ -68,6 +68,7 @@ from replay.kernels.layout import (
     YOUNGEST,
     YOUNGEST_RUN,
 )
+from replay.kernels.observe import note_loss
 
 # --- rows of the tables ---------------------------------------------------------------------
 
@@ -177,6 +178,7 @@ def _note_eviction(t, run, first, request, now_ns):
     first: the note of it stays until that block is computed again.
     """
     edge = t.runs[run, EDGE]
+    note_loss(t, edge, first, t.runs[run, STOP], t.runs[run, OWNER], request, now_ns)
     missing = t.taken[edge, TAKEN_FROM]
     if missing < first and t.taken[edge, TAKEN_TO] > 0:
         covering, _ = _covering(t, edge, missing)

@@ -72,13 +72,13 @@ def replay_untimed(t, start, stop):
             if draining or due or step == A_COMPLETION:
                 if not may_complete(t, first):
                     return NEEDS_ROWS, request
-                at_time(t, max(t.counters[NOW_NS], t.outcome[first, DONE_NS]))
+                now = max(t.counters[NOW_NS], t.outcome[first, DONE_NS])
                 _stop_holding(t, first)
                 done = first
                 if step == A_COMPLETION:
                     t.counters[NEXT_STEP] = ANOTHER_LOOK
+        at_time(t, now)
         if done == NONE:
-            at_time(t, now)
             came_to = admit(t, request)
             if came_to == OUT_OF_ROWS:
                 return NEEDS_ROWS, request
