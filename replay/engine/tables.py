@@ -17,6 +17,11 @@ _COUNTED_FROM_ZERO = (
     layout.NOW_NS, layout.USES, layout.ENTRIES, layout.ENTRY_TOP, layout.NEXT_STEP,
     layout.PINNED_IDLE,
 )  # fmt: skip
+_CLASSES = {
+    layout.BLOCK_POOL: Tables,
+    layout.RADIX: layout.RadixTables,
+    layout.SESSION_STORE: layout.StoreTables,
+}
 _FIRST_ROWS = 4096
 _FIRST_PEAKS = 4096
 
@@ -36,7 +41,7 @@ def make_tables(plan: Plan, *, rows: int = _FIRST_ROWS) -> Tables:
     state[:, layout.LAST_HOLD] = layout.NONE
     outcome = np.zeros((plan.requests, layout.OUTCOME_FIELDS), np.int64)
     outcome[:, layout.STATUS] = layout.UNFINISHED
-    return Tables(
+    return _CLASSES[int(plan.rules[layout.KIND])](
         counters=counters,
         runs=np.empty((rows, layout.RUN_FIELDS), np.int32),
         holds=np.empty((rows, layout.HOLD_FIELDS), np.int32),

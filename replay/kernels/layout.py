@@ -295,6 +295,18 @@ class Tables(NamedTuple):
     ages: np.ndarray
 
 
+class RadixTables(Tables):
+    """The tables of a radix cache: of another type, so that kernels are compiled for it."""
+
+    __slots__ = ()
+
+
+class StoreTables(Tables):
+    """The tables of a session store: of another type, so that kernels are compiled for it."""
+
+    __slots__ = ()
+
+
 class Engine(NamedTuple):
     """What the timed engine keeps besides the pool, and what a step costs."""
 

@@ -33,6 +33,7 @@ from replay.kernels.cache import (
     rows_left,
     step_ended,
     take_blocks,
+    take_spare,
 )
 from replay.kernels.causes import attribute, mark_seen
 from replay.kernels.cost import decode_attention_ns, prefill_attention_ns, step_ns
@@ -171,7 +172,7 @@ def _schedule_running(t, e):
     now[STEP_EVICTIONS] = t.counters[EVICTIONS]
     opened = e.phases[now[DECODE_STEP] % t.rules[BLOCK_SIZE]]
     if opened <= free_blocks(t):
-        take_blocks(t, opened, NONE, now[DECODING_COUNT] - opened)
+        take_spare(t, opened, NONE, now[DECODING_COUNT] - opened)
     else:
         _open_one_by_one(t, e)
     now[BUDGET] = t.rules[MAX_BATCHED_TOKENS] - now[DECODING_COUNT]
@@ -230,7 +231,7 @@ def _blocks_wanted(t, request, chunk):
 @inner
 def _take_chunk(t, e, request, at, chunk, wanted):
     evictions = t.counters[EVICTIONS]
-    take_blocks(t, wanted, request, 1)
+    take_spare(t, wanted, request, 1)
     t.outcome[request, EVICTED_BLOCKS] += t.counters[EVICTIONS] - evictions
     t.state[request, HELD] += wanted
     e.chunks[at] = chunk
