@@ -65,11 +65,19 @@ def _row(i: int, session: int | None, turn: int | None) -> dict:
         "input_blocks": -(-input_tokens // BLOCK),
         "hit_blocks": -(-hit // BLOCK),
         "full_hit_blocks": hit // BLOCK,
+        "optimum_hit_tokens": hit + i % 7,
+        "sufficient_capacity_blocks": 10 * (i % 4),
         "evicted_blocks": i % 3,
         "preemptions": int(i in _PREEMPTED),
         "recomputed_tokens": _PREEMPTED.get(i, 0),
     }
-    return row | _event(i, row) | _causes(input_tokens - hit) | _latencies(i, row)
+    return row | _event(i, row) | _admission(i) | _causes(input_tokens - hit) | _latencies(i, row)
+
+
+def _admission(i: int) -> dict:
+    untimed = ("admitted_ns", "lookup_attempts", "response_status", "response_evicted_blocks")
+    by, when = (i - 1, i) if i % 3 == 1 else (None, None)
+    return {"evicted_by_request_id": by, "evicted_ns": when} | dict.fromkeys(untimed)
 
 
 def _event(i: int, row: dict) -> dict:
@@ -88,7 +96,8 @@ def _causes(missed: int) -> dict:
     causes = {"cold_tokens": missed // 2, "capacity_miss_tokens": missed // 4}
     causes |= {"in_flight_tokens": missed // 8, "disabled_tokens": 0}
     causes |= {"policy_miss_tokens": missed // 16}
-    return causes | {"granularity_tokens": missed - sum(causes.values())}
+    causes |= {"granularity_tokens": missed - sum(causes.values())}
+    return causes | {"avoidable_miss_tokens": missed // 5}
 
 
 def _latencies(i: int, row: dict) -> dict:

@@ -6,18 +6,23 @@ whatever the block size. Protocol and worked example: kernels/run_queues.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from replay.cache.outcome import PolicyOutcome
-from replay.errors import UnknownNameError
+from replay.errors import InputError, UnknownNameError
 from replay.kernels import run_queues
+from replay.kernels.arc import replay_arc
+from replay.kernels.fifo import replay_clock, replay_fifo
 from replay.kernels.references import References
 from replay.kernels.run_queues import RunQueues
+from replay.kernels.s3fifo import replay_s3fifo
+from replay.kernels.sieve import replay_sieve
+from replay.kernels.slru import replay_slru
+from replay.kernels.two_queues import replay_two_queues
 
+SPARE_ROWS = 4_096  # rows for second runs of edges; a fraction of the table comes on top
 CLOSURE = "no"
 
 
@@ -66,48 +71,36 @@ QUEUE_POLICIES = (
 )
 
 
+_KERNELS = {
+    "fifo": replay_fifo,
+    "clock": replay_clock,
+    "sieve": replay_sieve,
+    "s3fifo": replay_s3fifo,
+    "slru": replay_slru,
+    "2q": replay_two_queues,
+    "arc": replay_arc,
+}
+
+
 def replay_queue(references: References, name: str, capacity_blocks: int) -> PolicyOutcome:
-    """Return what became of `references` under policy `name` with `capacity_blocks` of memory."""
-    kernel = _kernel(name)
+    """Return what became of `references` under policy `name` with `capacity_blocks` of memory.
+
+    Raises UnknownNameError for a name not in QUEUE_POLICIES, InputError for a capacity below one.
+    """
+    kernel = _KERNELS.get(name)
+    if kernel is None:
+        raise UnknownNameError("queue policy", name, _KERNELS)
+    if capacity_blocks < 1:
+        raise InputError(f"a cache holds at least one block (got {capacity_blocks})")
     tables = _tables(references, name, capacity_blocks)
     while kernel(tables) == run_queues.NEEDS_ROWS:
-        spare = np.zeros((len(tables.rows) // 2 + 64, run_queues.ROW_FIELDS), np.int32)
-        tables = tables._replace(rows=np.concatenate([tables.rows, spare]))
+        tables = tables._replace(rows=_grown(tables.rows))
     return PolicyOutcome(
         hit_blocks=tables.hits,
         found_blocks=int(tables.now[run_queues.FOUND]),
         stranded_blocks=int(tables.now[run_queues.STRANDED]),
         evicted_blocks=int(tables.now[run_queues.EVICTED]),
     )
-
-
-def _kernel(name: str) -> Callable[[RunQueues], Any]:
-    """Return the kernel of a policy; only its file is compiled or loaded."""
-    if name in ("fifo", "clock"):
-        from replay.kernels import fifo
-
-        return fifo.replay_fifo if name == "fifo" else fifo.replay_clock
-    if name == "sieve":
-        from replay.kernels.sieve import replay_sieve
-
-        return replay_sieve
-    if name == "s3fifo":
-        from replay.kernels.s3fifo import replay_s3fifo
-
-        return replay_s3fifo
-    if name == "slru":
-        from replay.kernels.slru import replay_slru
-
-        return replay_slru
-    if name == "2q":
-        from replay.kernels.two_queues import replay_two_queues
-
-        return replay_two_queues
-    if name == "arc":
-        from replay.kernels.arc import replay_arc
-
-        return replay_arc
-    raise UnknownNameError("queue policy", name, [one.name for one in QUEUE_POLICIES])
 
 
 def _sizes(name: str, capacity: int) -> list[int]:
@@ -122,14 +115,19 @@ def _sizes(name: str, capacity: int) -> list[int]:
     return [capacity]
 
 
+def _grown(rows: np.ndarray) -> np.ndarray:
+    """Return a table of runs with more rows."""
+    spare = np.zeros((len(rows) // 4 + SPARE_ROWS, run_queues.ROW_FIELDS), np.int32)
+    return np.concatenate([rows, spare])
+
+
 def _tables(references: References, name: str, capacity: int) -> RunQueues:
     """Return the tables of a replay that has not begun: every queue empty."""
     edges = len(references.blocks)
-    rows = np.zeros((edges + edges // 2 + 64, run_queues.ROW_FIELDS), np.int32)
-    rows[:edges, run_queues.EDGE] = np.arange(edges)
-    rows[:, run_queues.QUEUE] = run_queues.NONE
-    rows[:edges, run_queues.DEEPEST] = run_queues.NONE
-    rows[:edges, run_queues.BLOCKS] = references.blocks
+    rows = np.zeros((edges, run_queues.ROW_FIELDS), np.int32)
+    rows[:, run_queues.EDGE] = np.arange(edges)
+    rows[:, [run_queues.QUEUE, run_queues.DEEPEST]] = run_queues.NONE
+    rows[:, run_queues.BLOCKS] = references.blocks
     queues = np.full((run_queues.QUEUES, run_queues.QUEUE_FIELDS), run_queues.NONE, np.int64)
     queues[:, run_queues.SIZE] = 0
     now = np.zeros(run_queues.NOW_FIELDS, np.int64)
@@ -137,7 +135,7 @@ def _tables(references: References, name: str, capacity: int) -> RunQueues:
     now[[run_queues.ROWS_FREE, run_queues.HAND]] = run_queues.NONE
     now[run_queues.ROWS_USED] = edges
     return RunQueues(
-        rows=rows,
+        rows=_grown(rows),
         queues=queues,
         now=now,
         sizes=np.array(_sizes(name, capacity), np.int64),

@@ -20,6 +20,7 @@ from replay.cache.outcome import PolicyOutcome
 from replay.errors import InputError, UnknownNameError
 from replay.kernels import leaf_heap, optimum, ranked_layout, recency
 from replay.kernels.calendar import level_starts
+from replay.kernels.levelling import replay_levelled
 from replay.kernels.optimum import Future, find_next_uses, replay_optimum
 from replay.kernels.ranked import replay_ranked as replay_by_rank
 from replay.kernels.ranked_layout import Ranked
@@ -28,6 +29,7 @@ from replay.kernels.references import References
 
 BY_NATURE = "by nature"
 BY_LEAVES = "by restriction to leaves"
+AT_LOOKUPS = "at every look-up"
 NOT_CLOSED = "no"
 
 
@@ -35,7 +37,7 @@ NOT_CLOSED = "no"
 class RankedPolicy:
     """A policy: what is evicted first, where the rule is from, and what keeps prefixes whole.
 
-    `closure` is BY_NATURE, BY_LEAVES or NOT_CLOSED.
+    `closure` is BY_NATURE, BY_LEAVES, AT_LOOKUPS or NOT_CLOSED.
     """
 
     name: str
@@ -65,8 +67,8 @@ RANKED_POLICIES = (
     ),
     RankedPolicy(
         "slru_hits",
-        "used only once since it was stored; then any; used longest ago first",
-        "SGLang RadixAttention, eviction policy slru (protected from 2 uses on), block by block",
+        "hit at most once since it was stored, longest ago first; then any, longest ago first",
+        "after SGLang RadixAttention, eviction policy slru, block by block; storing is no hit here",
         BY_NATURE,
     ),
     RankedPolicy(
@@ -115,13 +117,13 @@ RANKED_POLICIES = (
         "min",
         "of the latest next hit, all of a request's own blocks being kept: the offline optimum",
         "Belady (1966); proof for prefixes in docs/optimum.md",
-        NOT_CLOSED,
+        AT_LOOKUPS,
     ),
     RankedPolicy(
         "min_bypass",
         "the same where a request's own blocks may go at once: an upper bound for every cache",
         "Belady (1966); proof for prefixes in docs/optimum.md",
-        NOT_CLOSED,
+        AT_LOOKUPS,
     ),
 )
 
@@ -144,8 +146,11 @@ def replay_ranked(
 ) -> PolicyOutcome:
     """Return what becomes of `references` under a policy of RANKED_POLICIES.
 
-    Raises UnknownNameError for another name, InputError where `hints` lack what it needs.
+    Raises UnknownNameError for another name, InputError where `hints` lack what it needs and for a
+    capacity below one block.
     """
+    if capacity_blocks < 1:
+        raise InputError(f"a cache holds at least one block (got {capacity_blocks})")
     if name not in {one.name for one in RANKED_POLICIES}:
         raise UnknownNameError("policy", name, [one.name for one in RANKED_POLICIES])
     if name in ("min", "min_bypass"):
@@ -209,10 +214,12 @@ def _by_rank(
     requests, edges = len(references.limit), _edge_table(references, r)
     edges[:, r.PARENT] = references.parent
     edges[:, r.RUN] = edges[:, r.LAST] = r.NONE
-    prefix_costs = name == "pgdsf"
+    prefix_costs, levelled = name == "pgdsf", name == "length_aware"
     most_runs = min(len(references.edges), capacity_blocks)
     if prefix_costs:
         most_runs = len(edges) + 2 * requests
+    elif levelled:
+        most_runs += len(edges)
     rules = np.zeros(r.RULES, np.int64)
     rules[r.POLICY] = _RANKS[name]
     rules[r.CAPACITY] = capacity_blocks
@@ -223,11 +230,15 @@ def _by_rank(
     counters[r.RUN_FREE] = r.NONE
     leaves = min(len(edges), capacity_blocks)
     no_priority = np.zeros(1, np.int64)
+    deepest = int((references.first + references.blocks).max(initial=0))
     table = Ranked(
         edges=edges,
         runs=np.empty((most_runs + 2, r.RUN_COLUMNS), np.int64),
         clock=np.zeros(len(edges) if name in ("gdsf", "pgdsf") else 1, np.int64),
         lost=np.full(len(edges) if prefix_costs else 1, r.NONE, np.int32),
+        links=np.zeros((len(edges) if levelled else 1, r.LINK_COLUMNS), np.int32),
+        ending=np.full(deepest if levelled else 1, r.NONE, np.int32),
+        by_last=np.zeros(requests + 1 if levelled else 1, np.int32),
         heap=np.empty((2 * leaves + 64 + leaf_heap.OFFSET, 2), np.int64),
         counters=counters,
         rules=rules,
@@ -237,7 +248,7 @@ def _by_rank(
         priority=no_priority if hints.priority is None else hints.priority,
         hits=np.zeros(requests, np.int64),
     )
-    replay_by_rank(table, 0, requests)
+    (replay_levelled if levelled else replay_by_rank)(table, 0, requests)
     return _outcome(table.hits, counters, r.FOUND, r.EVICTED)
 
 

@@ -16,6 +16,8 @@ from pydantic import (
     NonNegativeInt,
     PlainSerializer,
     PositiveInt,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 
@@ -214,7 +216,7 @@ class CacheSection(Section):
     )
     responses: bool = Field(True, description="generated tokens stay in the cache")
     ttl: DurationNs | None = Field(
-        None, gt=0, description="drop KV that nobody used for longer than this; default: never"
+        None, description="drop KV that nobody used for longer than this; default: never"
     )
     pinned_prefixes: tuple[NonNegativeInt, ...] = Field(
         (),
@@ -228,6 +230,15 @@ class CacheSection(Section):
         "ends, or when its request completes",
     )
 
+    @field_validator("policy")
+    @classmethod
+    def _policy_of_the_kind(cls, value: str, info: ValidationInfo) -> str:
+        kind = info.data.get("kind")
+        known = POLICY_NAMES.get(kind, (value,)) if isinstance(kind, str) else (value,)
+        if value not in known:
+            raise ValueError(f"kind {kind} knows {', '.join(known)} (got {value!r})")
+        return value
+
     @model_validator(mode="after")
     def _keys_of_the_kind(self) -> CacheSection:
         for section in ("session_store", "radix"):
@@ -240,11 +251,6 @@ class CacheSection(Section):
                 raise ValueError(f"{key} has no effect when kind is {self.kind}: {why}")
         if self.kind == "session_store" and self.block_size not in (None, 1):
             raise ValueError("block_size has no effect when kind is session_store: it is 1 token")
-        known = POLICY_NAMES.get(self.kind, ("lru",))
-        if self.policy not in known:
-            raise ValueError(
-                f"unknown policy {self.policy!r} of kind {self.kind}; known: {', '.join(known)}"
-            )
         for key, policies in _RADIX_KEYS.items():
             default = RadixSection.model_fields[key].default
             if self.policy not in policies and getattr(self.radix, key) != default:
@@ -275,7 +281,6 @@ class EngineSection(Section):
     )
     hold: DurationNs | None = Field(
         None,
-        gt=0,
         description="untimed: a request stays in flight this long after it was admitted; default: "
         "one after another",
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
+from replay.engine.diagnosis import Diagnosis
 from replay.engine.events import prefix_cache_events
 from replay.engine.plan import Plan
 from replay.engine.simulate import Simulation
@@ -39,6 +41,11 @@ _COUNTS = {
     "preemptions": layout.PREEMPTIONS,
     "recomputed_tokens": layout.RECOMPUTED,
 }
+_RESPONSES = {
+    layout.RESPONSE_NONE: None,
+    layout.RESPONSE_CACHED: "cached",
+    layout.RESPONSE_SKIPPED: "skipped",
+}
 _BIN_COLUMNS = {
     "steps": layout.STEPS,
     "busy_ns": layout.BUSY_NS,
@@ -55,7 +62,13 @@ _PAIRED = ("status", "queue_ns", "prefill_ns", "ttft_ns", "e2e_ns")
 
 
 def requests_frame(
-    trace: Trace, plan: Plan, simulation: Simulation, baseline: Simulation | None, *, timed: bool
+    trace: Trace,
+    plan: Plan,
+    simulation: Simulation,
+    baseline: Simulation | None,
+    diagnosis: Diagnosis | None,
+    *,
+    timed: bool,
 ) -> pl.DataFrame:
     """Return one row a request; latencies are null where the clock never ran or got there."""
     absent = pl.Series([None] * plan.requests)
@@ -66,11 +79,15 @@ def requests_frame(
     columns["input_tokens"] = plan.table[:, layout.INPUT_TOKENS]
     columns["output_tokens"] = plan.table[:, layout.OUTPUT_TOKENS]
     columns |= {name: simulation.outcome[:, field] for name, field in _COUNTS.items()}
+    for field in dataclasses.fields(Diagnosis):
+        columns[field.name] = absent if diagnosis is None else getattr(diagnosis, field.name)
     columns["prefix_cache_event"] = prefix_cache_events(
         simulation.outcome, plan.table[:, layout.INPUT_TOKENS]
     )
     forgotten = trace.frame.get_column("forgotten_tokens", default=absent)
     columns["forgotten_tokens"] = forgotten
+    columns |= _evictors(simulation)
+    columns |= _admissions(plan, simulation, timed=timed)
     columns |= _latencies(plan, simulation, timed=timed)
     paired = _latencies(plan, baseline or simulation, timed=timed and baseline is not None)
     for name in _PAIRED:
@@ -79,6 +96,26 @@ def requests_frame(
     known = {*column_names(TRACE), *frame.columns} - {"kind"}
     extra = [name for name in trace.frame.columns if name not in known]
     return frame.hstack(trace.frame.select(extra)) if extra else frame
+
+
+def _evictors(simulation: Simulation) -> dict[str, pl.Series]:
+    """Return by whom and when the first block that each request missed was evicted."""
+    by, when = (simulation.outcome[:, field] for field in (layout.EVICTED_BY, layout.EVICTED_AT_NS))
+    return {"evicted_by_request_id": _only(by - 1, by > 0), "evicted_ns": _only(when, by != 0)}
+
+
+def _admissions(plan: Plan, simulation: Simulation, *, timed: bool) -> dict[str, pl.Series]:
+    """Return how each request of a replay without time was admitted and left."""
+    outcome = simulation.outcome
+    untimed = np.full(plan.requests, not timed)
+    held = (outcome[:, layout.STATUS] == layout.COMPLETED) & (plan.rules[layout.HOLD_NS] > 0)
+    response = pl.Series(outcome[:, layout.RESPONSE])
+    return {
+        "admitted_ns": _only(outcome[:, layout.ADMITTED_NS], held),
+        "lookup_attempts": _only(outcome[:, layout.ATTEMPTS], untimed),
+        "response_status": response.replace_strict(_RESPONSES, return_dtype=pl.String),
+        "response_evicted_blocks": _only(outcome[:, layout.EVICTED_LATER], untimed),
+    }
 
 
 def _latencies(plan: Plan, simulation: Simulation, *, timed: bool) -> dict[str, pl.Series]:

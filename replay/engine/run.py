@@ -15,6 +15,7 @@ import polars as pl
 
 from replay.cache.pins import check_pins
 from replay.config.scenario import Scenario
+from replay.engine.diagnosis import diagnose
 from replay.engine.frames import prefixes_frame, requests_frame, timeline_frame
 from replay.engine.overload import judge_overload
 from replay.engine.plan import Plan, make_plan
@@ -175,7 +176,9 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
     main, baseline = _simulate(plan, prepared, threads=threads, progress=progress)
     simulated = time.perf_counter_ns()
     tables = {
-        "requests": requests_frame(prepared.trace, plan, main, baseline, timed=timed),
+        "requests": requests_frame(
+            prepared.trace, plan, main, baseline, diagnose(plan, main.outcome), timed=timed
+        ),
         "prefixes": prefixes_frame(prepared.tree, plan, main),
     }
     if timed:

@@ -51,11 +51,12 @@ def _raised(t, source, most):
     """Move p for up to `most` ghosts of B1 found one after another; return for how many.
 
     It ends before the ghost in whose favour a block of the queue other than `source` is evicted;
-    the first ghost is served if `source` is right for it. Sizes are float64, exact below 2^53.
+    the first ghost is served if `source`, which holds `most` blocks at least where it is T1, is
+    right for it. An empty T2 needs no thought: T1 is then full and B1 empty. Sizes are float64,
+    exact below 2^53.
     """
     capacity = np.float64(t.sizes[0])
     t1 = np.float64(t.queues[_T1, SIZE])
-    t2 = np.float64(t.queues[_T2, SIZE])
     b1 = np.float64(t.queues[_B1, SIZE])
     b2 = np.float64(t.queues[_B2, SIZE])
     p = t.target[0]
@@ -64,15 +65,14 @@ def _raised(t, source, most):
         step = max(b2 / b1, 1.0)  # one ghost less, one more: the sizes stay
         while count < most:
             moved = min(p + step, capacity)
-            if not (t1 > moved or t2 == 0.0):
+            if t1 <= moved:
                 break
             p = moved
             t1 -= 1.0
-            t2 += 1.0
             count += 1
-    elif t2 > 0.0:
+    else:
         while count < most and p < capacity:
-            moved = min(p + max(b2 / b1, 1.0), capacity)
+            moved = min(p + (b2 / b1 if b2 > b1 else 1.0), capacity)
             if t1 > moved:
                 break
             p = moved
@@ -92,23 +92,21 @@ def _lowered(t, source, most):
     As `_raised`.
     """
     t1 = np.float64(t.queues[_T1, SIZE])
-    t2 = np.float64(t.queues[_T2, SIZE])
     b1 = np.float64(t.queues[_B1, SIZE])
     b2 = np.float64(t.queues[_B2, SIZE])
     p = t.target[0]
     count = 0
     if source == _T1:
         while count < most:
-            moved = max(p - max(b1 / b2, 1.0), 0.0)
-            if not ((t1 > 0.0 and t1 >= moved) or t2 == 0.0):
+            moved = max(p - (b1 / b2 if b1 > b2 else 1.0), 0.0)
+            if t1 < moved:
                 break
             p = moved
             t1 -= 1.0
-            t2 += 1.0
             b1 += 1.0
             b2 -= 1.0
             count += 1
-    elif t2 > 0.0:
+    else:
         step = max(b1 / b2, 1.0)
         while count < most:
             moved = max(p - step, 0.0)

@@ -43,7 +43,6 @@ from replay.kernels.layout import (
     SIBLING,
     START,
     STOP,
-    WATCHED,
 )
 from replay.kernels.radix_layout import ABOVE, FIRST_PAGE, STOP_PAGE, WRITTEN_BY
 
@@ -54,7 +53,7 @@ def note_loss(t, edge, first, stop, writer, request, now_ns):
 
     Blocks are counted from the edge's first. What expired was lost before the clock came to now.
     """
-    if t.notes[edge, WATCHED]:
+    if t.watched.size > 0 and t.watched[edge]:
         _note_loss(t, edge, first, stop, writer, request, now_ns)
 
 
@@ -87,7 +86,7 @@ def observe(t, request, oldest):
                     t.watch[block, COMPUTING_BY] = other
         other = t.state[other, NEXT_RUNNING]
     for at in range(t.plan[request, PATH_START], t.plan[request, PATH_PROMPT_STOP]):
-        t.notes[t.path_edges[at], WATCHED] = 0
+        t.watched[t.path_edges[at]] = False
 
 
 @inner

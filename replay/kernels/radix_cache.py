@@ -88,10 +88,10 @@ def _count_evicted(t, node, request, now_ns):
         reached = min(t.edges[edge, FIRST] + t.edges[edge, BLOCKS], stop)
         t.edges[edge, EVICTED] += reached - page
         first = t.edges[edge, FIRST]
-        t.notes[edge, TAKEN_BY] = request
-        t.notes[edge, TAKEN_NS] = now_ns
-        t.notes[edge, TAKEN_FROM] = page - first
-        t.notes[edge, TAKEN_TO] = reached - first
+        t.taken[edge, TAKEN_BY] = request
+        t.taken[edge, TAKEN_NS] = now_ns
+        t.taken[edge, TAKEN_FROM] = page - first
+        t.taken[edge, TAKEN_TO] = reached - first
         note_loss(t, edge, page - first, reached - first, writer, request, now_ns)
         page = reached
         at += 1

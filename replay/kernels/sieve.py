@@ -7,8 +7,8 @@ are those of whole runs, so the hand is always at the deep end of a run. Worked 
 edges a (2 blocks), b (2), c (3), * is the mark:
 
     reference a, b, a     oldest  a[0:2]*  b[0:2]            newest
-    reference c           oldest  a[0:2]  c[0:2]             b1 and b0 went; then the hand was at c2:
-                                                             c2 went, and the hand is at c1
+    reference c2, c1      oldest  a[0:2]  c[1:3]             b1 and b0 went; the hand is at c2
+    reference c0          oldest  a[0:2]  c[0:2]             c2 went; the hand is at c1
 """
 
 from __future__ import annotations

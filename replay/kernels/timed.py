@@ -93,6 +93,7 @@ from replay.kernels.layout import (
     PREFILL_TOKENS,
     PREFILLING_COUNT,
     PREVIOUS_RUNNING,
+    RADIX,
     RECOMPUTED,
     REJECTED,
     ROW_RESERVE,
@@ -106,6 +107,7 @@ from replay.kernels.layout import (
     STEP_PREEMPTIONS,
     STEPS,
     TARGET,
+    TTL_NS,
     USED_BLOCK_NS,
     WAITING_NS,
 )
@@ -267,13 +269,19 @@ def _admit(t, e):
         size = t.rules[BLOCK_SIZE]
         blocks = (t.state[request, TARGET] + size - 1) // size
         if blocks - hit + idle > free_blocks(t):
-            now[BLOCKED] = 1
+            now[BLOCKED] = not _looking_matters(t)
             return True
         path = t.plan[request, PATH_STOP] - t.plan[request, PATH_START]
         if not rows_left(t, t.rules[ROW_RESERVE] + 2 * (pieces + path)):
             return False
         _start(t, e, request, hit, computed, again)
     return True
+
+
+@inner
+def _looking_matters(t):
+    """Return whether a look-up that fails changes what a cache keeps: in time, not in order."""
+    return t.rules[KIND] == RADIX and t.rules[TTL_NS] > 0
 
 
 @inner
@@ -295,7 +303,7 @@ def _last_block(t, request):
 
 @inner
 def _reject(t, e, request, again):
-    """Give up on a request that cannot run even alone; it may have run before and lost its place."""
+    """Give up on a request that cannot run even alone; it may have been preempted before."""
     t.outcome[request, STATUS] = REJECTED
     t.state[request, PHASE] = DONE
     if again:
