@@ -117,14 +117,17 @@ def jit(function: Any) -> Any:
 # allocate nothing, so they are compiled without; the option has no public name, and where Numba
 # does not know it they are merely slower. A kernel that only kernels call needs no door for
 # Python, which is most of what there is to compile, and no cache entry of its own; it is inlined,
-# because handing two dozen arrays over at every call would take most of a step.
+# because handing two dozen arrays over at every call would take most of a step; one that is hardly
+# ever called is not, so that it takes no room among what is.
 try:
     _uncounted = numba.njit(_nrt=False, **_OPTIONS)
     inner = numba.njit(_nrt=False, **_INNER)
+    rare = numba.njit(_nrt=False, **_INNER | {"forceinline": False})
     _CHOSEN = {"_nrt": False, "nogil": True, "forceinline": True}
 except KeyError:
     _uncounted = numba.njit(**_OPTIONS)
     inner = numba.njit(**_INNER)
+    rare = numba.njit(**_INNER | {"forceinline": False})
     _CHOSEN = {"nogil": True, "forceinline": True}
 
 

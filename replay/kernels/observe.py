@@ -18,7 +18,7 @@ After the look-up no more evictions are noted.
 from __future__ import annotations
 
 from replay.kernels.in_flight import shared_blocks
-from replay.kernels.jit import by_tables, inner
+from replay.kernels.jit import by_tables, inner, rare
 from replay.kernels.layout import (
     BLOCK_SIZE,
     COMPUTING_BY,
@@ -52,8 +52,12 @@ def note_loss(t, edge, first, stop, writer, request, now_ns):
 
     Blocks are counted from the edge's first. What expired was lost before the clock came to now.
     """
-    if t.watched.size == 0 or not t.watched[edge]:
-        return
+    if t.watched.size > 0 and t.watched[edge]:
+        _note_loss(t, edge, first, stop, writer, request, now_ns)
+
+
+@rare
+def _note_loss(t, edge, first, stop, writer, request, now_ns):
     for block in range(t.edges[edge, FIRST] + first, t.edges[edge, FIRST] + stop):
         t.watch[block, LOST_TO] = request
         t.watch[block, LOST_NS] = now_ns
@@ -61,7 +65,7 @@ def note_loss(t, edge, first, stop, writer, request, now_ns):
         t.watch[block, EXPIRED] = now_ns < t.counters[NOW_NS]
 
 
-@inner
+@rare
 def observe(t, request, oldest):
     """Note who put there, or computes, the blocks of the watched request's prompt.
 
