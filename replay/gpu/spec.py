@@ -5,26 +5,47 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
-from replay.config.hardware import BYTES_PER_VALUE, Gpu, HardwareSection, Model
+from replay.config.hardware import (
+    BYTES_PER_VALUE,
+    Engine,
+    Gpu,
+    HardwareSection,
+    Host,
+    Link,
+    Links,
+    Model,
+    Prices,
+    kv_bytes_in,
+)
 from replay.config.load import load_document
 from replay.errors import InputError, UnknownNameError
 from replay.resources import data_folder
 
 __all__ = [
     "BYTES_PER_VALUE",
+    "Engine",
     "Gpu",
+    "Host",
+    "Link",
     "Model",
+    "Prices",
+    "engine_names",
     "gpu_names",
+    "host_names",
     "kv_bytes_in",
     "kv_heads_per_gpu",
+    "load_engine",
     "load_gpu",
+    "load_host",
+    "load_link",
+    "load_links",
     "load_model",
+    "load_prices",
     "model_names",
     "splits_evenly",
 ]
 
 MAX_GPUS = 64
-KV_DTYPE_BYTES = {"bf16": 2, "fp16": 2, "fp8": 1, "int8": 1}
 SUFFIXES = (".yaml", ".yml")
 
 File = TypeVar("File", bound=HardwareSection)
@@ -38,6 +59,16 @@ def gpu_names() -> list[str]:
 def model_names() -> list[str]:
     """Return the models that ship with replay, sorted."""
     return _names("models")
+
+
+def engine_names() -> list[str]:
+    """Return the serving engines that ship with replay, sorted."""
+    return _names("engines")
+
+
+def host_names() -> list[str]:
+    """Return the machines that ship with replay, sorted."""
+    return _names("hosts")
 
 
 def load_gpu(name_or_path: str | Path) -> Gpu:
@@ -56,15 +87,52 @@ def load_model(name_or_path: str | Path) -> Model:
     return _load("models", "model", name_or_path, Model)
 
 
-def splits_evenly(model: Model, tensor_parallel: int) -> bool:
-    """Return whether heads and MLP can be spread over that many GPUs without a remainder.
+def load_engine(name_or_path: str | Path) -> Engine:
+    """Return a serving engine by its shipped name, or from a YAML file; raises as `load_gpu`."""
+    return _load("engines", "engine", name_or_path, Engine)
 
-    Past `kv_heads` GPUs each KV head is stored on several of them, so the counts must divide.
+
+def load_host(name_or_path: str | Path) -> Host:
+    """Return a machine by its shipped name, or from a YAML file; raises as `load_gpu`."""
+    return _load("hosts", "host", name_or_path, Host)
+
+
+def load_links() -> tuple[Link, ...]:
+    """Return the links that ship with replay, as their file has them."""
+    return load_document(data_folder("hardware") / "links.yaml", Links).links
+
+
+def load_link(name: str) -> Link:
+    """Return a link by name; raises UnknownNameError, which lists those there are."""
+    links = {link.name: link for link in load_links()}
+    if name not in links:
+        raise UnknownNameError("link", name, links)
+    return links[name]
+
+
+def load_prices(path: Path | None = None) -> Prices:
+    """Return the prices in a file, or those that ship; raises as `load_document` does."""
+    return load_document(path or data_folder("hardware") / "prices.yaml", Prices)
+
+
+def splits_evenly(model: Model, tensor_parallel: int) -> bool:
+    """Return whether heads, MLP and experts can be spread over that many GPUs without a remainder.
+
+    Past its KV heads a layer stores each of them on several GPUs, so the counts must divide.
     """
-    return (
-        model.heads % tensor_parallel == 0
-        and model.ffn % tensor_parallel == 0
-        and (model.kv_heads % tensor_parallel == 0 or tensor_parallel % model.kv_heads == 0)
+    widths = [model.ffn]
+    if model.moe is not None:
+        widths += [model.moe.ffn, model.moe.shared_ffn]
+    if model.linear is not None:
+        widths.append(model.linear.key_heads)
+    return all(width % tensor_parallel == 0 for width in widths) and all(
+        group.heads % tensor_parallel == 0
+        and (
+            not group.kv_heads
+            or group.kv_heads % tensor_parallel == 0
+            or tensor_parallel % group.kv_heads == 0
+        )
+        for group in model.attention_groups
     )
 
 
@@ -81,13 +149,6 @@ def kv_heads_per_gpu(model: Model, tensor_parallel: int) -> int:
             hint=f"tensor_parallel may be {', '.join(map(str, splits))}",
         )
     return max(1, model.kv_heads // tensor_parallel)
-
-
-def kv_bytes_in(dtype: str, bf16_bytes: int) -> int:
-    """Return what takes `bf16_bytes` of KV in bf16 in another type; raises UnknownNameError."""
-    if dtype not in KV_DTYPE_BYTES:
-        raise UnknownNameError("KV type", dtype, KV_DTYPE_BYTES)
-    return bf16_bytes * KV_DTYPE_BYTES[dtype] // BYTES_PER_VALUE
 
 
 def _names(folder: str) -> list[str]:
