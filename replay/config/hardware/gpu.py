@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -23,6 +23,10 @@ class FitError(HardwareSection):
     data: str = Field(description="what was compared with what")
     prefill: ErrorBand
     decode: ErrorBand
+    short_suffix: ErrorBand | None = Field(
+        None, description="prefill of at most 512 tokens after at least 4,096 cached ones"
+    )
+    mixed: ErrorBand | None = Field(None, description="prompt chunks and decodes in one step")
 
 
 class GpuFit(HardwareSection):
@@ -44,12 +48,23 @@ class GpuFit(HardwareSection):
     attention_tile_rows: PositiveInt = Field(
         description="query rows of one head that one thread block works through"
     )
+    attention_tile_ns: float = Field(
+        4_000, ge=0, description="fixed time of one attention tile: it starts, and writes its rows"
+    )
+    mixed_decode: Literal["apart", "by_tile"] = Field(
+        "apart",
+        description="decodes beside prompt chunks cost what they do alone (apart), or each of "
+        "their query heads is one tile (by_tile: FlashAttention-2)",
+    )
     layer_ns: float = Field(
         ge=0, description="fixed time per layer: launches, tails, small kernels"
     )
     all_reduce_ns: float = Field(ge=0, description="latency of one all-reduce")
     all_reduce_efficiency: Efficiency = Field(
         description="share of link_bytes_per_s that an all-reduce moves data at"
+    )
+    nccl_all_reduce_ns: float = Field(
+        35_000, ge=0, description="latency of one all-reduce as an eager NCCL call"
     )
     fp8_gemm_efficiency: Efficiency = Field(0.6, description="GEMM share of fp8_flop_per_s")
     fp4_gemm_efficiency: Efficiency = Field(0.5, description="GEMM share of fp4_flop_per_s")
@@ -64,6 +79,7 @@ class GpuFit(HardwareSection):
 
 
 _WIDE_TILES = ("hopper", "blackwell")  # 128 query rows a tile; others and consumer boards 64
+_FLASH_ATTENTION_2 = ("ampere", "ada", "blackwell_rtx")  # what serving engines run there
 
 
 def uncalibrated_fit(architecture: str) -> GpuFit:
@@ -76,6 +92,7 @@ def uncalibrated_fit(architecture: str) -> GpuFit:
         kv_read_efficiency=0.82,
         elementwise_efficiency=0.8,
         attention_tile_rows=128 if wide else 64,
+        mixed_decode="by_tile" if architecture in _FLASH_ATTENTION_2 else "apart",
         layer_ns=30_000,
         all_reduce_ns=8_000,
         all_reduce_efficiency=0.6,
@@ -118,6 +135,9 @@ class Gpu(SourcedFile):
     )
     sms: PositiveInt = Field(
         description="units that each work through one attention tile: SMs, compute units, cores"
+    )
+    l2_bytes: PositiveInt | None = Field(
+        None, description="L2 cache that all SMs share; null: so large that KV stays in it"
     )
     pcie_bytes_per_s: PositiveInt | None = Field(
         None, description="nominal PCIe bandwidth to the host, one direction; null: no PCIe"
