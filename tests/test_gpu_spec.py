@@ -125,7 +125,7 @@ def test_a_file_with_a_misspelt_key_is_refused_at_its_place(tmp_path):
         "\nsms:",
         "\nsm:",
     )
-    with pytest.raises(ConfigError, match=r"mine\.yaml:6:1: sm:"):
+    with pytest.raises(ConfigError, match=r"mine\.yaml:10:1: sm: unknown key, did you mean sms"):
         load_gpu(own)
 
 

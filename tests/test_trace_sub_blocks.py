@@ -45,7 +45,9 @@ def shared_depths(tree) -> dict[tuple[int, int], int]:
     return depths
 
 
-@given(drawn=rows(most=10), system=st.integers(0, 12), part=st.sampled_from([0.0, 0.25, 0.5, 0.9]))
+@given(
+    drawn=rows(most=10), system=st.integers(0, 12), part=st.sampled_from([0.0, 0.25, 0.5, 0.9])
+)
 def test_every_pair_of_prompts_shares_what_is_assumed(drawn, system, part):
     trace = share_within_blocks(trace_of(drawn), system_prompt_tokens=system, shared_part=part)
     tree = build_tree(trace)
@@ -61,9 +63,7 @@ def test_nothing_assumed_is_the_tree_of_the_blocks():
     ]  # fmt: skip
     trace = trace_of(drawn)
     assumed = share_within_blocks(trace, system_prompt_tokens=0, shared_part=0.0)
-    assert (
-        build_tree(assumed).edge_stop.tolist() == build_tree(trace).edge_stop.tolist() == [4, 8, 7]
-    )
+    assert build_tree(assumed).edge_stop.tolist() == build_tree(trace).edge_stop.tolist() == [4, 8, 7]
     assert "segments" in assumed.frame.columns
 
 

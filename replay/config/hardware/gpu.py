@@ -78,8 +78,8 @@ class GpuFit(HardwareSection):
     error: FitError
 
 
-_WIDE_TILES = ("hopper", "blackwell")  # 128 query rows a tile; others and consumer boards 64
-_FLASH_ATTENTION_2 = ("ampere", "ada", "blackwell_rtx")  # what serving engines run there
+_WIDE_TILES = ("hopper", "blackwell", "blackwell-ultra")  # 128 query rows a tile; others 64
+_FLASH_ATTENTION_2 = ("ampere", "ada", "blackwell-rtx")  # what serving engines run there
 
 
 def uncalibrated_fit(architecture: str) -> GpuFit:
