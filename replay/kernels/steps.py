@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from replay.kernels.cost import add_chunk, clear_chunks, floor_ns, step_ns
+from replay.kernels.cost import add_chunk, attention_ns, clear_chunks, floor_ns, step_ns
 from replay.kernels.jit import kernel
 
 
@@ -44,4 +44,16 @@ def time_all(tables, steps, sums, times, floors):
             steps.context[at],
             steps.longest[at],
             steps.sampled[at],
+        )
+
+
+@kernel
+def attend_all(attention, steps, sums, times):
+    """Fill in the attention of each step, float64[N] in ns; `sums` is room for one step."""
+    for at in range(times.shape[0]):
+        clear_chunks(sums)
+        for chunk in range(steps.first_chunk[at], steps.first_chunk[at + 1]):
+            add_chunk(attention, sums, steps.new[chunk], steps.cached[chunk])
+        times[at] = attention_ns(
+            attention, sums, steps.decodes[at], steps.context[at], steps.longest[at]
         )
