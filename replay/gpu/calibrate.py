@@ -27,7 +27,7 @@ from replay.progress import Hook, ignore
 
 Floats = NDArray[np.float64]
 
-ROWS_OF_EVIDENCE = 60  # of one model, GPU count and phase: more rows of the same say little more
+ROWS_OF_EVIDENCE = 20  # of one model, GPU count and phase: more rows of the same say little more
 
 # The standard deviation of the logarithm among GPUs that were fitted.
 SPREADS = {

@@ -152,6 +152,18 @@ def time_steps(cost: StepCost, steps: StepList) -> Integers:
 
     Raises InputError for a step beyond the tables, or one that would beat the hardware.
     """
+    times, floors = _timed(cost, steps)
+    if not (times >= floors * _ROUNDING).all():
+        raise InputError("a step would be faster than the hardware")
+    return times
+
+
+def floor_steps(cost: StepCost, steps: StepList) -> Floats:
+    """Return for each step the time in ns that no software can beat; raises as `time_steps`."""
+    return _timed(cost, steps)[1]
+
+
+def _timed(cost: StepCost, steps: StepList) -> tuple[Integers, Floats]:
     if min((int(part.min(initial=0)) for part in steps), default=0) < 0:
         raise InputError("a step has no negative counts")
     prompt = np.concatenate([[0], np.cumsum(steps.new)])
@@ -162,9 +174,6 @@ def time_steps(cost: StepCost, steps: StepList) -> Integers:
             f"a step of {most:,} tokens and {rows:,} sampled rows is beyond the cost tables "
             f"({len(cost.linear_ns) - 1:,} tokens, {len(cost.head_ns) - 1:,} rows)"
         )
-    times = np.empty(len(steps.decodes), np.int64)
-    floors = np.empty(len(times))
+    times, floors = np.empty(len(steps.decodes), np.int64), np.empty(len(steps.decodes))
     time_all(cost.tables, steps, np.zeros((len(cost.attention), kernel.SUMS)), times, floors)
-    if not (times >= floors * _ROUNDING).all():
-        raise InputError("a step would be faster than the hardware")
-    return times
+    return times, floors
