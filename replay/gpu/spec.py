@@ -29,6 +29,7 @@ __all__ = [
     "Link",
     "Model",
     "Prices",
+    "check_splits",
     "engine_names",
     "gpu_names",
     "host_names",
@@ -136,18 +137,26 @@ def splits_evenly(model: Model, tensor_parallel: int) -> bool:
     )
 
 
+def check_splits(model: Model, tensor_parallel: int) -> None:
+    """Raise InputError where a model cannot be spread over that many GPUs, naming what would do."""
+    if splits_evenly(model, tensor_parallel):
+        return
+    splits = [count for count in range(1, MAX_GPUS + 1) if splits_evenly(model, count)]
+    widths = f"heads {model.heads}, kv_heads {model.kv_heads}, ffn {model.ffn}"
+    if model.moe is not None:
+        widths += f", experts' ffn {model.moe.ffn}"
+    raise InputError(
+        f"{model.name} cannot be split over {tensor_parallel} GPUs ({widths})",
+        hint=f"tensor_parallel may be {', '.join(map(str, splits))}",
+    )
+
+
 def kv_heads_per_gpu(model: Model, tensor_parallel: int) -> int:
-    """Return the KV heads each GPU holds, at least one.
+    """Return the KV heads of a full layer that each GPU holds, at least one.
 
     Raises InputError where the model cannot be spread over that many GPUs.
     """
-    if not splits_evenly(model, tensor_parallel):
-        splits = [count for count in range(1, MAX_GPUS + 1) if splits_evenly(model, count)]
-        raise InputError(
-            f"{model.name} cannot be split over {tensor_parallel} GPUs (heads {model.heads}, "
-            f"kv_heads {model.kv_heads}, ffn {model.ffn})",
-            hint=f"tensor_parallel may be {', '.join(map(str, splits))}",
-        )
+    check_splits(model, tensor_parallel)
     return max(1, model.kv_heads // tensor_parallel)
 
 

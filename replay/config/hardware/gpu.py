@@ -63,7 +63,11 @@ class GpuFit(HardwareSection):
     error: FitError
 
 
-_WIDE_TILES = ("hopper", "blackwell", "blackwell-ultra")  # 128 query rows a tile; others and consumer boards 64
+_WIDE_TILES = (
+    "hopper",
+    "blackwell",
+    "blackwell-ultra",
+)  # 128 query rows a tile; others and consumer boards 64
 
 
 def uncalibrated_fit(architecture: str) -> GpuFit:
