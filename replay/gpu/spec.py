@@ -18,6 +18,7 @@ from replay.config.hardware import (
     kv_bytes_in,
 )
 from replay.config.load import load_document
+from replay.config.published.read import read_published
 from replay.errors import InputError, UnknownNameError
 from replay.resources import data_folder
 
@@ -47,6 +48,7 @@ __all__ = [
 ]
 
 MAX_GPUS = 64
+PUBLISHED = "config.json"
 SUFFIXES = (".yaml", ".yml")
 
 File = TypeVar("File", bound=HardwareSection)
@@ -81,10 +83,16 @@ def load_gpu(name_or_path: str | Path) -> Gpu:
 
 
 def load_model(name_or_path: str | Path) -> Model:
-    """Return a model by its shipped name, or from a YAML file.
+    """Return a model by its shipped name, from a YAML file, or from a `config.json`.
 
-    Raises UnknownNameError for a name that does not ship, and as `load_document` for a file.
+    The last may be given as the folder it lies in. Raises UnknownNameError for a name that does
+    not ship, and as `load_document` and `read_published` for a file.
     """
+    path = Path(name_or_path)
+    if str(name_or_path) not in model_names() and (path / PUBLISHED).is_file():
+        path /= PUBLISHED
+    if path.suffix == ".json":
+        return read_published(path)
     return _load("models", "model", name_or_path, Model)
 
 
