@@ -304,7 +304,11 @@ def test_a_folder_that_is_not_there_is_an_output_error(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "kind", ["gpus", "models", "policies", "formats", "profiles", "traces", "reports"]
+    "kind",
+    [
+        "gpus", "models", "engines", "hosts", "links", "policies", "formats", "profiles",
+        "traces", "reports",
+    ],  # fmt: skip
 )
 def test_list_shows_every_kind(kind):
     result = CliRunner().invoke(main, ["list", kind, "--format", "json"])

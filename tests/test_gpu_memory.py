@@ -59,7 +59,9 @@ def test_llama_70b_on_one_h100_says_by_how_much_it_does_not_fit():
     assert "llama-3.1-70b does not fit on 1 x h100-sxm" in caught.value.message
     # 141.1 GB of weights and 1.7 GB of activations against 76.5 GB: 66.3 GB, or 61.7 GiB.
     assert "61.71GiB more than the 71.27GiB" in caught.value.message
-    assert caught.value.hint == "tensor_parallel 2 is the smallest that fits"
+    assert caught.value.hint == (
+        "tensor_parallel 2 is the smallest that fits; 1 x b200-sxm, gb200 or b300-sxm would do"
+    )
     assert caught.value.exit_code == 2
 
 
@@ -67,7 +69,7 @@ def test_a_larger_gpu_is_suggested_where_one_would_do():
     with pytest.raises(DoesNotFitError) as caught:
         kv_pool(H100, load_model("llama-3.1-405b"), tensor_parallel=8, **ENGINE)
     assert caught.value.hint == (
-        "tensor_parallel 16 is the smallest that fits; 8 x h200-sxm would do"
+        "tensor_parallel 16 is the smallest that fits; 8 x h20-3e, h200-sxm or gh200-144gb would do"
     )
 
 

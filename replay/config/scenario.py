@@ -258,7 +258,17 @@ class GpuSection(Section):
 class ModelSection(Section):
     """The model served."""
 
-    name: str = Field("llama-3.1-8b", description="see `replay list models`")
+    name: str = Field(
+        "llama-3.1-8b",
+        description="see `replay list models`; or a path to a model file or config.json",
+    )
+    weight_dtype: Literal["native", "bf16", "fp8", "fp4"] = Field(
+        "native",
+        description="type of the weights of attention, MLP and experts; native: as published",
+    )
+    kv_dtype: Literal["bf16", "fp16", "fp8", "int8"] = Field(
+        "bf16", description="type of the KV that the cache holds"
+    )
 
 
 _TIMED_ONLY = (

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from replay.config.hardware import BYTES_PER_VALUE, KV_DTYPE_BYTES, WEIGHT_DTYPE_BITS
-from replay.gpu.spec import Gpu, Model, kv_heads_per_gpu
+from replay.config.hardware import BYTES_PER_VALUE, KV_DTYPE_BYTES, NATIVE, WEIGHT_DTYPE_BITS
+from replay.errors import InputError, UnknownNameError
+from replay.gpu.spec import Gpu, Model, check_splits
 
 AllReduce = Literal["graph", "nccl"]
 
@@ -24,14 +25,20 @@ class Replica:
     model: Model
     tensor_parallel: int = 1
     pipeline_parallel: int = 1
-    weight_dtype: str = "native"
+    weight_dtype: str = NATIVE
     kv_dtype: str = "bf16"
     all_reduce: AllReduce = "graph"
 
     def check(self) -> None:
         """Raise InputError where the model cannot be spread so, UnknownNameError for a type."""
-        kv_heads_per_gpu(self.model, self.tensor_parallel)
+        check_splits(self.model, self.tensor_parallel)
         _check_stages(self.model, self.pipeline_parallel)
+        if self.kv_dtype not in KV_DTYPE_BYTES:
+            raise UnknownNameError("KV type", self.kv_dtype, KV_DTYPE_BYTES)
+        if self.weight_dtype not in (NATIVE, *WEIGHT_DTYPE_BITS):
+            raise UnknownNameError(
+                "weight type", self.weight_dtype, (NATIVE, *WEIGHT_DTYPE_BITS)
+            )
 
     @property
     def kv_value_bytes(self) -> float:
@@ -68,8 +75,6 @@ class WeightKind:
 
 
 def _check_stages(model: Model, stages: int) -> None:
-    from replay.errors import InputError
-
     if not 1 <= stages <= model.layers:
         raise InputError(
             f"{model.name} has {model.layers} layers: it cannot be cut into {stages} stages",

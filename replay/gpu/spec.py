@@ -18,6 +18,7 @@ from replay.config.hardware import (
     kv_bytes_in,
 )
 from replay.config.load import load_document
+from replay.config.published.read import read_published
 from replay.errors import InputError, UnknownNameError
 from replay.resources import data_folder
 
@@ -29,6 +30,7 @@ __all__ = [
     "Link",
     "Model",
     "Prices",
+    "check_splits",
     "engine_names",
     "gpu_names",
     "host_names",
@@ -46,6 +48,7 @@ __all__ = [
 ]
 
 MAX_GPUS = 64
+PUBLISHED = "config.json"
 SUFFIXES = (".yaml", ".yml")
 
 File = TypeVar("File", bound=HardwareSection)
@@ -80,10 +83,16 @@ def load_gpu(name_or_path: str | Path) -> Gpu:
 
 
 def load_model(name_or_path: str | Path) -> Model:
-    """Return a model by its shipped name, or from a YAML file.
+    """Return a model by its shipped name, from a YAML file, or from a `config.json`.
 
-    Raises UnknownNameError for a name that does not ship, and as `load_document` for a file.
+    The last may be given as the folder it lies in. Raises UnknownNameError for a name that does
+    not ship, and as `load_document` and `read_published` for a file.
     """
+    path = Path(name_or_path)
+    if str(name_or_path) not in model_names() and (path / PUBLISHED).is_file():
+        path /= PUBLISHED
+    if path.suffix == ".json":
+        return read_published(path)
     return _load("models", "model", name_or_path, Model)
 
 
@@ -136,18 +145,26 @@ def splits_evenly(model: Model, tensor_parallel: int) -> bool:
     )
 
 
+def check_splits(model: Model, tensor_parallel: int) -> None:
+    """Raise InputError where a model cannot be spread over that many GPUs, naming what would do."""
+    if splits_evenly(model, tensor_parallel):
+        return
+    splits = [count for count in range(1, MAX_GPUS + 1) if splits_evenly(model, count)]
+    widths = f"heads {model.heads}, kv_heads {model.kv_heads}, ffn {model.ffn}"
+    if model.moe is not None:
+        widths += f", experts' ffn {model.moe.ffn}"
+    raise InputError(
+        f"{model.name} cannot be split over {tensor_parallel} GPUs ({widths})",
+        hint=f"tensor_parallel may be {', '.join(map(str, splits))}",
+    )
+
+
 def kv_heads_per_gpu(model: Model, tensor_parallel: int) -> int:
-    """Return the KV heads each GPU holds, at least one.
+    """Return the KV heads of a full layer that each GPU holds, at least one.
 
     Raises InputError where the model cannot be spread over that many GPUs.
     """
-    if not splits_evenly(model, tensor_parallel):
-        splits = [count for count in range(1, MAX_GPUS + 1) if splits_evenly(model, count)]
-        raise InputError(
-            f"{model.name} cannot be split over {tensor_parallel} GPUs (heads {model.heads}, "
-            f"kv_heads {model.kv_heads}, ffn {model.ffn})",
-            hint=f"tensor_parallel may be {', '.join(map(str, splits))}",
-        )
+    check_splits(model, tensor_parallel)
     return max(1, model.kv_heads // tensor_parallel)
 
 

@@ -15,13 +15,14 @@ from replay.config.hardware.dtypes import (
 from replay.config.hardware.engine import Engine
 from replay.config.hardware.gpu import ErrorBand, FitError, Gpu, GpuFit
 from replay.config.hardware.host import Host, Link, Links
-from replay.config.hardware.model import Model
+from replay.config.hardware.model import NATIVE, Model
 from replay.config.hardware.prices import Price, Prices
 from replay.config.hardware.section import Efficiency, HardwareSection, SourcedFile
 
 __all__ = [
     "BYTES_PER_VALUE",
     "KV_DTYPE_BYTES",
+    "NATIVE",
     "WEIGHT_DTYPE_BITS",
     "AttentionGroup",
     "Efficiency",

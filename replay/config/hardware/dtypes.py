@@ -9,13 +9,14 @@ from replay.errors import UnknownNameError
 
 BYTES_PER_VALUE = 2  # bf16 weights, activations and KV
 
-WeightDtype = Literal["bf16", "fp8", "fp4", "mxfp4", "int4"]
+WeightDtype = Literal["bf16", "fp8", "int8", "fp4", "mxfp4", "int4"]
 
-# FP8 has a float32 scale for each 128 x 128 block; FP4 (NVFP4) an FP8 scale for 16 values; MXFP4 an
-# 8-bit exponent for 32; INT4 a bf16 scale for 32.
+# FP8 and INT8 have a float32 scale for each 128 x 128 block; FP4 (NVFP4) an FP8 scale for 16
+# values; MXFP4 an 8-bit exponent for 32; INT4 a bf16 scale for 32.
 WEIGHT_DTYPE_BITS: dict[str, Fraction] = {
     "bf16": Fraction(16),
     "fp8": 8 + Fraction(32, 128 * 128),
+    "int8": 8 + Fraction(32, 128 * 128),
     "fp4": 4 + Fraction(8, 16),
     "mxfp4": 4 + Fraction(8, 32),
     "int4": 4 + Fraction(16, 32),

@@ -242,6 +242,16 @@ class Model(SourcedFile):
             for group in self.attention_groups
         )
 
+    def pool_token_bytes(self, dtype: str = "bf16", tensor_parallel: int = 1) -> int:
+        """KV bytes on all GPUs that a pool counts for a token: as `kv_growth_bytes`.
+
+        With windows in every layer, where nothing grows for ever, as if none were full yet.
+        """
+        growth = self.kv_growth_bytes(dtype, tensor_parallel)
+        return growth or sum(
+            group.token_bytes(dtype, tensor_parallel) for group in self.attention_groups
+        )
+
     def sequence_bytes(self, dtype: str = "bf16", tensor_parallel: int = 1) -> int:
         """KV bytes on all GPUs a long sequence keeps whatever its length: windows and states."""
         return sum(group.sequence_bytes(dtype, tensor_parallel) for group in self.attention_groups)
