@@ -38,6 +38,7 @@ check: $(STAMP)  ## lint, formatting, types and layers
 
 bench: $(STAMP)  ## measure speed
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/cache.py
 	$(BIN)/python benchmarks/ingest.py
 
 accuracy: $(STAMP)  ## make docs/accuracy.md again; MEASURED=FOLDER has the measured rows
@@ -67,5 +68,8 @@ $(STAMP): pyproject.toml
 		"environments. Debian, Ubuntu: apt install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[dev]'
+	@# An oracle for tests; it has wheels for some platforms only, and tests skip without it.
+	-@$(BIN)/python -m pip install -qq --disable-pip-version-check --only-binary :all: \
+		'libcachesim>=0.3.5' 2>/dev/null || echo "libcachesim has no wheel here: its tests will skip"
 	$(BIN)/python -m compileall -q replay
 	@touch $@

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-RUN_SCHEMA_VERSION = 2
+RUN_SCHEMA_VERSION = 3
 TRACE_SCHEMA_VERSION = 1
 
 
@@ -59,6 +59,7 @@ REQUESTS = (
     Column("cross_request_hit_tokens", "Int64", "tokens", "of these, put there by a request outside the session"),
     Column("cold_tokens", "Int64", "tokens", "missed: never seen before"),
     Column("capacity_miss_tokens", "Int64", "tokens", "missed: was resident, evicted since (or could never fit)"),
+    Column("avoidable_miss_tokens", "Int64", "tokens", "of capacity_miss_tokens: the optimum would have kept them in the same capacity, so policy is to blame; requests one after another", required=False, since=3),
     Column("in_flight_tokens", "Int64", "tokens", "missed: being computed by another request at that moment"),
     Column("granularity_tokens", "Int64", "tokens", "missed: lost to block rounding or to the rule that one token is always computed"),
     Column("policy_miss_tokens", "Int64", "tokens", "missed: computed before, but not for this request to reuse: another session's, or never stored (session_store)", since=2),
@@ -68,6 +69,8 @@ REQUESTS = (
     Column("input_blocks", "Int64", "blocks", "blocks of the prompt, a partial last one included"),
     Column("hit_blocks", "Int64", "blocks", "prompt blocks found resident"),
     Column("full_hit_blocks", "Int64", "blocks", "of these, full ones"),
+    Column("optimum_hit_tokens", "Int64", "tokens", "what the optimum (policy min) hits of it in the same capacity, requests one after another", required=False, since=3),
+    Column("sufficient_capacity_blocks", "Int64", "blocks", "smallest LRU cache that hits all that any could of it, requests one after another; 0 where none can", required=False, since=3),
     Column("evicted_blocks", "Int64", "blocks", "cached blocks that were evicted to make room for this prompt"),
     Column("queue_ns", "Int64", "ns", "arrival to first scheduled"),
     Column("prefill_ns", "Int64", "ns", "first scheduled to first token"),

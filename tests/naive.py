@@ -59,6 +59,13 @@ class Request:
     hit_blocks: int = 0
     misses: dict[str, int] = field(default_factory=lambda: dict.fromkeys(CAUSES, 0))
     evicted: int = 0
+    evicted_later: int = 0
+    evicted_by: int | None = None
+    evicted_ns: int | None = None
+    attempts: int = 0
+    admitted_ns: int = 0
+    found: int = 0
+    response_came_to: str = "none"
     scheduled_ns: int = 0
     first_token_ns: int = 0
     done_ns: int = 0
@@ -82,26 +89,54 @@ class Block:
     key: tuple | None = None
     owner: Request | None = None
     references: int = 0
+    released_ns: int = 0
 
 
 class Pool:
-    """Blocks, a free queue and a map from content to the blocks that hold it, oldest first."""
+    """Blocks, a free queue and a map from content to the blocks that hold it, oldest first.
 
-    def __init__(self, capacity: int) -> None:
+    Of the keys in `pinned` the oldest holder never returns to the free queue. `taken` says of each
+    key by whom a block of it was evicted last, and when.
+    """
+
+    def __init__(
+        self, capacity: int, pinned: frozenset[tuple] = frozenset(), ttl_ns: int | None = None
+    ) -> None:
         self.free: list[Block] = [Block() for _ in range(capacity)]
         self.holders: dict[tuple, list[Block]] = {}
         self.evictions = 0
+        self.pinned, self.ttl_ns = pinned, ttl_ns
+        self.now_ns = 0
+        self.taken: dict[tuple, tuple[int | None, int]] = {}
 
-    def take(self, wanted: int) -> list[Block]:
+    def evict(self, block: Block, whose: int | None, when_ns: int) -> None:
+        self.taken[block.key] = whose, when_ns
+        self.holders[block.key].remove(block)
+        if not self.holders[block.key]:
+            del self.holders[block.key]
+        block.key = None
+        self.evictions += 1
+
+    def expire(self) -> None:
+        for block in list(self.free):
+            if (
+                self.ttl_ns is not None
+                and block.key is not None
+                and self.now_ns - block.released_ns > self.ttl_ns
+            ):
+                self.evict(block, None, block.released_ns + self.ttl_ns)
+                self.free.remove(block)
+                self.free.insert(0, block)
+
+    def is_pinned(self, block: Block) -> bool:
+        return block.key in self.pinned and self.holders[block.key][0] is block
+
+    def take(self, wanted: int, whose: int | None) -> list[Block]:
         taken = []
         for _ in range(wanted):
             block = self.free.pop(0)
             if block.key is not None:
-                self.holders[block.key].remove(block)
-                if not self.holders[block.key]:
-                    del self.holders[block.key]
-                block.key = None
-                self.evictions += 1
+                self.evict(block, whose, self.now_ns)
             block.references = 1
             taken.append(block)
         return taken
@@ -116,7 +151,7 @@ class Pool:
 
     def hold(self, blocks: list[Block]) -> None:
         for block in blocks:
-            if block.references == 0:
+            if block.references == 0 and not self.is_pinned(block):
                 self.free.remove(block)
             block.references += 1
 
@@ -127,7 +162,8 @@ class Pool:
     def give_back(self, table: list[Block]) -> None:
         for block in reversed(table):
             block.references -= 1
-            if block.references == 0:
+            if block.references == 0 and not self.is_pinned(block):
+                block.released_ns = self.now_ns
                 if block.key is None:
                     self.free.insert(0, block)
                 else:
@@ -147,6 +183,9 @@ class Rules:
     chunked_prefill: bool = True
     prefill_chunk_tokens: int | None = None
     horizon_ns: int | None = None
+    hold_ns: int = 0
+    ttl_ns: int | None = None
+    pinned: frozenset[tuple] = frozenset()
 
 
 @dataclass
@@ -163,7 +202,7 @@ class Cache:
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
-        self.pool = Pool(rules.capacity)
+        self.pool = Pool(rules.capacity, rules.pinned, rules.ttl_ns)
         self.seen: set[tuple[int, ...]] = set()
         self.seen_whole: set[tuple[int, ...]] = set()
         self.running: list[Request] = []
@@ -205,18 +244,23 @@ class Cache:
         return self.pool.evictions
 
     def at_time(self, now_ns: int) -> None:
-        """Nothing in a block pool depends on the time."""
+        self.pool.now_ns = now_ns
+        self.pool.expire()
+
+    def step_ended(self, now_ns: int) -> None:
+        self.pool.now_ns = now_ns
 
     def look_up(self, request: Request) -> Found:
         blocks = self.pool.find(self.matchable(request))
-        return Found(len(blocks), sum(block.references == 0 for block in blocks), blocks)
+        idle = [one for one in blocks if one.references == 0 and not self.pool.is_pinned(one)]
+        return Found(len(blocks), len(idle), blocks)
 
     def hold(self, request: Request, found: Found) -> None:
         self.pool.hold(found.what)
         request.table, request.keyed = list(found.what), found.count
 
-    def take(self, request: Request, wanted: int) -> None:
-        request.table += self.pool.take(wanted)
+    def take(self, request: Request, wanted: int, *, decoding: bool = False) -> None:
+        request.table += self.pool.take(wanted, None if decoding else request.index)
 
     def publish(self, request: Request, tokens: int) -> None:
         if not self.rules.enabled:
@@ -260,6 +304,9 @@ class Cache:
         request.misses["in_flight"] = in_flight
         request.misses["granularity"] = seen - reachable
         request.misses["capacity"] = reachable - hit - in_flight
+        if looked_up and request.misses["capacity"] > 0:
+            missing = self.matchable(request)[found.count]
+            request.evicted_by, request.evicted_ns = self.pool.taken.get(missing, (None, None))
 
     def remember(self, request: Request) -> None:
         for depth in range(1, len(request.prompt) + 1):
@@ -276,17 +323,41 @@ class Cache:
         request.table, request.keyed = [], 0
 
 
-def replay_untimed(requests: list[Request], rules: Rules, kind: type[Cache] = Cache) -> None:
-    """Let each request complete before the next."""
-    cache = kind(rules)
-    for request in requests:
-        cache.at_time(request.arrival_ns)
+class Untimed:
+    """Requests in order of arrival, each held for a while, or completed at once."""
+
+    def __init__(self, rules: Rules, kind: type[Cache]) -> None:
+        self.rules, self.cache = rules, kind(rules)
+        self.running = self.cache.running
+        self.clock = 0
+
+    def run(self, requests: list[Request]) -> None:
+        for request in requests:
+            arrived = max(self.clock, request.arrival_ns)
+            while self.running and self.running[0].done_ns <= arrived:
+                self.complete()
+            self.clock = arrived
+            self.cache.at_time(self.clock)
+            while not self.admit(request):
+                if not self.running:
+                    self.cache.count(request, Found(), looked_up=False)
+                    request.status, request.admitted_ns = "rejected", self.clock
+                    request.free_after = self.cache.free
+                    break
+                self.complete()
+            if not self.rules.hold_ns and self.running:
+                self.complete()
+        while self.running:
+            self.complete()
+
+    def admit(self, request: Request) -> bool:
+        cache = self.cache
         found = cache.look_up(request)
+        request.attempts += 1
+        request.found = found.count
         wanted = cache.blocks(len(request.prompt)) - found.count
         if wanted + found.idle > cache.free:
-            request.status = "rejected"
-            cache.count(request, Found(), looked_up=False)
-            continue
+            return False
         cache.hold(request, found)
         cache.count(request, found)
         cache.remember(request)
@@ -294,15 +365,35 @@ def replay_untimed(requests: list[Request], rules: Rules, kind: type[Cache] = Ca
         cache.take(request, wanted)
         request.evicted = cache.evictions - before
         cache.publish(request, len(request.prompt))
-        if rules.responses and not rules.partial_blocks:
+        request.admitted_ns = self.clock
+        request.done_ns = self.clock + self.rules.hold_ns
+        request.free_after = cache.free
+        self.running.append(request)
+        return True
+
+    def complete(self) -> None:
+        cache, request = self.cache, min(self.running, key=lambda one: (one.done_ns, one.index))
+        self.clock = max(self.clock, request.done_ns)
+        cache.at_time(self.clock)
+        self.running.remove(request)
+        if self.rules.responses and not self.rules.partial_blocks:
             grown = cache.blocks(len(request.tokens)) - len(request.table)
+            request.response_came_to = "cached" if grown <= cache.free else "skipped"
             if grown <= cache.free:
+                before = cache.evictions
                 cache.take(request, grown)
+                request.evicted_later = cache.evictions - before
                 cache.publish(request, len(request.tokens))
         cache.remember_response(request)
         cache.release(request)
         request.status = "completed"
-        request.free_after = cache.free
+        if not self.rules.hold_ns:
+            request.free_after = cache.free
+
+
+def replay_untimed(requests: list[Request], rules: Rules, kind: type[Cache] = Cache) -> None:
+    """Replay requests without a GPU, one after another or held in flight."""
+    Untimed(rules, kind).run(requests)
 
 
 class Engine:
@@ -341,7 +432,7 @@ class Engine:
             if request in self.running and request.decoding:
                 wanted = self.cache.blocks(request.computed + 1) - len(request.table)
                 if self.make_room(request, wanted):
-                    self.cache.take(request, wanted)
+                    self.cache.take(request, wanted, decoding=True)
                     request.chunk = 1
         self.budget -= sum(request.chunk for request in self.running)
         for request in list(self.running):
@@ -408,6 +499,15 @@ class Engine:
             found = self.cache.look_up(request)
             computed = self.cache.saved(request, found.count) if found.count else 0
             left = request.target - computed
+            if not self.running and self.cache.blocks(last) - found.count + found.idle > (
+                self.cache.free
+            ):
+                request.status = "rejected"
+                if not again:
+                    self.cache.count(request, Found(), looked_up=False)
+                    self.never.remove(request)
+                self.waiting.pop(0)
+                continue
             if not again and not self.rules.chunked_prefill and left > self.budget:
                 return
             wanted = self.cache.blocks(request.target) - found.count
@@ -442,6 +542,7 @@ class Engine:
             [r.computed + 1 for r in decodes],
             sum(r.computed + r.chunk == r.target for r in prompts) + len(decodes),
         )
+        self.cache.step_ended(self.clock)
         for request in decodes:
             request.computed += 1
             self.emit(request)

@@ -92,6 +92,9 @@ class Store(Cache):
             if ttl_ns is not None and now_ns - session.used_ns > ttl_ns:
                 self.drop(self.sessions, name)
 
+    def step_ended(self, now_ns: int) -> None:
+        """What was used in a step counts as used when the step began."""
+
     def worth(self, entry: Kept) -> tuple[int, int]:
         first = entry.hits if self.rules.policy == "lfu" else 0
         return first, entry.born if self.rules.policy == "fifo" else entry.used
@@ -99,7 +102,7 @@ class Store(Cache):
     def worst(self) -> tuple:
         return min(self.entries, key=lambda name: self.worth(self.entries[name]))
 
-    def take(self, request: Request, wanted: int) -> None:
+    def take(self, request: Request, wanted: int, *, decoding: bool = False) -> None:
         while self.unused() < wanted:
             session = min(self.sessions, key=lambda name: self.sessions[name].used, default=None)
             entry = self.worst() if self.entries else None

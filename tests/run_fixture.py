@@ -65,6 +65,8 @@ def _row(i: int, session: int | None, turn: int | None) -> dict:
         "input_blocks": -(-input_tokens // BLOCK),
         "hit_blocks": -(-hit // BLOCK),
         "full_hit_blocks": hit // BLOCK,
+        "optimum_hit_tokens": hit + i % 7,
+        "sufficient_capacity_blocks": 10 * (i % 4),
         "evicted_blocks": i % 3,
         "preemptions": int(i in _PREEMPTED),
         "recomputed_tokens": _PREEMPTED.get(i, 0),
@@ -88,7 +90,8 @@ def _causes(missed: int) -> dict:
     causes = {"cold_tokens": missed // 2, "capacity_miss_tokens": missed // 4}
     causes |= {"in_flight_tokens": missed // 8, "disabled_tokens": 0}
     causes |= {"policy_miss_tokens": missed // 16}
-    return causes | {"granularity_tokens": missed - sum(causes.values())}
+    causes |= {"granularity_tokens": missed - sum(causes.values())}
+    return causes | {"avoidable_miss_tokens": missed // 5}
 
 
 def _latencies(i: int, row: dict) -> dict:

@@ -55,7 +55,19 @@ COUNTED = {
     "preemptions": layout.PREEMPTIONS,
     "recomputed": layout.RECOMPUTED,
 }
-UNTIMED = ("hit", "session_hit", "hit_blocks", "evicted")
+UNTIMED = {
+    **{name: COUNTED[name] for name in ("hit", "session_hit", "hit_blocks", "evicted")},
+    "evicted_later": layout.EVICTED_LATER,
+    "attempts": layout.ATTEMPTS,
+    "admitted_ns": layout.ADMITTED_NS,
+    "found": layout.FOUND,
+    "free_after": layout.FREE_AFTER,
+}
+RESPONSES = {
+    "none": layout.RESPONSE_NONE,
+    "cached": layout.RESPONSE_CACHED,
+    "skipped": layout.RESPONSE_SKIPPED,
+}
 MISSED = {
     "cold": layout.COLD,
     "capacity": layout.CAPACITY_MISS,
@@ -125,31 +137,106 @@ def compare(
         assert row[layout.SESSION_HIT] + row[layout.CROSS_REQUEST_HIT] == row[layout.HIT]
 
 
-@settings(max_examples=300)
-@given(drawn=rows(), size=sizes, capacity=st.integers(1, 40), rules=cache_rules)
-def test_untimed_replay_equals_block_by_block_pool(drawn, size, capacity, rules):
-    trace = trace_of(drawn)
-    scenario = Scenario(cache=rules)
-    plan = make_plan(trace, build_tree(trace), scenario, block_size=size, capacity_blocks=capacity)
-    outcome = simulate_untimed(plan).outcome
-    requests = naive.make_requests(drawn, BLOCK)
-    naive.replay_untimed(requests, naive.Rules(block_size=size, capacity=capacity, **rules))
-    compare(requests, outcome, {name: COUNTED[name] for name in UNTIMED})
+def compare_evictors(requests: list[naive.Request], outcome: np.ndarray) -> None:
+    """Assert that what the first missing block was lost to is named as its twin names it."""
     for request in requests:
-        if request.status == "completed":
-            assert outcome[request.index, layout.FREE_AFTER] == request.free_after
+        named = tuple(outcome[request.index, (layout.EVICTED_BY, layout.EVICTED_AT_NS)])
+        by, when = request.evicted_by, request.evicted_ns
+        assert named == (-1 if by is None else by, -1 if when is None else when), request.index
+
+
+# What a cache keeps: a time to live in nanoseconds, and pinned prefixes as places among all edges.
+kept_rules = st.fixed_dictionaries(
+    {
+        "ttl": st.sampled_from([None, None, 1, 60, 500, 2_000]),
+        "pins": st.sampled_from([(), ()]) | st.lists(st.floats(0, 0.999), max_size=3),
+    }
+)
+
+
+def pinned_keys(tree, requests, pinned: list[int], size: int, *, partial_blocks: bool) -> frozenset:
+    """Return the twin's keys of all blocks up to the ends of some edges."""
+    keys: set[tuple] = set()
+    for edge in pinned:
+        owner = next(
+            request
+            for request in requests
+            if edge in tree.path_edges[slice(*tree.path_offsets[request.index :][:2])]
+        )
+        tokens = owner.tokens[: tree.edge_stop[edge]]
+        keys |= {tokens[: (i + 1) * size] for i in range(len(tokens) // size)}
+        if partial_blocks and len(tokens) % size:
+            keys.add(("ends here", *tokens))
+    return frozenset(keys)
+
+
+def both(trace, requests, *, size, capacity, cache, kept, engine, twin):
+    """Return the plan of a replay and the rules of its twin."""
+    tree = build_tree(trace)
+    pinned = [int(share * tree.edges) for share in kept["pins"]]
+    ttl = kept["ttl"]
+    written = {**cache, "ttl": None if ttl is None else f"{ttl}ns", "pinned_prefixes": pinned}
+    scenario = Scenario(cache=written, engine=engine)
+    plan = make_plan(trace, tree, scenario, block_size=size, capacity_blocks=capacity)
+    keys = pinned_keys(tree, requests, pinned, size, partial_blocks=cache["partial_blocks"])
+    rules = naive.Rules(
+        block_size=size, capacity=capacity, **cache, ttl_ns=ttl, pinned=keys, **twin
+    )
+    return plan, rules
+
+
+def compare_untimed(trace, requests, *, size, capacity, cache, kept, hold) -> None:
+    engine = {"mode": "untimed", "hold": f"{hold}ns" if hold else None}
+    cache = {name: value for name, value in cache.items() if name != "commit"}
+    plan, rules = both(
+        trace, requests, size=size, capacity=capacity, cache=cache, kept=kept, engine=engine,
+        twin={"hold_ns": hold},
+    )  # fmt: skip
+    outcome = simulate_untimed(plan).outcome
+    naive.replay_untimed(requests, rules)
+    compare(requests, outcome, UNTIMED)
+    compare_evictors(requests, outcome)
+    for request in requests:
+        assert outcome[request.index, layout.RESPONSE] == RESPONSES[request.response_came_to]
+
+
+holds = st.sampled_from([0, 0, 1, 150, 900, 5_000])
 
 
 @settings(max_examples=300)
-@given(drawn=unit_rows(), size=sizes, capacity=st.integers(1, 40), rules=cache_rules)
-def test_untimed_replay_of_known_responses_equals_block_by_block_pool(drawn, size, capacity, rules):
-    trace = unit_trace_of(drawn)
-    scenario = Scenario(cache=rules)
-    plan = make_plan(trace, build_tree(trace), scenario, block_size=size, capacity_blocks=capacity)
-    outcome = simulate_untimed(plan).outcome
-    requests = naive.make_unit_requests(drawn)
-    naive.replay_untimed(requests, naive.Rules(block_size=size, capacity=capacity, **rules))
-    compare(requests, outcome, {name: COUNTED[name] for name in UNTIMED})
+@given(
+    drawn=rows(),
+    size=sizes,
+    capacity=st.integers(1, 40),
+    cache=cache_rules,
+    kept=kept_rules,
+    hold=holds,
+)
+def test_untimed_replay_equals_block_by_block_pool(drawn, size, capacity, cache, kept, hold):
+    drawn = [{**row, "arrival_ns": row["arrival_ns"] - drawn[0]["arrival_ns"]} for row in drawn]
+    compare_untimed(
+        trace_of(drawn), naive.make_requests(drawn, BLOCK), size=size, capacity=capacity,
+        cache=cache, kept=kept, hold=hold,
+    )  # fmt: skip
+
+
+@settings(max_examples=300)
+@given(
+    drawn=unit_rows(),
+    size=sizes,
+    capacity=st.integers(1, 40),
+    cache=cache_rules,
+    kept=kept_rules,
+    hold=holds,
+)
+def test_untimed_replay_of_known_responses_equals_block_by_block_pool(
+    drawn, size, capacity, cache, kept, hold
+):
+    drawn = [{**row, "arrival_ns": row["arrival_ns"] - drawn[0]["arrival_ns"]} for row in drawn]
+    compare_untimed(
+        unit_trace_of(drawn), naive.make_unit_requests(drawn), size=size, capacity=capacity,
+        cache=cache, kept=kept, hold=hold,
+    )  # fmt: skip
 
 
 engine_rules = st.fixed_dictionaries(
@@ -162,6 +249,24 @@ engine_rules = st.fixed_dictionaries(
 )
 
 
+def compare_timed(
+    trace, requests, *, size, capacity, cache, kept, engine, horizon=None, decodes="apart"
+) -> None:
+    duration = None if horizon is None else f"{horizon}ns"
+    plan, rules = both(
+        trace, requests, size=size, capacity=capacity, cache=cache, kept=kept,
+        engine={**engine, "horizon": duration}, twin={**engine, "horizon_ns": horizon},
+    )  # fmt: skip
+    cost = cost_of(engine["max_batched_tokens"], engine["max_sequences"], decodes)
+    outcome = simulate_timed(plan, cost).outcome
+    naive.Engine(requests, rules, naive_step_ns(cost)).run()
+    columns = COUNTED
+    if horizon is not None:  # a request cut short has a longest gap only in the twin
+        columns = {name: at for name, at in COUNTED.items() if name != "itl_max_ns"}
+    compare(requests, outcome, columns)
+    compare_evictors(requests, outcome)
+
+
 @pytest.mark.slow
 @settings(max_examples=250)
 @given(
@@ -169,27 +274,19 @@ engine_rules = st.fixed_dictionaries(
     size=sizes,
     capacity=st.integers(1, 40),
     cache=cache_rules,
+    kept=kept_rules,
     engine=engine_rules,
     horizon=st.sampled_from([None, None, None, 500]),
     decodes=st.sampled_from(DECODES),
 )
 def test_timed_engine_equals_request_by_request_engine(
-    drawn, size, capacity, cache, engine, horizon, decodes
+    drawn, size, capacity, cache, kept, engine, horizon, decodes
 ):
     drawn = [{**row, "arrival_ns": row["arrival_ns"] - drawn[0]["arrival_ns"]} for row in drawn]
-    trace = trace_of(drawn)
-    duration = None if horizon is None else f"{horizon}ns"
-    scenario = Scenario(cache=cache, engine={**engine, "horizon": duration})
-    plan = make_plan(trace, build_tree(trace), scenario, block_size=size, capacity_blocks=capacity)
-    cost = cost_of(engine["max_batched_tokens"], engine["max_sequences"], decodes)
-    outcome = simulate_timed(plan, cost).outcome
-    requests = naive.make_requests(drawn, BLOCK)
-    rules = naive.Rules(block_size=size, capacity=capacity, horizon_ns=horizon, **cache, **engine)
-    naive.Engine(requests, rules, naive_step_ns(cost)).run()
-    columns = COUNTED
-    if horizon is not None:  # a request cut short has a longest gap only in the twin
-        columns = {name: at for name, at in COUNTED.items() if name != "itl_max_ns"}
-    compare(requests, outcome, columns)
+    compare_timed(
+        trace_of(drawn), naive.make_requests(drawn, BLOCK), size=size, capacity=capacity,
+        cache=cache, kept=kept, engine=engine, horizon=horizon, decodes=decodes,
+    )  # fmt: skip
 
 
 @pytest.mark.slow
@@ -199,19 +296,15 @@ def test_timed_engine_equals_request_by_request_engine(
     size=sizes,
     capacity=st.integers(1, 40),
     cache=cache_rules,
+    kept=kept_rules,
     engine=engine_rules,
     decodes=st.sampled_from(DECODES),
 )
 def test_timed_engine_with_known_responses_equals_request_by_request_engine(
-    drawn, size, capacity, cache, engine, decodes
+    drawn, size, capacity, cache, kept, engine, decodes
 ):
     drawn = [{**row, "arrival_ns": row["arrival_ns"] - drawn[0]["arrival_ns"]} for row in drawn]
-    trace = unit_trace_of(drawn)
-    scenario = Scenario(cache=cache, engine=engine)
-    plan = make_plan(trace, build_tree(trace), scenario, block_size=size, capacity_blocks=capacity)
-    cost = cost_of(engine["max_batched_tokens"], engine["max_sequences"], decodes)
-    outcome = simulate_timed(plan, cost).outcome
-    requests = naive.make_unit_requests(drawn)
-    rules = naive.Rules(block_size=size, capacity=capacity, **cache, **engine)
-    naive.Engine(requests, rules, naive_step_ns(cost)).run()
-    compare(requests, outcome, COUNTED)
+    compare_timed(
+        unit_trace_of(drawn), naive.make_unit_requests(drawn), size=size, capacity=capacity,
+        cache=cache, kept=kept, engine=engine, decodes=decodes,
+    )  # fmt: skip

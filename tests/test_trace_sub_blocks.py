@@ -14,6 +14,16 @@ from replay.trace.tree import build_tree
 from tests.random_traces import BLOCK, rows, trace_of
 
 
+def row(arrival_ns: int, ids: list[int], tokens: int) -> dict:
+    return {
+        "arrival_ns": arrival_ns,
+        "block_ids": ids,
+        "input_tokens": tokens,
+        "output_tokens": 1,
+        "session_id": None,
+    }
+
+
 def common_tokens(one: dict, other: dict, system: int, part: float) -> int:
     """Return how many tokens two prompts share under the assumption, block by block."""
     shared = 0
@@ -45,9 +55,7 @@ def shared_depths(tree) -> dict[tuple[int, int], int]:
     return depths
 
 
-@given(
-    drawn=rows(most=10), system=st.integers(0, 12), part=st.sampled_from([0.0, 0.25, 0.5, 0.9])
-)
+@given(drawn=rows(most=10), system=st.integers(0, 12), part=st.sampled_from([0.0, 0.25, 0.5, 0.9]))
 def test_every_pair_of_prompts_shares_what_is_assumed(drawn, system, part):
     trace = share_within_blocks(trace_of(drawn), system_prompt_tokens=system, shared_part=part)
     tree = build_tree(trace)
@@ -57,21 +65,14 @@ def test_every_pair_of_prompts_shares_what_is_assumed(drawn, system, part):
 
 
 def test_nothing_assumed_is_the_tree_of_the_blocks():
-    drawn = [
-        {"arrival_ns": 0, "block_ids": [0, 1], "input_tokens": 8, "output_tokens": 1, "session_id": None},
-        {"arrival_ns": 1, "block_ids": [0, 2], "input_tokens": 7, "output_tokens": 1, "session_id": None},
-    ]  # fmt: skip
-    trace = trace_of(drawn)
+    trace = trace_of([row(0, [0, 1], 8), row(1, [0, 2], 7)])
     assumed = share_within_blocks(trace, system_prompt_tokens=0, shared_part=0.0)
-    assert build_tree(assumed).edge_stop.tolist() == build_tree(trace).edge_stop.tolist() == [4, 8, 7]
+    assert build_tree(assumed).edge_stop.tolist() == build_tree(trace).edge_stop.tolist()
     assert "segments" in assumed.frame.columns
 
 
 def test_the_scenario_assumes_it_and_says_so():
-    drawn = [
-        {"arrival_ns": at, "block_ids": [0, at + 1], "input_tokens": 8, "output_tokens": 1, "session_id": None}
-        for at in range(3)
-    ]  # fmt: skip
+    drawn = [row(at, [0, at + 1], 8) for at in range(3)]
     scenario = Scenario(trace={"system_prompt_tokens": 6, "shared_block_part": 0.25})
     prepared = prepare_trace(trace_of(drawn), scenario)
     assert prepared.tree.edge_stop[0] == 6
@@ -79,9 +80,7 @@ def test_the_scenario_assumes_it_and_says_so():
 
 
 def test_a_trace_without_blocks_has_nothing_inside_them():
-    trace = trace_of([
-        {"arrival_ns": 0, "block_ids": [0], "input_tokens": 3, "output_tokens": 1, "session_id": None}
-    ])  # fmt: skip
+    trace = trace_of([row(0, [0], 3)])
     bare = trace.changed(trace.frame.drop("block_ids"))
     with pytest.raises(InputError, match="no block ids"):
         share_within_blocks(bare, system_prompt_tokens=8, shared_part=0.0)

@@ -1,22 +1,22 @@
-"""The eviction policies that `replay curve` and `replay policies` compare, one table.
+"""The eviction policies that `replay curve` and `replay policies` compare, as one table.
 
-Adding one is a kernel, a line in the table of its group and a naive twin in the tests.
+Adding one is a kernel, a line in the table of its group (queue_policies.py, ranked_policies.py)
+and a naive twin in the tests.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from replay.cache.hints import Hints
 from replay.cache.outcome import PolicyOutcome
+from replay.cache.queue_policies import QUEUE_POLICIES, replay_queue
+from replay.cache.ranked_policies import BY_NATURE, RANKED_POLICIES, replay_ranked
 from replay.errors import UnknownNameError
 from replay.kernels.lru import replay_lru
 from replay.kernels.references import References
-
-BY_NATURE = "by nature"
-BY_LEAVES = "by restriction to leaves"
-NOT_CLOSED = "no"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +37,29 @@ def _lru(refs: References, capacity_blocks: int, hints: Hints) -> PolicyOutcome:
     return PolicyOutcome(hits, int(found), 0, int(evicted))
 
 
+def _queue(name: str, refs: References, capacity_blocks: int, hints: Hints) -> PolicyOutcome:
+    return replay_queue(refs, name, capacity_blocks)
+
+
+def _ranked(name: str, refs: References, capacity_blocks: int, hints: Hints) -> PolicyOutcome:
+    return replay_ranked(refs, name, capacity_blocks, hints)
+
+
 REPLACEMENTS = (
     Replacement(
         "lru",
         BY_NATURE,
         "evict what was used longest ago, the deepest block first among equals",
-        "vLLM and SGLang defaults; exact at all capacities at once",
+        "default of vLLM and SGLang; exact at all capacities in one pass",
         _lru,
+    ),
+    *(
+        Replacement(one.name, one.closure, one.meaning, one.reference, partial(_queue, one.name))
+        for one in QUEUE_POLICIES
+    ),
+    *(
+        Replacement(one.name, one.closure, one.meaning, one.reference, partial(_ranked, one.name))
+        for one in RANKED_POLICIES
     ),
 )
 
@@ -56,6 +72,11 @@ def replacement(name: str) -> Replacement:
     raise UnknownNameError("policy", name, [one.name for one in REPLACEMENTS])
 
 
-def default_policies(*, with_ttl: bool) -> list[str]:
-    """Return the names of all policies, the one that needs an idle time only where it is given."""
-    return [one.name for one in REPLACEMENTS if one.name != "ttl" or with_ttl]
+def possible_policies(hints: Hints) -> list[Replacement]:
+    """Return the policies that have what they need: a time to live, priorities, categories."""
+    lacking = {
+        "ttl": hints.ttl_ns is None,
+        "priority": hints.priority is None,
+        "workload_aware": hints.category is None,
+    }
+    return [one for one in REPLACEMENTS if not lacking.get(one.name, False)]

@@ -68,10 +68,18 @@ def _prices() -> Table:
 
 def _policies() -> Table:
     from replay.cache.policies import POLICIES
+    from replay.cache.replacement import REPLACEMENTS
     from replay.report.tables import Table
 
-    rows = [(policy.kind, policy.name, policy.meaning, policy.reference) for policy in POLICIES]
-    return Table(("kind", "name", "meaning", "reference"), rows)
+    rows = [
+        (one.name, f"run, cache.kind {one.kind}", one.closure, one.meaning, one.reference)
+        for one in POLICIES
+    ]
+    rows += [
+        (one.name, "curve, policies", one.closure, one.meaning, one.reference)
+        for one in REPLACEMENTS
+    ]
+    return Table(("name", "used_by", "prefix_closed", "meaning", "reference"), rows)
 
 
 def _formats() -> Table:

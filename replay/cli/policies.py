@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     "policies",
     multiple=True,
     metavar="NAME,…",
-    help="Policies to compare, see `replay list policies`; default: all that need no option.",
+    help="Policies to compare, see `replay list policies`; default: all that can run.",
 )
 @cache_options
 @click.option("--force", is_flag=True, help="Replace a file that is there already.")
@@ -54,13 +54,11 @@ def policies(
 
     chosen = check_output(format, output, force=force)
     with progress("Starting", patience_s=announce_compiling("replay_lru")) as bar:
-        from replay.cache.replacement import default_policies
         from replay.engine.policy_table import compare_policies
 
         if not parameters["capacities"]:
             parameters["capacities"] = ("auto",)
-        names = policies or default_policies(with_ttl=parameters["ttl"] is not None)
-        question = read_question(trace, names, parameters, bar.hook)
+        question = read_question(trace, policies, parameters, bar.hook)
         lines = compare_policies(question, progress=bar.hook)
     for line in question.notes:
         note(f"Note: {line}")

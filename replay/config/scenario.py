@@ -13,6 +13,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    NonNegativeInt,
     PlainSerializer,
     PositiveInt,
     model_validator,
@@ -156,9 +157,33 @@ class SessionStoreSection(Section):
         return self
 
 
+class RadixSection(Section):
+    """What decides a radix cache besides its policy; for `cache.kind: radix` only."""
+
+    tree: Literal["unified", "classic"] = Field(
+        "unified",
+        description="fifo and filo: what is split off a node is as old as the node (unified, "
+        "SGLang's default) or as new as the split (classic RadixCache)",
+    )
+    protected_hits: PositiveInt = Field(
+        2, le=2**31, description="slru: requests that insert a node before it is protected"
+    )
+
+
+POLICY_NAMES = {
+    "block": ("lru",),
+    "radix": ("lru", "lfu", "fifo", "mru", "filo", "slru", "priority"),
+}
+_RADIX_KEYS = {"tree": ("fifo", "filo"), "protected_hits": ("slru",)}
+_NOT_OF_RADIX: tuple[tuple[str, object, str], ...] = (
+    ("partial_blocks", False, "a radix cache shares whole pages"),
+    ("commit", "on_schedule", "a radix cache inserts a prompt's chunk when its step ends"),
+)
 _NOT_OF_SESSION_STORE: tuple[tuple[str, object, str], ...] = (
     ("policy", "lru", "see cache.session_store.prefix_eviction_policy"),
     ("partial_blocks", False, "a session store counts single tokens"),
+    ("ttl", None, "see cache.session_store.session_ttl"),
+    ("pinned_prefixes", (), "it keeps sessions and stored prefixes, not edges"),
 )
 
 
@@ -166,15 +191,19 @@ class CacheSection(Section):
     """The prefix cache."""
 
     enabled: bool = Field(True, description="off: nothing is ever reused")
-    kind: Literal["block", "session_store"] = Field(
+    kind: Literal["block", "radix", "session_store"] = Field(
         "block",
-        description="block: the block pool of vLLM; session_store: a cache for each session and a "
-        "store of prefixes for all",
+        description="block: the block pool of vLLM; radix: the radix cache of SGLang; "
+        "session_store: a cache for each session and a store of prefixes for all",
     )
+    radix: RadixSection = RadixSection()
     session_store: SessionStoreSection = SessionStoreSection()
-    policy: Literal["lru"] = Field("lru", description="eviction policy, see `replay list policies`")
+    policy: str = Field("lru", description="eviction policy, see `replay list policies`")
     block_size: PositiveInt | None = Field(
-        None, le=2**20, description="tokens in a KV block; default: the trace's own, else 16"
+        None,
+        le=2**20,
+        description="tokens in a KV block, or in a page of a radix cache; default: the trace's "
+        "own, else 16; 1 for a radix cache",
     )
     capacity: CapacityText = Field(
         "auto",
@@ -184,6 +213,15 @@ class CacheSection(Section):
         False, description="the partial last block of a prompt is cacheable too"
     )
     responses: bool = Field(True, description="generated tokens stay in the cache")
+    ttl: DurationNs | None = Field(
+        None, gt=0, description="drop KV that nobody used for longer than this; default: never"
+    )
+    pinned_prefixes: tuple[NonNegativeInt, ...] = Field(
+        (),
+        max_length=10_000,
+        description="prefixes that are never evicted once computed, as `prefix_id` of a run's "
+        "`prefixes` table",
+    )
     commit: Literal["on_schedule", "incremental", "on_completion"] = Field(
         "on_schedule",
         description="when a computed block becomes visible: when scheduled (vLLM), when its step "
@@ -192,15 +230,28 @@ class CacheSection(Section):
 
     @model_validator(mode="after")
     def _keys_of_the_kind(self) -> CacheSection:
-        if self.kind == "block":
-            if self.session_store != SessionStoreSection():
-                raise ValueError("session_store has no effect when kind is block")
-            return self
-        for key, default, why in _NOT_OF_SESSION_STORE:
+        for section in ("session_store", "radix"):
+            default = type(self).model_fields[section].default
+            if self.kind != section and getattr(self, section) != default:
+                raise ValueError(f"{section} has no effect when kind is {self.kind}")
+        refused = {"radix": _NOT_OF_RADIX, "session_store": _NOT_OF_SESSION_STORE}
+        for key, default, why in refused.get(self.kind, ()):
             if getattr(self, key) != default:
-                raise ValueError(f"{key} has no effect when kind is session_store: {why}")
-        if self.block_size not in (None, 1):
+                raise ValueError(f"{key} has no effect when kind is {self.kind}: {why}")
+        if self.kind == "session_store" and self.block_size not in (None, 1):
             raise ValueError("block_size has no effect when kind is session_store: it is 1 token")
+        known = POLICY_NAMES.get(self.kind, ("lru",))
+        if self.policy not in known:
+            raise ValueError(
+                f"unknown policy {self.policy!r} of kind {self.kind}; known: {', '.join(known)}"
+            )
+        for key, policies in _RADIX_KEYS.items():
+            default = RadixSection.model_fields[key].default
+            if self.policy not in policies and getattr(self.radix, key) != default:
+                raise ValueError(
+                    f"radix.{key} has no effect when policy is {self.policy}: it matters to "
+                    f"{' and '.join(policies)}"
+                )
         return self
 
     @property
@@ -220,7 +271,13 @@ class EngineSection(Section):
     """The serving engine of one replica."""
 
     mode: Literal["timed", "untimed"] = Field(
-        "timed", description="untimed: each request completes before the next, no GPU"
+        "timed", description="untimed: no GPU; each request completes before the next, or see hold"
+    )
+    hold: DurationNs | None = Field(
+        None,
+        gt=0,
+        description="untimed: a request stays in flight this long after it was admitted; default: "
+        "one after another",
     )
     max_batched_tokens: PositiveInt = Field(8192, le=2**20, description="token budget of one step")
     max_sequences: PositiveInt = Field(256, le=65536, description="requests running at once")
@@ -279,6 +336,7 @@ _TIMED_ONLY = (
     ("engine", "prefill_chunk_tokens"),
     ("engine", "horizon"),
 )
+_UNTIMED_ONLY = (("engine", "hold"),)
 
 
 class Scenario(Section):
@@ -292,12 +350,19 @@ class Scenario(Section):
     model: ModelSection = ModelSection()
 
     @model_validator(mode="after")
-    def _untimed_has_no_clock(self) -> Scenario:
+    def _keys_of_the_mode(self) -> Scenario:
         for section, key in _TIMED_ONLY if self.engine.mode == "untimed" else ():
             part = getattr(self, section)
             if getattr(part, key) != type(part).model_fields[key].default:
                 raise ValueError(
-                    f"{section}.{key} has no effect when engine.mode is untimed: requests do "
-                    "not overlap and no time passes"
+                    f"{section}.{key} has no effect when engine.mode is untimed: nothing is "
+                    "computed step by step"
+                )
+        for section, key in _UNTIMED_ONLY if self.engine.mode == "timed" else ():
+            part = getattr(self, section)
+            if getattr(part, key) != type(part).model_fields[key].default:
+                raise ValueError(
+                    f"{section}.{key} has no effect when engine.mode is timed: a request stays as "
+                    "long as its tokens take"
                 )
         return self

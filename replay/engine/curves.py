@@ -220,8 +220,8 @@ def answer_curves(
             raise InputError("a sample has too few requests of each group", hint="leave --by out")
         groups = group_requests(question.prepared.trace, by, window_ns)
     answer = CurveAnswer([], [], [])
-    each = zip(question.views, question.estimates, question.capacities, strict=True)
-    for view, estimate, capacities in each:
+    each = zip(question.views, question.estimates, question.capacities, question.hints, strict=True)
+    for view, estimate, capacities, hints in each:
         curves = group_curves(view, groups, estimate)
         block_bytes = question.block_bytes(view)
         answer.curves.append(curves)
@@ -230,7 +230,7 @@ def answer_curves(
         if len(others) < len(question.policies):
             answer.points.extend(lru_points(view, curves, capacities, block_bytes))
         for replay in replay_all(
-            view, others, capacities, question.hints, threads=question.threads, progress=progress
+            view, others, capacities, hints, threads=question.threads, progress=progress
         ):
             answer.points.extend(replay_points(replay, curves, block_bytes))
     return answer

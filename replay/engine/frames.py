@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
+from replay.engine.diagnosis import Diagnosis
 from replay.engine.events import prefix_cache_events
 from replay.engine.plan import Plan
 from replay.engine.simulate import Simulation
@@ -55,7 +57,13 @@ _PAIRED = ("status", "queue_ns", "prefill_ns", "ttft_ns", "e2e_ns")
 
 
 def requests_frame(
-    trace: Trace, plan: Plan, simulation: Simulation, baseline: Simulation | None, *, timed: bool
+    trace: Trace,
+    plan: Plan,
+    simulation: Simulation,
+    baseline: Simulation | None,
+    diagnosis: Diagnosis | None,
+    *,
+    timed: bool,
 ) -> pl.DataFrame:
     """Return one row a request; latencies are null where the clock never ran or got there."""
     absent = pl.Series([None] * plan.requests)
@@ -66,6 +74,8 @@ def requests_frame(
     columns["input_tokens"] = plan.table[:, layout.INPUT_TOKENS]
     columns["output_tokens"] = plan.table[:, layout.OUTPUT_TOKENS]
     columns |= {name: simulation.outcome[:, field] for name, field in _COUNTS.items()}
+    for field in dataclasses.fields(Diagnosis):
+        columns[field.name] = absent if diagnosis is None else getattr(diagnosis, field.name)
     columns["prefix_cache_event"] = prefix_cache_events(
         simulation.outcome, plan.table[:, layout.INPUT_TOKENS]
     )

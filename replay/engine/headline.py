@@ -65,6 +65,10 @@ def _misses(done: pl.DataFrame, tokens: int) -> str:
         for name, column in _MISSES.items()
         if done[column].sum()
     ]
+    if done["avoidable_miss_tokens"].sum():
+        kept = _share(done, "avoidable_miss_tokens", tokens)
+        evicted = next(at for at, part in enumerate(parts) if part.endswith("evicted"))
+        parts[evicted] += f" (the optimum would have kept {kept})"
     return ", ".join(parts) or "nothing"
 
 

@@ -12,10 +12,13 @@ import numpy as np
 import polars as pl
 
 from replay.cache.blocks import BlockPaths, block_paths
+from replay.cache.pins import pinned_edges
 from replay.cache.policies import policy_code
 from replay.cache.store_paths import StorePaths, prefix_lengths, store_paths
 from replay.config.scenario import Scenario
+from replay.errors import InputError
 from replay.kernels import layout
+from replay.kernels.radix_cache import INSERT_ROWS
 
 if TYPE_CHECKING:
     from replay.trace.frame import Trace
@@ -33,7 +36,8 @@ _COMMIT_CODES = {
 class Plan:
     """What a replay needs: `table` int64[R, PLAN_FIELDS], `rules` int64[RULES], block paths.
 
-    `store` has the same paths where the cache is a session store.
+    `store` has the same paths where the cache is a session store; `pinned` bool[E] says which
+    edges of `paths` are kept for good, None where none are.
     """
 
     table: np.ndarray
@@ -41,6 +45,7 @@ class Plan:
     paths: BlockPaths
     capacity_blocks: int
     store: StorePaths | None = None
+    pinned: np.ndarray | None = None
 
     @property
     def requests(self) -> int:
@@ -89,10 +94,16 @@ def make_plan(
     table[:, layout.PROMPT_BLOCKS] = paths.prompt_blocks
     table[:, layout.MATCH_BLOCKS] = paths.match_blocks
     table[:, layout.PATH_BLOCKS] = paths.path_blocks
+    table[:, layout.PRIORITY_OF] = 0
+    if cache.policy == "priority":
+        table[:, layout.PRIORITY_OF] = _priorities(trace)
     capacity = UNLIMITED_BLOCKS if capacity_blocks is None else capacity_blocks
+    pinned = None
+    if cache.pinned_prefixes:
+        pinned = pinned_edges(tree, paths, cache.pinned_prefixes)
     longest_path = int((paths.stop - paths.start).max(initial=0))
     rules = _rules(scenario, block_size, tree.requests, longest_path, responses=responses)
-    return Plan(table, rules, paths, capacity, store)
+    return Plan(table, rules, paths, capacity, store, pinned)
 
 
 def _cut_where_stored(paths: BlockPaths, scenario: Scenario) -> StorePaths:
@@ -114,6 +125,19 @@ def _sessions(trace: Trace) -> np.ndarray:
     return ranks.fill_null(layout.NONE).to_numpy().astype(np.int64)
 
 
+def _priorities(trace: Trace) -> np.ndarray:
+    """Return the column `priority` of the requests, int64[R]; 0 where there is none.
+
+    Raises InputError where it does not hold whole numbers.
+    """
+    if "priority" not in trace.frame.columns:
+        return np.zeros(len(trace.frame), np.int64)
+    column = trace.frame["priority"]
+    if not column.dtype.is_integer():
+        raise InputError(f"column priority must hold whole numbers (got {column.dtype})")
+    return column.fill_null(0).to_numpy().astype(np.int64)
+
+
 def _rules(
     scenario: Scenario, block_size: int, requests: int, longest_path: int, *, responses: bool
 ) -> np.ndarray:
@@ -129,7 +153,11 @@ def _rules(
     rules[layout.PREFILL_CHUNK_TOKENS] = engine.prefill_chunk_tokens or engine.max_batched_tokens
     rules[layout.HORIZON_NS] = engine.horizon or np.iinfo(np.int64).max
     rules[layout.RESPONSES] = responses
-    rules[layout.ROW_RESERVE] = min(engine.max_sequences, requests) * (longest_path + 2)
+    rules[layout.HOLD_NS] = engine.hold or 0
+    rules[layout.TTL_NS] = cache.ttl or 0
+    rules[layout.PINS] = bool(cache.pinned_prefixes)
+    reserve = min(engine.max_sequences, requests) * (longest_path + 2)
+    rules[layout.ROW_RESERVE] = 2 * reserve if cache.pinned_prefixes else reserve
     if cache.kind == "session_store":
         store = cache.session_store
         rules[layout.KIND] = layout.SESSION_STORE
@@ -140,4 +168,12 @@ def _rules(
         rules[layout.ENTRY_ORDER] = policy_code("session_store", store.prefix_eviction_policy)
         rules[layout.WHOLE_PROMPTS] = store.store_whole_prompts
         rules[layout.SESSION_TTL_NS] = store.session_ttl or np.iinfo(np.int64).max
+    if cache.kind == "radix":
+        rules[layout.KIND] = layout.RADIX
+        longest = max(longest_path + 2, 2 * INSERT_ROWS)
+        rules[layout.ROW_RESERVE] = min(engine.max_sequences, requests) * longest
+        rules[layout.POLICY] = policy_code("radix", cache.policy)
+        rules[layout.PROTECTED_HITS] = cache.radix.protected_hits
+        rules[layout.CLASSIC_TREE] = cache.radix.tree == "classic"
+        rules[layout.COMMIT] = layout.INCREMENTAL
     return rules

@@ -41,12 +41,13 @@ def compare_policies(question: Question, *, progress: Hook = ignore) -> list[Pol
     asked = {policy.name for policy in question.policies}
     needed = [replacement(name) for name in (BASE, OPTIMUM) if name not in asked]
     lines = []
-    for view, capacities in zip(question.views, question.capacities, strict=True):
+    each = zip(question.views, question.capacities, question.hints, strict=True)
+    for view, capacities, hints in each:
         replays = replay_all(
             view,
             [*question.policies, *needed],
             capacities,
-            question.hints,
+            hints,
             threads=question.threads,
             progress=progress,
         )

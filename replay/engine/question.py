@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from replay.cache.capacities import round_capacities, spaced_capacities
-from replay.cache.hints import Hints, hints_of
-from replay.cache.replacement import Replacement, replacement
+from replay.cache.hints import Hints, hints_of, recompute_cost
+from replay.cache.replacement import Replacement, possible_policies, replacement
 from replay.cache.sampled import SampledCurve, sampled_curve
 from replay.cache.view import BlockView, block_view
 from replay.config.scenario import Scenario
 from replay.engine.run import Prepared, run_notes
 from replay.engine.sizing import DEFAULT_BLOCK_SIZE, find_hardware
 from replay.errors import InputError, UnknownNameError
-from replay.gpu.spec import load_model
+from replay.gpu.spec import load_gpu, load_model
 from replay.trace.prefix_sample import PrefixSample
 from replay.units import Capacity, format_bytes
 
@@ -25,9 +25,12 @@ GIB = 2**30
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What the user wants to know, before the trace is looked at; empty means a default."""
+    """What the user wants to know, before the trace is looked at; empty means a default.
 
-    policies: Sequence[str] = ("lru",)
+    Without policies all that the trace has what they need for are asked for.
+    """
+
+    policies: Sequence[str] = ()
     block_sizes: Sequence[int] = ()
     capacities: Sequence[Capacity] = ()
     unit: str = "blocks"
@@ -38,7 +41,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A trace in each block size, the policies, and for each block size the capacities in blocks.
+    """A trace in each block size, the policies, and for each block size capacities and hints.
 
     `kv_bytes_per_token` is None where no model was named and no bytes were asked for; `pool_bytes`
     is the KV memory of the GPU where one was named. `estimates` are the LRU curves of the whole
@@ -53,7 +56,7 @@ class Question:
     unit: str
     kv_bytes_per_token: int | None
     pool_bytes: int | None
-    hints: Hints
+    hints: Sequence[Hints]
     threads: int
     notes: Sequence[str]
 
@@ -81,9 +84,6 @@ def ask(prepared: Prepared, wanted: Ask, sample: PrefixSample | None = None) -> 
     """
     if wanted.unit not in UNITS:
         raise UnknownNameError("unit", wanted.unit, UNITS)
-    policies = [replacement(name) for name in wanted.policies]
-    if any(one.name == "ttl" for one in policies) != (wanted.ttl_ns is not None):
-        raise InputError("policy ttl and option --ttl need each other", hint="give both or neither")
     scenario = prepared.scenario
     notes = [*prepared.trace.meta.notes, *run_notes(prepared)]
     kv_bytes, pool = _bytes(scenario, wanted)
@@ -104,6 +104,12 @@ def ask(prepared: Prepared, wanted: Ask, sample: PrefixSample | None = None) -> 
         )
         for size in sizes
     ]
+    cost = recompute_cost(load_gpu(scenario.gpu.name), load_model(scenario.model.name))
+    hints = [
+        hints_of(prepared.trace, size, cost=cost, ttl_ns=wanted.ttl_ns, seed=scenario.seed)
+        for size in sizes
+    ]
+    policies = [replacement(name) for name in wanted.policies] or possible_policies(hints[0])
     estimates: list[SampledCurve | None] = [None] * len(views)
     if sample is not None:
         if [one.name for one in policies] != ["lru"]:
@@ -122,7 +128,7 @@ def ask(prepared: Prepared, wanted: Ask, sample: PrefixSample | None = None) -> 
         unit=wanted.unit,
         kv_bytes_per_token=kv_bytes,
         pool_bytes=pool,
-        hints=hints_of(prepared.trace, seed=scenario.seed, ttl_ns=wanted.ttl_ns),
+        hints=hints,
         threads=wanted.threads or os.cpu_count() or 1,
         notes=notes,
     )

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from replay.cache.pins import check_pins
 from replay.config.scenario import Scenario
+from replay.engine.diagnosis import diagnose
 from replay.engine.frames import prefixes_frame, requests_frame, timeline_frame
 from replay.engine.overload import judge_overload
 from replay.engine.plan import Plan, make_plan
@@ -112,6 +114,7 @@ def prepare_trace(
         progress("Building the prefix tree", 0, 0)
         tree = build_tree(trace, separate_by=scenario.trace.separate_by)
         content_known = trace.has_content
+    check_pins(tree, scenario.cache.pinned_prefixes)
     cost = _cost(scenario, sizing) if scenario.engine.mode == "timed" else None
     # The tree holds what the content says; without it a long trace takes a third less memory.
     slim = trace.changed(trace.frame.drop(CONTENT_COLUMNS, strict=False))
@@ -173,7 +176,9 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
     main, baseline = _simulate(plan, prepared, threads=threads, progress=progress)
     simulated = time.perf_counter_ns()
     tables = {
-        "requests": requests_frame(prepared.trace, plan, main, baseline, timed=timed),
+        "requests": requests_frame(
+            prepared.trace, plan, main, baseline, diagnose(plan, main.outcome), timed=timed
+        ),
         "prefixes": prefixes_frame(prepared.tree, plan, main),
     }
     if timed:

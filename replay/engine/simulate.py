@@ -14,7 +14,7 @@ from replay.engine.plan import Plan
 from replay.engine.tables import grown, make_engine, make_tables, with_more_peaks
 from replay.gpu.cost import StepCost
 from replay.kernels import layout
-from replay.kernels.timed import FINISHED, NEEDS_PEAKS, NEEDS_ROWS, replay_timed
+from replay.kernels.timed import FINISHED, NEEDS_PEAKS, NEEDS_ROWS, PAUSED, replay_timed
 from replay.kernels.untimed import replay_untimed
 from replay.progress import Hook, ignore
 from replay.units import NS_PER_S
@@ -41,10 +41,11 @@ class Simulation:
 
 
 def simulate_untimed(plan: Plan, *, progress: Hook = ignore) -> Simulation:
-    """Replay each request to completion before the next, without a clock."""
+    """Replay the requests without a GPU: one after another, or held in flight for a while."""
     tables = make_tables(plan)
     request = 0
-    while request < plan.requests:
+    reason = PAUSED
+    while reason != FINISHED:
         stop = min(request + _REQUESTS_A_CALL, plan.requests)
         reason, request = replay_untimed(tables, request, stop)
         if reason == NEEDS_ROWS:

@@ -70,6 +70,8 @@ def size_cache(scenario: Scenario, trace_block_size: int | None) -> Sizing:
     block_size = scenario.cache.block_size or trace_block_size or DEFAULT_BLOCK_SIZE
     if scenario.cache.kind == "session_store":
         block_size = 1
+    elif scenario.cache.kind == "radix":
+        block_size = scenario.cache.block_size or 1
     asked = scenario.cache.parsed_capacity
     timed = scenario.engine.mode == "timed"
     named = bool({"gpu", "model"} & scenario.model_fields_set)

@@ -10,11 +10,13 @@ from replay.kernels import layout
 from replay.kernels.cost import SUMS
 from replay.kernels.heap import HEAP_FIELDS
 from replay.kernels.layout import Engine, Tables
+from replay.kernels.radix_layout import AGE_FIELDS, LEAF_FIELDS, NODE_FIELDS
 
 BINS = 1024  # intervals of the timeline; they widen as time goes on
 _COUNTED_FROM_ZERO = (
     layout.IDLE, layout.EVICTIONS, layout.RUN_TOP, layout.HOLD_TOP,
-    layout.NOW_NS, layout.USES, layout.ENTRIES, layout.ENTRY_TOP,
+    layout.NOW_NS, layout.USES, layout.ENTRIES, layout.ENTRY_TOP, layout.NEXT_STEP,
+    layout.PINNED_IDLE,
 )  # fmt: skip
 _FIRST_ROWS = 4096
 _FIRST_PEAKS = 4096
@@ -35,6 +37,7 @@ def make_tables(plan: Plan, *, rows: int = _FIRST_ROWS) -> Tables:
     state[:, layout.LAST_HOLD] = layout.NONE
     outcome = np.zeros((plan.requests, layout.OUTCOME_FIELDS), np.int64)
     outcome[:, layout.STATUS] = layout.UNFINISHED
+    outcome[:, (layout.EVICTED_BY, layout.EVICTED_AT_NS)] = layout.NONE
     return Tables(
         counters=counters,
         runs=np.empty((rows, layout.RUN_FIELDS), np.int32),
@@ -45,8 +48,21 @@ def make_tables(plan: Plan, *, rows: int = _FIRST_ROWS) -> Tables:
         outcome=outcome,
         path_edges=plan.paths.path_edges,
         rules=plan.rules,
+        notes=_notes(plan),
+        released=np.zeros(rows if plan.rules[layout.TTL_NS] else 0, np.int64),
         **_store_tables(plan),
+        **_radix_tables(plan, rows),
     )
+
+
+def _notes(plan: Plan) -> np.ndarray:
+    """Return what is known of each edge at the start: nothing was evicted, some are pinned."""
+    notes = np.zeros((len(plan.paths.first), layout.NOTE_FIELDS), np.int64)
+    notes[:, layout.TAKEN_FROM] = np.iinfo(np.int32).max
+    notes[:, layout.PINNED_BLOCKS] = layout.NONE
+    if plan.pinned is not None:
+        notes[plan.pinned, layout.PINNED_BLOCKS] = 0
+    return notes
 
 
 def _store_tables(plan: Plan) -> dict[str, np.ndarray]:
@@ -69,11 +85,23 @@ def _store_tables(plan: Plan) -> dict[str, np.ndarray]:
     }
 
 
+def _radix_tables(plan: Plan, rows: int) -> dict[str, np.ndarray]:
+    """Return the tables of an empty radix cache; without rows for other kinds."""
+    if plan.rules[layout.KIND] != layout.RADIX:
+        rows = 0
+    return {
+        "nodes": np.empty((rows, NODE_FIELDS), np.int64),
+        "leaves": np.empty((rows, LEAF_FIELDS), np.int64),
+        "ages": np.empty((rows if plan.rules[layout.TTL_NS] else 0, AGE_FIELDS), np.int64),
+    }
+
+
 def grown(tables: Tables) -> Tables:
-    """Return the same pool with twice the rows for runs and holds."""
+    """Return the same pool with twice the rows for what grows with what is resident."""
+    grow = ("runs", "holds", "released", "nodes", "leaves", "ages")
+    old = {name: getattr(tables, name) for name in grow}
     return tables._replace(
-        runs=np.concatenate([tables.runs, np.empty_like(tables.runs)]),
-        holds=np.concatenate([tables.holds, np.empty_like(tables.holds)]),
+        **{name: np.concatenate([rows, np.empty_like(rows)]) for name, rows in old.items()}
     )
 
 

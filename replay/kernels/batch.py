@@ -34,6 +34,7 @@ from replay.kernels.layout import (
     INPUT_TOKENS,
     ITL_MAX_NS,
     JOINED,
+    KIND,
     LAST_RUNNING,
     LAST_TOKEN_NS,
     LONGEST_COUNT,
@@ -55,6 +56,7 @@ from replay.kernels.layout import (
     PREFILLING_COUNT,
     PREVIOUS_RUNNING,
     PROMPT_BLOCKS,
+    RADIX,
     RANK,
     RUNNING,
     STATUS,
@@ -313,7 +315,8 @@ def preempt(t, e, request, opened):
     """Send a running request back to the head of the queue without its KV.
 
     What it had computed stays in the cache until evicted, as in vLLM; nothing does where blocks
-    are shared only on completion.
+    are shared only on completion. A radix cache keeps what was inserted: the prompt, as computed so
+    far, without the response.
     """
     now = e.now
     state = t.state
@@ -328,7 +331,8 @@ def preempt(t, e, request, opened):
                 e.chunks[kept] = e.chunks[at]
                 kept += 1
         now[PREFILLING_COUNT] = kept
-    if t.rules[ENABLED] and t.rules[COMMIT] != ON_COMPLETION:
+    keeps = t.rules[COMMIT] != ON_COMPLETION and t.rules[KIND] != RADIX
+    if t.rules[ENABLED] and keeps:
         publish(t, request, visible_blocks(t, request, state[request, COMPUTED]))
     release(t, request)
     _stop_running(t, e, request)

@@ -1,13 +1,15 @@
-"""What the engines ask of a cache, whichever kind it is: one branch, then pool.py or store.py.
+"""What the engines ask of a cache, whichever kind it is: one branch, then the kind's own kernels.
 
-The unit is the block: of `block_size` tokens in a block pool, of one token in a session store.
+A block pool is pool.py, a radix cache radix_cache.py, a session store store.py.
+The unit is the block: of `block_size` tokens in a block pool, the page of a radix cache, one token
+in a session store.
 """
 
 from __future__ import annotations
 
-from replay.kernels import pool, store
+from replay.kernels import pool, radix_cache, store
 from replay.kernels.jit import inner
-from replay.kernels.layout import KIND, NOW_NS, SESSION_STORE
+from replay.kernels.layout import KIND, NOW_NS, RADIX, SESSION_STORE, TTL_NS
 
 
 @inner
@@ -16,6 +18,19 @@ def at_time(t, now_ns):
     t.counters[NOW_NS] = now_ns
     if t.rules[KIND] == SESSION_STORE:
         store.expire(t)
+    elif t.rules[TTL_NS] == 0:
+        return
+    elif t.rules[KIND] == RADIX:
+        radix_cache.expire(t)
+    else:
+        pool.expire(t)
+
+
+@inner
+def step_ended(t, now_ns):
+    """Tell the cache when what is given back now was last in use; a session store counts steps."""
+    if t.rules[KIND] != SESSION_STORE:
+        t.counters[NOW_NS] = now_ns
 
 
 @inner
@@ -23,11 +38,14 @@ def match(t, request, limit):
     """Return (blocks, idle, pieces): the prefix that can be reused, at most `limit` blocks.
 
     Reusing it takes `idle` blocks out of those that could be taken and needs up to twice `pieces`
-    new rows. Changes nothing.
+    new rows. Changes nothing but a radix cache, which splits a node in two and touches the path.
     """
     if t.rules[KIND] == SESSION_STORE:
         blocks, idle = store.match_prefix(t, request, limit)
         return blocks, idle, 0
+    if t.rules[KIND] == RADIX:
+        blocks, idle = radix_cache.match_pages(t, request, limit)
+        return blocks, idle, radix_cache.MATCH_ROWS
     return pool.match(t, request, limit)
 
 
@@ -36,6 +54,8 @@ def acquire(t, request, blocks):
     """Let a request use the `blocks` that `match` found; return how many are its session's."""
     if t.rules[KIND] == SESSION_STORE:
         return store.share_prefix(t, request, blocks)
+    if t.rules[KIND] == RADIX:
+        return radix_cache.lock_match(t, request, blocks)
     return pool.acquire(t, request, blocks)
 
 
@@ -47,12 +67,25 @@ def admitted(t, request):
 
 
 @inner
-def take_blocks(t, wanted):
-    """Take `wanted` free blocks, evicting for them; the caller has checked that they fit."""
+def name_evictor(t, request, blocks):
+    """Say who evicted the first block that `match` did not find, where that is known."""
+    if t.rules[KIND] != SESSION_STORE:
+        pool.name_evictor(t, request, blocks)
+
+
+@inner
+def take_blocks(t, wanted, request, spare=0):
+    """Take `wanted` free blocks for a request, evicting for them; the caller checked that they fit.
+
+    `request` is NONE where several requests grow at once. A radix cache with pages of several
+    tokens evicts until `spare` more are free, or nothing is left to evict.
+    """
     if t.rules[KIND] == SESSION_STORE:
         store.take_tokens(t, wanted)
+    elif t.rules[KIND] == RADIX:
+        radix_cache.take_pages(t, wanted, spare, request)
     else:
-        pool.take_blocks(t, wanted)
+        pool.take_blocks(t, wanted, request)
 
 
 @inner
@@ -60,6 +93,8 @@ def publish(t, request, upto):
     """Make the blocks of a request below index `upto` visible to later look-ups."""
     if t.rules[KIND] == SESSION_STORE:
         store.publish_tokens(t, request, upto)
+    elif t.rules[KIND] == RADIX:
+        radix_cache.insert_pages(t, request, upto)
     else:
         pool.publish(t, request, upto)
 
@@ -69,6 +104,8 @@ def release(t, request):
     """Give back every block of a request."""
     if t.rules[KIND] == SESSION_STORE:
         store.give_back(t, request)
+    elif t.rules[KIND] == RADIX:
+        radix_cache.drop_pages(t, request)
     else:
         pool.release(t, request)
 
@@ -76,4 +113,6 @@ def release(t, request):
 @inner
 def rows_left(t, wanted):
     """Return whether the tables have room for `wanted` more rows; a session store needs none."""
+    if t.rules[KIND] == RADIX:
+        return radix_cache.node_rows_left(t, wanted)
     return t.rules[KIND] == SESSION_STORE or pool.rows_left(t, wanted)

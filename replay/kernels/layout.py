@@ -25,7 +25,10 @@ OLDER = 5  # neighbour towards the least recently used end
 NEWER = 6  # neighbour towards the most recently used end; chains free rows too
 SIBLING = 7  # next run on the same edge, in order of creation
 UPPER = 8  # the run split off above this one; what held this before the split holds that too
+PINNED = 9  # 1 where it is never evicted
 RUN_FIELDS = 10
+
+# released int64[*], a row a run, or no rows where nothing expires: when it was last given back
 
 # holds int32[*, HOLD_FIELDS]: a request's claim on blocks FROM..TO of a run and of its uppers
 RUN = 0
@@ -45,6 +48,14 @@ REUSED = 6  # blocks of it that were hit, over the run
 EVICTED = 7
 EDGE_FIELDS = 8
 
+# notes int64[E, NOTE_FIELDS]: what is rarely asked of an edge
+TAKEN_BY = 0  # whose allocation evicted blocks of it last; NONE for nobody's
+TAKEN_NS = 1  # when
+TAKEN_FROM = 2  # which blocks, counted from the edge's first
+TAKEN_TO = 3
+PINNED_BLOCKS = 4  # how many of its blocks are pinned so far; NONE where it is not to be pinned
+NOTE_FIELDS = 5
+
 # counters int64[COUNTERS]: the pool as a whole
 CAPACITY = 0  # blocks
 UNKEYED = 1  # free blocks without content: they are taken first
@@ -63,7 +74,13 @@ YOUNGEST_SESSION = 13
 ENTRIES = 14  # stored prefixes, the first rows of the heap over them
 ENTRY_TOP = 15  # rows ever used, and the chain of those given back
 ENTRY_FREE = 16
-COUNTERS = 17
+FIRST_HELD = 17  # ends of the list of requests held in flight, in order of admission; untimed
+LAST_HELD = 18
+NEXT_STEP = 19  # untimed: what comes next, one of the three below
+PINNED_IDLE = 20  # pinned blocks that no running request holds: neither free nor in use
+COUNTERS = 21
+
+AN_ARRIVAL, A_COMPLETION, ANOTHER_LOOK = 0, 1, 2
 
 # marks int32[E, MARK_FIELDS]: what the session store knows of an edge
 PARENT = 0
@@ -105,7 +122,8 @@ PATH_STOP = 6
 PROMPT_BLOCKS = 7  # blocks of the prompt that can be cached
 MATCH_BLOCKS = 8  # the most that may be reused
 PATH_BLOCKS = 9  # prompt and response blocks that can be cached
-PLAN_FIELDS = 10
+PRIORITY_OF = 10  # of the request; higher is kept longer where the policy looks at it
+PLAN_FIELDS = 11
 
 # state int64[R, STATE_FIELDS]: where a request is
 COMPUTED = 0  # tokens whose KV exists
@@ -117,12 +135,13 @@ TARGET = 5  # tokens to compute before the next one can be sampled
 EMITTED = 6  # output tokens sampled
 JOINED = 7  # decode step it joined the batch at
 RANK = 8  # order of admission
-NEXT_RUNNING = 9  # neighbours in the list of running requests, by order of admission
+NEXT_RUNNING = 9  # neighbours in the list of running or held requests, by order of admission
 PREVIOUS_RUNNING = 10  # chains preempted requests too
 PHASE = 11  # one of the phases below
 LAST_TOKEN_NS = 12
 LOST = 13  # tokens it had computed when it was preempted
-STATE_FIELDS = 14
+INSERTED = 14  # blocks of its path it has inserted, radix only
+STATE_FIELDS = 15
 
 WAITING, PREFILLING, DECODING, DONE = 0, 1, 2, 3
 
@@ -146,15 +165,18 @@ DONE_NS = 15
 ITL_MAX_NS = 16
 PREEMPTIONS = 17
 RECOMPUTED = 18
-FREE_AFTER = 19  # free blocks once the request was done, untimed only
+FREE_AFTER = 19  # free blocks once it was admitted (held) or done, untimed only
 POLICY_MISS = 20
 SESSION_KEPT = 21  # tokens its session held when it was looked up
-ADMITTED_NS = 22  # the clock when it was admitted; the clock of a replay without time is arrivals
+ADMITTED_NS = 22  # untimed: the clock when it was admitted, or rejected
 ATTEMPTS = 23  # look-ups made until it was admitted or rejected
 EVICTED_LATER = 24  # evicted when its response was added
 RESPONSE = 25  # what became of its response, one of the three below
 EVICTABLE_AFTER = 26  # cached and evictable once it was admitted (held) or done
-OUTCOME_FIELDS = 27
+FOUND = 27  # untimed: blocks its last look-up found, whether or not it was admitted
+EVICTED_BY = 28  # who evicted the first block it then missed, NONE where nobody did
+EVICTED_AT_NS = 29  # when
+OUTCOME_FIELDS = 30
 
 COMPLETED, REJECTED, UNFINISHED = 0, 1, 2
 
@@ -181,10 +203,16 @@ ENTRY_ORDER = 16  # what stored prefixes are evicted by
 SESSION_TTL_NS = 17
 WHOLE_PROMPTS = 18  # a prompt is stored whole as well
 HOLD_NS = 19  # untimed: how long an admitted request stays; 0 for one after another
-TTL_NS = 20  # what was idle for longer is dropped
-RULES = 21
+TTL_NS = 20  # what was idle for longer is dropped; 0 for never
+PINS = 21  # some edges are pinned
+POLICY = 22  # what a radix cache evicts by, one of the policies below
+PROTECTED_HITS = 23  # insertions that make a node protected, slru only
+CLASSIC_TREE = 24  # what is split off a radix node counts as created then
+RULES = 25
 
 BLOCK_POOL, SESSION_STORE, RADIX = 0, 1, 2
+
+BY_LRU, BY_LFU, BY_FIFO, BY_MRU, BY_FILO, BY_SLRU, BY_PRIORITY = 0, 1, 2, 3, 4, 5, 6
 
 ON_SCHEDULE, INCREMENTAL, ON_COMPLETION = 0, 1, 2
 
@@ -247,6 +275,11 @@ class Tables(NamedTuple):
     sessions: np.ndarray
     entries: np.ndarray
     by_worth: np.ndarray
+    notes: np.ndarray
+    released: np.ndarray
+    nodes: np.ndarray  # see radix_layout.py
+    leaves: np.ndarray
+    ages: np.ndarray
 
 
 class Engine(NamedTuple):

@@ -10,7 +10,10 @@ list always holds the deepest blocks of what was released together, and eviction
 their end. Duplicates arise where a prompt ends on a block boundary (its last block is computed
 again) and where two requests compute the same content at once.
 
-Tables and their columns: layout.py. Nothing here knows time.
+Of an edge that is pinned the oldest copy of each block stays for good once it is computed: what is
+published there is pinned from its first block on, and later copies are not. Idle pinned runs are
+in no list, so they are not free. With a time to live, the recency list is also the order in which
+runs expire. Tables and their columns: layout.py.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from replay.kernels.layout import (
     CURSOR,
     EDGE,
     EVICTED,
+    EVICTED_AT_NS,
+    EVICTED_BY,
     EVICTIONS,
     FIRST,
     FROM,
@@ -32,12 +37,17 @@ from replay.kernels.layout import (
     LAST_HOLD,
     NEWER,
     NONE,
+    NOW_NS,
     OLDER,
     OLDEST,
     OLDEST_RUN,
     OWNER,
     PATH_START,
     PATH_STOP,
+    PINNED,
+    PINNED_BLOCKS,
+    PINNED_IDLE,
+    PINS,
     PUBLISHED,
     REFERENCES,
     REUSED,
@@ -48,7 +58,12 @@ from replay.kernels.layout import (
     SIBLING,
     START,
     STOP,
+    TAKEN_BY,
+    TAKEN_FROM,
+    TAKEN_NS,
+    TAKEN_TO,
     TO,
+    TTL_NS,
     UNKEYED,
     UPPER,
     YOUNGEST,
@@ -111,6 +126,8 @@ def _append_youngest(t, run):
         t.runs[youngest, NEWER] = run
     t.counters[YOUNGEST] = run
     t.counters[IDLE] += t.runs[run, STOP] - t.runs[run, START]
+    if t.rules[TTL_NS] > 0:
+        t.released[run] = t.counters[NOW_NS]
 
 
 @inner
@@ -154,10 +171,30 @@ def free_blocks(t):
 
 
 @inner
-def take_blocks(t, wanted):
+def _note_eviction(t, run, first, request, now_ns):
+    """Note on its edge that a run lost its blocks from `first` on, to whom and when.
+
+    Requests use an edge from its start, so the shallowest missing block is the one asked for
+    first: the note of it stays until that block is computed again.
+    """
+    edge = t.runs[run, EDGE]
+    missing = t.notes[edge, TAKEN_FROM]
+    if missing < first:
+        covering, _ = _covering(t, edge, missing)
+        if covering == NONE:
+            return
+    t.notes[edge, TAKEN_BY] = request
+    t.notes[edge, TAKEN_NS] = now_ns
+    t.notes[edge, TAKEN_FROM] = first
+    t.notes[edge, TAKEN_TO] = t.runs[run, STOP]
+
+
+@inner
+def take_blocks(t, wanted, request):
     """Take `wanted` free blocks: those without content first, then the least recently used.
 
-    The caller has checked that there are enough.
+    `request` is whose they become, NONE for several at once. The caller has checked that there
+    are enough.
     """
     unkeyed = min(wanted, t.counters[UNKEYED])
     t.counters[UNKEYED] -= unkeyed
@@ -169,12 +206,28 @@ def take_blocks(t, wanted):
         t.edges[t.runs[run, EDGE], EVICTED] += trimmed
         t.counters[EVICTIONS] += trimmed
         wanted -= trimmed
+        _note_eviction(t, run, t.runs[run, STOP] - trimmed, request, t.counters[NOW_NS])
         if trimmed == length:
             _unlink(t, run)
             _forget(t, run)
         else:
             t.runs[run, STOP] -= trimmed
             t.counters[IDLE] -= trimmed
+
+
+@inner
+def expire(t):
+    """Drop what has been idle for longer than TTL_NS; its blocks are free and without content."""
+    run = t.counters[OLDEST]
+    while run != NONE and t.counters[NOW_NS] - t.released[run] > t.rules[TTL_NS]:
+        length = t.runs[run, STOP] - t.runs[run, START]
+        t.edges[t.runs[run, EDGE], EVICTED] += length
+        t.counters[EVICTIONS] += length
+        t.counters[UNKEYED] += length
+        _note_eviction(t, run, t.runs[run, START], NONE, t.released[run] + t.rules[TTL_NS])
+        _unlink(t, run)
+        _forget(t, run)
+        run = t.counters[OLDEST]
 
 
 # --- look-up --------------------------------------------------------------------------------
@@ -213,7 +266,7 @@ def match(t, request, limit):
             if run == NONE:
                 return blocks, idle, pieces
             reached = min(first + stop, wanted)
-            if t.runs[run, REFERENCES] == 0:
+            if t.runs[run, REFERENCES] == 0 and t.runs[run, PINNED] == 0:
                 idle += reached - blocks
             pieces += 1
             blocks = reached
@@ -233,13 +286,17 @@ def _split(t, run, block):
     t.runs[upper, START] = block
     t.runs[upper, STOP] = t.runs[run, STOP]
     t.runs[upper, REFERENCES] = t.runs[run, REFERENCES]
+    t.runs[upper, PINNED] = t.runs[run, PINNED]
     t.runs[upper, OWNER] = t.runs[run, OWNER]
     t.runs[upper, SIBLING] = t.runs[run, SIBLING]
     t.runs[upper, UPPER] = t.runs[run, UPPER]
     t.runs[run, SIBLING] = upper
     t.runs[run, UPPER] = upper
     t.runs[run, STOP] = block
-    if t.runs[run, REFERENCES] == 0:  # the deeper part is evicted first: it goes on the older side
+    if t.rules[TTL_NS] > 0:
+        t.released[upper] = t.released[run]
+    if t.runs[run, REFERENCES] == 0 and t.runs[run, PINNED] == 0:
+        # the deeper part is evicted first: it goes on the older side
         older = t.runs[run, OLDER]
         t.runs[upper, OLDER] = older
         t.runs[upper, NEWER] = run
@@ -276,7 +333,10 @@ def acquire(t, request, blocks):
         if stop < t.runs[run, STOP]:
             _split(t, run, stop)
         if t.runs[run, REFERENCES] == 0:
-            _unlink(t, run)
+            if t.runs[run, PINNED]:
+                t.counters[PINNED_IDLE] -= t.runs[run, STOP] - t.runs[run, START]
+            else:
+                _unlink(t, run)
         t.runs[run, REFERENCES] += 1
         _push_hold(t, request, run, done - first, stop)
         count = first + stop - done
@@ -288,6 +348,19 @@ def acquire(t, request, blocks):
     t.state[request, PUBLISHED] = blocks
     t.state[request, HELD] = blocks
     return session_blocks
+
+
+@inner
+def name_evictor(t, request, blocks):
+    """Say who evicted the first block of a prompt that `match` did not find after `blocks`."""
+    for at in range(t.plan[request, PATH_START], t.plan[request, PATH_STOP]):
+        edge = t.path_edges[at]
+        place = blocks - t.edges[edge, FIRST]
+        if place < t.edges[edge, BLOCKS]:
+            if t.notes[edge, TAKEN_FROM] <= place < t.notes[edge, TAKEN_TO]:
+                t.outcome[request, EVICTED_BY] = t.notes[edge, TAKEN_BY]
+                t.outcome[request, EVICTED_AT_NS] = t.notes[edge, TAKEN_NS]
+            return
 
 
 # --- publishing and giving back -------------------------------------------------------------
@@ -305,6 +378,14 @@ def publish(t, request, upto):
         if done >= first + stop:
             at += 1
             continue
+        pinned = 0
+        if t.rules[PINS]:
+            stays = t.notes[edge, PINNED_BLOCKS]
+            if stays > done - first:
+                stop = min(stop, stays)  # copies of what is pinned already
+            elif stays != NONE:
+                pinned = 1
+                t.notes[edge, PINNED_BLOCKS] = stop
         last = t.state[request, LAST_HOLD]
         run = t.edges[edge, YOUNGEST_RUN]
         if (
@@ -313,6 +394,7 @@ def publish(t, request, upto):
             and t.holds[last, RUN] == run
             and t.runs[run, REFERENCES] == 1
             and t.runs[run, OWNER] == request
+            and t.runs[run, PINNED] == pinned
             and t.runs[run, STOP] == done - first
             and t.holds[last, TO] == done - first
         ):
@@ -325,6 +407,7 @@ def publish(t, request, upto):
             t.runs[run, STOP] = stop
             t.runs[run, REFERENCES] = 1
             t.runs[run, OWNER] = request
+            t.runs[run, PINNED] = pinned
             youngest = t.edges[edge, YOUNGEST_RUN]
             if youngest == NONE:
                 t.edges[edge, OLDEST_RUN] = run
@@ -341,7 +424,10 @@ def publish(t, request, upto):
 def _drop(t, run):
     t.runs[run, REFERENCES] -= 1
     if t.runs[run, REFERENCES] == 0:
-        _append_youngest(t, run)
+        if t.runs[run, PINNED]:
+            t.counters[PINNED_IDLE] += t.runs[run, STOP] - t.runs[run, START]
+        else:
+            _append_youngest(t, run)
 
 
 @inner

@@ -29,8 +29,10 @@ from replay.kernels.cache import (
     admitted,
     at_time,
     match,
+    name_evictor,
     publish,
     rows_left,
+    step_ended,
     take_blocks,
 )
 from replay.kernels.causes import attribute, mark_seen
@@ -49,6 +51,7 @@ from replay.kernels.layout import (
     BUSY_NS,
     CACHED_BLOCK_NS,
     CAPACITY,
+    CAPACITY_MISS,
     CHUNKED_PREFILL,
     CLOCK_NS,
     COMMIT,
@@ -84,6 +87,7 @@ from replay.kernels.layout import (
     PATH_START,
     PATH_STOP,
     PHASE,
+    PINNED_IDLE,
     PREEMPTED,
     PREEMPTED_COUNT,
     PREFILL_CHUNK_TOKENS,
@@ -166,7 +170,7 @@ def _schedule_running(t, e):
     now[STEP_EVICTIONS] = t.counters[EVICTIONS]
     opened = e.phases[now[DECODE_STEP] % t.rules[BLOCK_SIZE]]
     if opened <= free_blocks(t):
-        take_blocks(t, opened)
+        take_blocks(t, opened, NONE, now[DECODING_COUNT] - opened)
     else:
         _open_one_by_one(t, e)
     now[BUDGET] = t.rules[MAX_BATCHED_TOKENS] - now[DECODING_COUNT]
@@ -186,7 +190,7 @@ def _open_one_by_one(t, e):
         if t.state[request, PHASE] == DECODING and opens_block_now(t, e, request):
             if not _make_room(t, e, request, 1, 0):
                 return  # it was the last one running
-            take_blocks(t, 1)
+            take_blocks(t, 1, NONE)
         request = t.state[request, NEXT_RUNNING]
 
 
@@ -225,7 +229,7 @@ def _blocks_wanted(t, request, chunk):
 @inner
 def _take_chunk(t, e, request, at, chunk, wanted):
     evictions = t.counters[EVICTIONS]
-    take_blocks(t, wanted)
+    take_blocks(t, wanted, request, 1)
     t.outcome[request, EVICTED_BLOCKS] += t.counters[EVICTIONS] - evictions
     t.state[request, HELD] += wanted
     e.chunks[at] = chunk
@@ -249,14 +253,14 @@ def _admit(t, e):
             return True
         request = now[PREEMPTED] if again else now[NEXT_WAITING]
         if not again and _never_fits(t, request):
-            t.outcome[request, STATUS] = REJECTED
-            t.state[request, PHASE] = DONE
-            attribute(t, request, 0, 0, NONE)
-            now[NEXT_WAITING] += 1
+            _reject(t, e, request, again)
             continue
         if not again:
             t.state[request, TARGET] = t.plan[request, INPUT_TOKENS]
         hit, idle, pieces = _look_up(t, request, again)
+        if now[RUNNING] == 0 and _last_block(t, request) - hit + idle > free_blocks(t):
+            _reject(t, e, request, again)  # what is pinned leaves it too little even alone
+            continue
         computed = _tokens_of(t, request, hit)
         left = t.state[request, TARGET] - computed
         if not again and t.rules[CHUNKED_PREFILL] == 0 and left > now[BUDGET]:
@@ -267,7 +271,7 @@ def _admit(t, e):
             now[BLOCKED] = 1
             return True
         path = t.plan[request, PATH_STOP] - t.plan[request, PATH_START]
-        if not rows_left(t, t.rules[ROW_RESERVE] + 2 * pieces + path):
+        if not rows_left(t, t.rules[ROW_RESERVE] + 2 * (pieces + path)):
             return False
         _start(t, e, request, hit, computed, again)
     return True
@@ -276,12 +280,31 @@ def _admit(t, e):
 @inner
 def _never_fits(t, request):
     """Return whether a request could not run even alone."""
-    size = t.rules[BLOCK_SIZE]
     prompt = t.plan[request, INPUT_TOKENS]
-    last = prompt + t.plan[request, OUTPUT_TOKENS] - 1
     if t.rules[CHUNKED_PREFILL] == 0 and prompt > t.rules[MAX_BATCHED_TOKENS]:
         return True
-    return (last + size - 1) // size > t.counters[CAPACITY]
+    return _last_block(t, request) > t.counters[CAPACITY]
+
+
+@inner
+def _last_block(t, request):
+    """Return how many blocks a request holds in the end, its last token excluded."""
+    size = t.rules[BLOCK_SIZE]
+    last = t.plan[request, INPUT_TOKENS] + t.plan[request, OUTPUT_TOKENS] - 1
+    return (last + size - 1) // size
+
+
+@inner
+def _reject(t, e, request, again):
+    """Give up on a request that cannot run even alone; it may have run before and lost its place."""
+    t.outcome[request, STATUS] = REJECTED
+    t.state[request, PHASE] = DONE
+    if again:
+        e.now[PREEMPTED] = t.state[request, PREVIOUS_RUNNING]
+        e.now[PREEMPTED_COUNT] -= 1
+    else:
+        attribute(t, request, 0, 0, NONE)
+        e.now[NEXT_WAITING] += 1
 
 
 @inner
@@ -318,6 +341,8 @@ def _start(t, e, request, hit, computed, again):
         now[PREEMPTED_COUNT] -= 1
     else:
         attribute(t, request, hit, session, now[FIRST_RUNNING])
+        if t.outcome[request, CAPACITY_MISS] > 0:
+            name_evictor(t, request, hit)
         mark_seen(t, request)
         t.outcome[request, SCHEDULED_NS] = now[CLOCK_NS]
         now[NEXT_WAITING] += 1
@@ -360,6 +385,7 @@ def _compute(t, e):
     context = now[CONTEXT_TOKENS]
     duration_ns = step_ns(e.cost, e.chunk_sums, decoding, context, longest, sampled)
     now[CLOCK_NS] += duration_ns
+    step_ended(t, now[CLOCK_NS])
     now[DECODE_STEP] += 1
     now[CONTEXT_TOKENS] += decoding
     _record_interval(t, e, duration_ns, prompt_tokens, decoding)
@@ -379,7 +405,7 @@ def _finish_chunks(t, e):
         request = e.prefilling[at]
         t.state[request, COMPUTED] += e.chunks[at]
         computed = t.state[request, COMPUTED]
-        if t.rules[ENABLED] and t.rules[COMMIT] == INCREMENTAL:
+        if e.chunks[at] > 0 and t.rules[ENABLED] and t.rules[COMMIT] == INCREMENTAL:
             publish(t, request, visible_blocks(t, request, computed))
         if computed < t.state[request, TARGET]:
             e.prefilling[kept] = request
@@ -405,7 +431,7 @@ def _record_interval(t, e, duration_ns, prompt_tokens, decoding):
                     merged += e.bins[2 * at + 1, field]
                 e.bins[at, field] = merged
     at = now[CLOCK_NS] // now[BIN_NS]
-    idle = t.counters[IDLE]
+    idle = t.counters[IDLE] + t.counters[PINNED_IDLE]
     waiting = now[ARRIVED] - now[NEXT_WAITING] + now[PREEMPTED_COUNT]
     e.bins[at, STEPS] += 1
     e.bins[at, BUSY_NS] += duration_ns
@@ -413,7 +439,8 @@ def _record_interval(t, e, duration_ns, prompt_tokens, decoding):
     e.bins[at, DECODE_TOKENS] += decoding
     e.bins[at, RUNNING_NS] += now[RUNNING] * duration_ns
     e.bins[at, WAITING_NS] += waiting * duration_ns
-    e.bins[at, USED_BLOCK_NS] += (t.counters[CAPACITY] - free_blocks(t)) * duration_ns
+    used = t.counters[CAPACITY] - free_blocks(t) - t.counters[PINNED_IDLE]
+    e.bins[at, USED_BLOCK_NS] += used * duration_ns
     e.bins[at, CACHED_BLOCK_NS] += idle * duration_ns
     e.bins[at, BIN_EVICTED] += t.counters[EVICTIONS] - now[STEP_EVICTIONS]
     e.bins[at, BIN_PREEMPTIONS] += now[STEP_PREEMPTIONS]

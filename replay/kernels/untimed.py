@@ -1,46 +1,46 @@
-"""Replay requests one after another: each completes before the next, no clock, no GPU.
+"""Replay requests in order of arrival without a GPU: one after another, or held in flight.
 
-This is the protocol of the sequential engine measurements: look up, admit the whole prompt and
-publish it, then add the response where it fits, then give everything back. Time is that of the
-arrivals: it matters only to what a cache keeps for a while.
+The protocol of the engine measurements. A virtual clock goes from event to event. At an arrival
+everything due has completed and the request is looked up; while it does not fit, the running
+request that ends first is completed, the clock goes on to its end, and the look-up is made anew;
+where nothing is running any more, it is rejected. Admission is strictly in order of arrival.
+
+With HOLD_NS an admitted request stays for so long. All are held equally long, so they end in the
+order in which they were admitted, and the list of running requests is the queue of completions:
+
+    hold 10:   arrivals 0 3 12     admitted at 0, 3, 12     completed at 10, 13, 22
+    the third needs what both hold:             13          completed at 10, 13, 23
+
+Without HOLD_NS it is the same loop with every request completed as soon as it is admitted.
 """
 
 from __future__ import annotations
 
-from replay.kernels.cache import (
-    acquire,
-    admitted,
-    at_time,
-    match,
-    publish,
-    release,
-    rows_left,
-    take_blocks,
-)
-from replay.kernels.causes import attribute, mark_response_seen, mark_seen
+from replay.kernels.cache import at_time
 from replay.kernels.jit import inner, kernel
 from replay.kernels.layout import (
+    A_COMPLETION,
+    AN_ARRIVAL,
+    ANOTHER_LOOK,
     ARRIVAL_NS,
-    BLOCK_SIZE,
-    COMPLETED,
-    ENABLED,
-    EVICTED_BLOCKS,
-    EVICTIONS,
-    FREE_AFTER,
-    HELD,
-    INPUT_TOKENS,
-    MATCH_BLOCKS,
+    DONE_NS,
+    FIRST_HELD,
+    HOLD_NS,
+    LAST_HELD,
+    NEXT_RUNNING,
+    NEXT_STEP,
     NONE,
-    OUTPUT_TOKENS,
-    PATH_BLOCKS,
-    PATH_START,
-    PATH_STOP,
-    PROMPT_BLOCKS,
-    REJECTED,
-    RESPONSES,
-    STATUS,
+    NOW_NS,
+    PREVIOUS_RUNNING,
 )
-from replay.kernels.pool import free_blocks
+from replay.kernels.lifecycle import (
+    OUT_OF_ROWS,
+    REFUSED,
+    admit,
+    complete,
+    may_complete,
+    reject,
+)
 
 FINISHED, NEEDS_ROWS, PAUSED = 0, 1, 2
 
@@ -49,59 +49,72 @@ FINISHED, NEEDS_ROWS, PAUSED = 0, 1, 2
 def replay_untimed(t, start, stop):
     """Replay requests start..stop; return (reason, next request).
 
-    `reason` is FINISHED, or NEEDS_ROWS when the tables of runs and holds must grow before the next
-    request; the call can then be repeated from there.
+    PAUSED: all of them were admitted or rejected, some may still be held. FINISHED: these were
+    the last ones, and all have completed. NEEDS_ROWS: a table must grow first. The next call
+    goes on from the request returned.
     """
-    size = t.rules[BLOCK_SIZE]
-    for request in range(start, stop):
-        if not rows_left(t, 0):
-            return NEEDS_ROWS, request
-        at_time(t, t.plan[request, ARRIVAL_NS])
-        tokens = t.plan[request, INPUT_TOKENS]
-        prompt = (tokens + size - 1) // size
-        hit = 0
-        idle = 0
-        pieces = 0
-        if t.rules[ENABLED]:
-            limit = t.plan[request, MATCH_BLOCKS]
-            hit, idle, pieces = match(t, request, limit)
-        path = t.plan[request, PATH_STOP] - t.plan[request, PATH_START]
-        if not rows_left(t, 2 * pieces + path):
-            return NEEDS_ROWS, request
-        if prompt - hit + idle > free_blocks(t):
-            t.outcome[request, STATUS] = REJECTED
-            attribute(t, request, 0, 0, NONE)
+    request = start
+    while True:
+        step = t.counters[NEXT_STEP]
+        draining = request == stop
+        first = t.counters[FIRST_HELD]
+        if draining and step == AN_ARRIVAL and stop < t.plan.shape[0]:
+            return PAUSED, request
+        if draining and first == NONE:
+            return FINISHED, request
+        now = t.counters[NOW_NS]
+        due = draining or step == A_COMPLETION
+        if step == AN_ARRIVAL and not draining:
+            now = max(now, t.plan[request, ARRIVAL_NS])
+            due = first != NONE and t.outcome[first, DONE_NS] <= now
+        if due:
+            if t.rules[HOLD_NS] > 0 and not may_complete(t, first):
+                return NEEDS_ROWS, request
+            at_time(t, max(t.counters[NOW_NS], t.outcome[first, DONE_NS]))
+            _stop_holding(t, first)
+            complete(t, first)
+            if step == A_COMPLETION:
+                t.counters[NEXT_STEP] = ANOTHER_LOOK if t.rules[HOLD_NS] > 0 else AN_ARRIVAL
             continue
-        session = acquire(t, request, hit)
-        attribute(t, request, hit, session, NONE)
-        mark_seen(t, request)
-        admitted(t, request)
-        evictions = t.counters[EVICTIONS]
-        take_blocks(t, prompt - hit)
-        t.state[request, HELD] = prompt
-        t.outcome[request, EVICTED_BLOCKS] = t.counters[EVICTIONS] - evictions
-        if t.rules[ENABLED]:
-            blocks = t.plan[request, PROMPT_BLOCKS]
-            publish(t, request, blocks)
-        if t.rules[RESPONSES]:
-            _respond(t, request)
-        mark_response_seen(t, request)
-        release(t, request)
-        t.outcome[request, STATUS] = COMPLETED
-        t.outcome[request, FREE_AFTER] = free_blocks(t)
-    return FINISHED, stop
+        at_time(t, now)
+        came_to = admit(t, request)
+        if came_to == OUT_OF_ROWS:
+            return NEEDS_ROWS, request
+        if came_to == REFUSED and first != NONE:
+            t.counters[NEXT_STEP] = A_COMPLETION
+            continue
+        t.counters[NEXT_STEP] = AN_ARRIVAL
+        if came_to == REFUSED:
+            reject(t, request)
+        else:
+            _start_holding(t, request)
+            if t.rules[HOLD_NS] == 0:
+                t.counters[NEXT_STEP] = A_COMPLETION
+        request += 1
+
+
+# --- the list of running requests, by order of admission and of completion ------------------
 
 
 @inner
-def _respond(t, request):
-    """Add the response to the cache, all of it or, where it does not fit, nothing."""
-    size = t.rules[BLOCK_SIZE]
-    last = t.plan[request, INPUT_TOKENS] + t.plan[request, OUTPUT_TOKENS] - 1
-    grown = (last + size - 1) // size - t.state[request, HELD]
-    if grown > free_blocks(t):
-        return
-    take_blocks(t, grown)
-    t.state[request, HELD] += grown
-    if t.rules[ENABLED]:
-        blocks = t.plan[request, PATH_BLOCKS]
-        publish(t, request, blocks)
+def _start_holding(t, request):
+    last = t.counters[LAST_HELD]
+    t.state[request, PREVIOUS_RUNNING] = last
+    t.state[request, NEXT_RUNNING] = NONE
+    if last == NONE:
+        t.counters[FIRST_HELD] = request
+    else:
+        t.state[last, NEXT_RUNNING] = request
+    t.counters[LAST_HELD] = request
+    t.outcome[request, DONE_NS] = t.counters[NOW_NS] + t.rules[HOLD_NS]
+
+
+@inner
+def _stop_holding(t, first):
+    """Take the first request off the list."""
+    after = t.state[first, NEXT_RUNNING]
+    t.counters[FIRST_HELD] = after
+    if after == NONE:
+        t.counters[LAST_HELD] = NONE
+    else:
+        t.state[after, PREVIOUS_RUNNING] = NONE

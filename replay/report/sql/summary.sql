@@ -19,6 +19,7 @@
 -- cross_request_hit_tokens BIGINT tokens: hits on what others put there
 -- cold_tokens BIGINT tokens: missed: never seen before
 -- capacity_miss_tokens BIGINT tokens: missed: was resident, evicted since
+-- avoidable_miss_tokens BIGINT tokens: of these, the optimum had kept them
 -- in_flight_tokens BIGINT tokens: missed: another request was computing them
 -- granularity_tokens BIGINT tokens: missed: block rounding, last-token rule
 -- policy_miss_tokens BIGINT tokens: missed: computed, never kept for it
@@ -80,6 +81,7 @@ tokens AS (
             AS cross_request_hit_tokens,
         coalesce(sum(cold_tokens), 0)::BIGINT AS cold_tokens,
         coalesce(sum(capacity_miss_tokens), 0)::BIGINT AS capacity_miss_tokens,
+        sum(avoidable_miss_tokens)::BIGINT AS avoidable_miss_tokens,
         coalesce(sum(in_flight_tokens), 0)::BIGINT AS in_flight_tokens,
         coalesce(sum(granularity_tokens), 0)::BIGINT AS granularity_tokens,
         coalesce(sum(policy_miss_tokens), 0)::BIGINT AS policy_miss_tokens,

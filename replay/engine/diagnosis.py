@@ -1,0 +1,51 @@
+"""What else a request could have hit: with more cache, and with a better policy in the same cache.
+
+Both are asked of requests one after another in order of arrival, without a clock: LRU at every
+capacity (the fewest blocks that hit all there is to hit), and the optimum at the run's capacity.
+The optimum maximises hits over all requests, so a single one may do worse under it than it did.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from replay.cache.curve import stack_uses, sufficient_capacity
+from replay.cache.ranked_policies import optimum_hit_blocks
+from replay.cache.references import hit_tokens, references
+from replay.engine.plan import Plan
+from replay.kernels import layout
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Per request, int64[R] each.
+
+    `sufficient_capacity_blocks` is the smallest LRU cache that hits all that can be hit, 0 where
+    nothing can; `optimum_hit_tokens` is what the optimum hits at the run's capacity, and
+    `avoidable_miss_tokens` how many of the tokens missed for capacity it would have kept.
+    """
+
+    sufficient_capacity_blocks: np.ndarray
+    optimum_hit_tokens: np.ndarray
+    avoidable_miss_tokens: np.ndarray
+
+
+def diagnose(plan: Plan, outcome: np.ndarray) -> Diagnosis | None:
+    """Return the diagnosis of a replay, None where caching is off or the cache has no blocks."""
+    if plan.store is not None or not plan.rules[layout.ENABLED]:
+        return None
+    size = int(plan.rules[layout.BLOCK_SIZE])
+    tokens = plan.table[:, layout.INPUT_TOKENS]
+    refs = references(plan.paths)
+    uses = stack_uses(refs, tokens, size)
+    enough = max(int(refs.blocks.sum()), 1)  # for all content there is: nothing is ever evicted
+    best = optimum_hit_blocks(refs, min(plan.capacity_blocks, enough))
+    optimum = hit_tokens(best, tokens, size)
+    more = np.maximum(optimum - outcome[:, layout.HIT], 0)
+    return Diagnosis(
+        sufficient_capacity_blocks=sufficient_capacity(uses, plan.requests),
+        optimum_hit_tokens=optimum,
+        avoidable_miss_tokens=np.minimum(more, outcome[:, layout.CAPACITY_MISS]),
+    )
