@@ -21,7 +21,11 @@ import numpy as np
 
 from replay.config.hardware.gpu import uncalibrated_fit
 from replay.gpu.calibrate import (
-    calibrate, errors, fit, parameters_in, summary,
+    calibrate,
+    errors,
+    fit,
+    parameters_in,
+    summary,
 )  # fmt: skip
 from replay.gpu.cost import floor_steps, step_cost, time_steps, uniform_steps
 from replay.gpu.measured import Measured, models_of, read_measured
@@ -97,9 +101,7 @@ def naive_errors(gpu: Gpu, measured: Measured) -> np.ndarray:
             max_batched_tokens=MAX_TOKENS,
             max_sequences=MAX_SEQUENCES,
         )
-        steps = uniform_steps(
-            part.new, part.cached, part.decodes, part.context, head=measured.head
-        )
+        steps = uniform_steps(part.new, part.cached, part.decodes, part.context, head=measured.head)
         times[rows] = floor_steps(cost, steps) / HALF
     return times / measured.measured_ns - 1
 
@@ -198,8 +200,7 @@ def idle_table() -> list[str]:
         "aiconfigurator, kernel tables": [table for table, _ in IDLE.values()],
         "this model": [round(value, 1) for value in predicted.values()],
         "this model against the tables": [
-            f"{100 * (predicted[tokens] / table - 1):+.0f} %"
-            for tokens, (table, _) in IDLE.items()
+            f"{100 * (predicted[tokens] / table - 1):+.0f} %" for tokens, (table, _) in IDLE.items()
         ],
     }
     lines = [f"| prompt tokens, times in ms | {columns} |", "|---|" + "---|" * len(IDLE)]
@@ -230,7 +231,8 @@ def write_plots(folder: Path, docs: Path) -> list[str]:
             rows = rows[:: max(1, len(rows) // 150)]
             actual = measured.measured_ns[rows] / 1e6
             series.append(Points(str(phase), actual, actual * (1 + held_out[rows])))
-        name = f"accuracy-{data.gpu}-{data.file.split('_')[0]}{'-cached' * ('cached' in data.file)}.svg"
+        cached = "-cached" * ("cached" in data.file)
+        name = f"accuracy-{data.gpu}-{data.file.split('_')[0]}{cached}.svg"
         chart = agreement_chart(
             series, title=f"Step times on {data.gpu}", subtitle=f"{data.file}, {kind}"
         )

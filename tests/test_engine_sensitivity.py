@@ -72,8 +72,10 @@ def test_each_knob_is_turned_up_and_down():
     ttft = {variant.knob: variant.metrics["ttft_mean_ms"] for variant in band}
     base = ttft.pop("as it is")
     for knob, value in ttft.items():
-        slower = "down" in knob if not knob.startswith(("fixed", "overhead")) else (
-            "up" in knob or "high" in knob
+        slower = (
+            "down" in knob
+            if not knob.startswith(("fixed", "overhead"))
+            else ("up" in knob or "high" in knob)
         )
         assert (value > base) == slower, knob
     assert knobs[1].endswith("8%")  # the p90 of prefill on an H100

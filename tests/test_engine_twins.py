@@ -13,8 +13,8 @@ from replay.config.scenario import Scenario
 from replay.engine.plan import make_plan
 from replay.engine.simulate import simulate_timed, simulate_untimed
 from replay.gpu.cost import StepCost
-from replay.kernels import layout
 from replay.kernels import cost as cost_kernel
+from replay.kernels import layout
 from replay.trace.tree import build_tree
 from tests import naive, naive_attention
 from tests.random_traces import BLOCK, rows, trace_of, unit_rows, unit_trace_of

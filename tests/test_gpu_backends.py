@@ -12,6 +12,7 @@ from replay.gpu.calibrate import with_fit
 from replay.gpu.cost import floor_steps, time_steps, uniform_steps
 from replay.gpu.replica import Replica
 from replay.gpu.spec import load_gpu, load_model
+from replay.kernels.steps import StepList
 from tests.measured_steps import rows_of, write_rows
 
 H100 = load_gpu("h100-sxm")
@@ -38,7 +39,9 @@ def test_the_table_reproduces_what_was_measured(tmp_path):
 def test_between_measured_points_the_table_is_near_the_truth(tmp_path):
     truth = with_fit(H100, SLOWER)
     path = write_rows(tmp_path / "m.csv", rows_of(truth, "llama-3.1-8b"))
-    steps = uniform_steps([300, 1500, 48, 0, 0], [0, 6000, 9000, 0, 0], [0, 0, 0, 20, 100], [0, 0, 0, 700, 5000])
+    steps = uniform_steps(
+        [300, 1500, 48, 0, 0], [0, 6000, 9000, 0, 0], [0, 0, 0, 20, 100], [0, 0, 0, 700, 5000]
+    )
     got = time_steps(compile_cost("table", wanted(path)).cost, steps)
     real = time_steps(
         compile_cost("roofline", wanted(replica=Replica(truth, REPLICA.model))).cost, steps
@@ -95,7 +98,7 @@ def fastest_table(factory):
 
 def test_a_table_of_other_models_is_refused(tmp_path):
     path = write_rows(tmp_path / "m.csv", rows_of(H100, "qwen3-14b"))
-    with pytest.raises(InputError, match="no rows of llama-3.1-8b on 1 GPUs"):
+    with pytest.raises(InputError, match=r"no rows of llama-3\.1-8b on 1 GPUs"):
         compile_cost("table", wanted(path))
 
 
@@ -138,3 +141,16 @@ def test_aiconfigurator_says_when_it_is_not_there_or_does_not_know():
         return
     with pytest.raises(UnknownNameError, match="GPU of aiconfigurator"):
         compile_cost("aiconfigurator", wanted(replica=Replica(load_gpu("l4"), REPLICA.model)))
+
+
+def test_several_chunks_of_a_step_are_corrected_by_their_mean_context(tmp_path):
+    rows = rows_of(with_fit(H100, SLOWER), "llama-3.1-8b")
+    compiled = compile_cost("table", wanted(write_rows(tmp_path / "m.csv", rows)))
+    plain = compile_cost("roofline", wanted()).cost
+    chunks = [[0, 2], [64, 64], [1024, 1024], [0], [0], [0], [1]]
+    two = StepList(*(np.array(column, np.int64) for column in chunks))
+    one = uniform_steps(128, 1024)
+    factors = [
+        time_steps(compiled.cost, steps)[0] / time_steps(plain, steps)[0] for steps in (two, one)
+    ]
+    assert factors[0] == pytest.approx(factors[1], rel=1e-6)

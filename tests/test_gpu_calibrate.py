@@ -7,7 +7,14 @@ from replay.config.dump import dump_document
 from replay.config.load import load_document
 from replay.errors import ConfigError, InputError
 from replay.gpu.calibrate import (
-    calibrate, errors, fit, parameters_in, predict_ns, row_groups, summary, with_fit,
+    calibrate,
+    errors,
+    fit,
+    parameters_in,
+    predict_ns,
+    row_groups,
+    summary,
+    with_fit,
 )  # fmt: skip
 from replay.gpu.calibrated_file import calibrated_gpu
 from replay.gpu.least_squares import Prior, fit_map
@@ -90,7 +97,9 @@ def test_only_parameters_that_rows_say_something_about_are_fitted(measured):
 def test_several_gpus_and_experts_have_parameters_of_their_own(tmp_path):
     rows = [*rows_of(H100, "llama-3.1-8b", gpus=4), *rows_of(H100, "qwen3-30b-a3b")]
     names = parameters_in(read_measured(write_rows(tmp_path / "m.csv", rows)))
-    assert {"all_reduce_ns", "all_reduce_efficiency", "moe_efficiency", "moe_layer_ns"} <= set(names)
+    assert {"all_reduce_ns", "all_reduce_efficiency", "moe_efficiency", "moe_layer_ns"} <= set(
+        names
+    )
 
 
 def test_efficiencies_stay_at_most_one(tmp_path):
@@ -151,9 +160,7 @@ def test_rows_are_read_by_phase(tmp_path):
 
 
 def row(**changes):
-    plain = dict(
-        zip(HEADER, ("G", "llama-3.1-8b", 1, "prefill", 16, 0, 1, 0, 1.5), strict=True)
-    )
+    plain = dict(zip(HEADER, ("G", "llama-3.1-8b", 1, "prefill", 16, 0, 1, 0, 1.5), strict=True))
     return tuple({**plain, **changes}.values())
 
 

@@ -228,9 +228,7 @@ def test_an_empty_step_is_free():
 
 
 def test_tables_cover_every_batch_and_are_plain_arrays():
-    cost = step_cost(
-        H100, LLAMA_8B, tensor_parallel=1, max_batched_tokens=8192, max_sequences=256
-    )
+    cost = step_cost(H100, LLAMA_8B, tensor_parallel=1, max_batched_tokens=8192, max_sequences=256)
     assert cost.linear_ns.shape == (8193,)
     assert cost.head_ns.shape == (257,)
     for array in cost.tables:
@@ -411,7 +409,8 @@ def test_all_reduce_moves_the_ring_share_of_the_hidden_states():
 
 def test_stages_add_what_passes_between_them_and_nothing_else():
     one, four = (
-        linear_parts(Replica(H100, LLAMA_8B, 1, stages), np.array([0.0, 512.0])) for stages in (1, 4)
+        linear_parts(Replica(H100, LLAMA_8B, 1, stages), np.array([0.0, 512.0]))
+        for stages in (1, 4)
     )
     between = "between stages"
     sent_s = 512 * 4096 * 2 / (450e9 * H100.fit.all_reduce_efficiency)

@@ -46,8 +46,10 @@ def test_recomputing_a_prefix_is_what_it_adds_to_the_prompt():
 
 
 def test_loading_moves_each_gpus_part_over_its_own_link_and_drives_are_shared():
-    memory, drive, four = load_link("pcie5-x16"), load_link("nvme-gen4"), Replica(
-        REPLICA.gpu, REPLICA.model, 4
+    memory, drive, four = (
+        load_link("pcie5-x16"),
+        load_link("nvme-gen4"),
+        Replica(REPLICA.gpu, REPLICA.model, 4),
     )
     own = Tier("host memory", (memory,), (False,), True)
     size = 131_072 * 10_000

@@ -18,18 +18,44 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("measured", required=False, type=click.Path(path_type=Path), metavar="MEASURED.csv")
-@click.option("--gpu", default="h100-sxm", show_default=True, metavar="NAME",
-              help="GPU whose peaks hold and whose parameters are the priors.")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False),
-              metavar="FILE", help="GPU file to write (.yaml), or the CSV of --measure.")
+@click.option(
+    "--gpu",
+    default="h100-sxm",
+    show_default=True,
+    metavar="NAME",
+    help="GPU whose peaks hold and whose parameters are the priors.",
+)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="GPU file to write (.yaml), or the CSV of --measure.",
+)
 @click.option("--measure", is_flag=True, help="Time this machine's GPU with PyTorch instead.")
-@click.option("--model", default="llama-3.1-8b", show_default=True, metavar="NAME",
-              help="Model whose shapes --measure times.")
+@click.option(
+    "--model",
+    default="llama-3.1-8b",
+    show_default=True,
+    metavar="NAME",
+    help="Model whose shapes --measure times.",
+)
 @click.option("--rows-of", metavar="GPU", help="Rows to take, by the file's own name of the GPU.")
-@click.option("--rename", "renames", multiple=True, metavar="NAME=MODEL",
-              help="What the file calls a model, and what replay does; repeatable.")
-@click.option("--time-column", default="measured_ms", show_default=True, metavar="COLUMN",
-              help="Column of the times.")
+@click.option(
+    "--rename",
+    "renames",
+    multiple=True,
+    metavar="NAME=MODEL",
+    help="What the file calls a model, and what replay does; repeatable.",
+)
+@click.option(
+    "--time-column",
+    default="measured_ms",
+    show_default=True,
+    metavar="COLUMN",
+    help="Column of the times.",
+)
 @click.option("--without-head", is_flag=True, help="The times leave the LM head out.")
 @click.option("--force", is_flag=True, help="Replace a file that is there already.")
 def calibrate(

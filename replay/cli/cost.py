@@ -27,21 +27,51 @@ DTYPES = ("native", "bf16", "fp8", "fp4")
     "--cached", type=click.IntRange(0), default=0, metavar="TOKENS", help="Cached before them."
 )
 @click.option("--decode", metavar="NxCONTEXT", help="Decodes beside them, such as 32x4096.")
-@click.option("--budget", type=click.IntRange(1), default=8192, metavar="TOKENS",
-              show_default=True, help="Token budget of a step: longer prompts are chunked.")
+@click.option(
+    "--budget",
+    type=click.IntRange(1),
+    default=8192,
+    metavar="TOKENS",
+    show_default=True,
+    help="Token budget of a step: longer prompts are chunked.",
+)
 @click.option("--weight-dtype", type=click.Choice(DTYPES), default="native", help="Weights.")
 @click.option("--kv-dtype", default="bf16", show_default=True, metavar="TYPE", help="KV.")
-@click.option("--all-reduce", type=click.Choice(["graph", "nccl"]), default="graph",
-              show_default=True, help="One kernel in a CUDA graph, or an eager NCCL call.")
-@click.option("--backend", default="roofline", show_default=True, metavar="NAME",
-              help="roofline, table or aiconfigurator.")
-@click.option("--table", "table_file", type=click.Path(path_type=Path), metavar="FILE",
-              help="Measured step times, for --backend table.")
+@click.option(
+    "--all-reduce",
+    type=click.Choice(["graph", "nccl"]),
+    default="graph",
+    show_default=True,
+    help="One kernel in a CUDA graph, or an eager NCCL call.",
+)
+@click.option(
+    "--backend",
+    default="roofline",
+    show_default=True,
+    metavar="NAME",
+    help="roofline, table or aiconfigurator.",
+)
+@click.option(
+    "--table",
+    "table_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Measured step times, for --backend table.",
+)
 @click.option("--host", metavar="NAME", help="Machine; default: the one the GPU usually is in.")
-@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-              help="Draw the parts over a range, as .png, .svg or .html.")
-@click.option("--over", type=click.Choice(["new", "cached"]), default="cached",
-              show_default=True, help="What the plot ranges over.")
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Draw the parts over a range, as .png, .svg or .html.",
+)
+@click.option(
+    "--over",
+    type=click.Choice(["new", "cached"]),
+    default="cached",
+    show_default=True,
+    help="What the plot ranges over.",
+)
 @click.option("--force", is_flag=True, help="Replace files that are there already.")
 @output_options
 def cost(

@@ -85,9 +85,7 @@ def requests_frame(
     forgotten = trace.frame.get_column("forgotten_tokens", default=absent)
     columns["forgotten_tokens"] = forgotten
     columns |= _latencies(plan, simulation, overhead_ns)
-    paired = _latencies(
-        plan, baseline or simulation, overhead_ns if baseline is not None else None
-    )
+    paired = _latencies(plan, baseline or simulation, overhead_ns if baseline is not None else None)
     for name in _PAIRED:
         columns[f"no_cache_{name}"] = paired[name] if baseline is not None else absent
     frame = pl.DataFrame(columns).select(column_names(REQUESTS))

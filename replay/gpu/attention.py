@@ -63,13 +63,13 @@ def _row(replica: Replica, group: AttentionGroup, part: str = "main") -> Floats:
     row[kernel.TILE_KEY_NS] = (
         apart * layers_ns * FLOP_PER_PAIR * dims * fit.attention_tile_rows * gpu.sms / flop_per_s
     )
-    row[kernel.TILE_START_KEYS] = (
-        group.layers * fit.attention_tile_ns / row[kernel.TILE_KEY_NS]
-    )
+    row[kernel.TILE_START_KEYS] = group.layers * fit.attention_tile_ns / row[kernel.TILE_KEY_NS]
     row[kernel.KEY_NS] = apart * layers_ns * key_bytes / bytes_per_s
     row[kernel.ROW_NS] = layers_ns * query_bytes / bytes_per_s
     row[kernel.EXPAND_NS] = expand
-    row[kernel.DECODE_PAIR_NS] = apart * layers_ns * FLOP_PER_PAIR * decode_dims * heads / flop_per_s
+    row[kernel.DECODE_PAIR_NS] = (
+        apart * layers_ns * FLOP_PER_PAIR * decode_dims * heads / flop_per_s
+    )
     row[kernel.DECODE_KEY_NS] = (
         apart * layers_ns * key_bytes / (gpu.hbm_bytes_per_s * fit.kv_read_efficiency)
     )

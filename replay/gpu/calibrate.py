@@ -66,9 +66,7 @@ def row_groups(measured: Measured) -> list[RowGroup]:
     groups = []
     for name, gpus, rows in measured.groups():
         part = measured.where(rows)
-        steps = uniform_steps(
-            part.new, part.cached, part.decodes, part.context, head=measured.head
-        )
+        steps = uniform_steps(part.new, part.cached, part.decodes, part.context, head=measured.head)
         tokens = (part.new + part.decodes).astype(np.float64)
         groups.append(
             RowGroup(models[name], gpus, rows, tokens, steps.sampled.astype(np.float64), steps)
@@ -201,7 +199,7 @@ def _evidence(measured: Measured, groups: list[RowGroup]) -> Floats:
 
 
 def summary(relative: Floats) -> tuple[float, float, float] | None:
-    """Return median and 90th percentile of absolute errors and the median signed one, in percent."""
+    """Return median and p90 of absolute errors, and the median signed one, in percent."""
     known = relative[~np.isnan(relative)]
     if not len(known):
         return None

@@ -11,7 +11,7 @@ import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from replay.errors import InputError
 from replay.gpu.attention import attention_table
@@ -81,9 +81,7 @@ def step_cost(
     Raises InputError where the model cannot be spread over that many GPUs.
     """
     replica = Replica(gpu, model, tensor_parallel)
-    return replica_cost(
-        replica, max_batched_tokens=max_batched_tokens, max_sequences=max_sequences
-    )
+    return replica_cost(replica, max_batched_tokens=max_batched_tokens, max_sequences=max_sequences)
 
 
 def replica_cost(replica: Replica, *, max_batched_tokens: int, max_sequences: int) -> StepCost:
@@ -125,10 +123,10 @@ def checked(cost: StepCost, name: str) -> StepCost:
 
 
 def uniform_steps(
-    new: object = 0,
-    cached: object = 0,
-    decodes: object = 0,
-    context: object = 0,
+    new: ArrayLike = 0,
+    cached: ArrayLike = 0,
+    decodes: ArrayLike = 0,
+    context: ArrayLike = 0,
     *,
     head: bool = True,
 ) -> StepList:
@@ -142,9 +140,7 @@ def uniform_steps(
     prompts = chunk > 0
     first = np.concatenate([[0], np.cumsum(prompts)]).astype(np.int64)
     rows = (requests + prompts) * head
-    return StepList(
-        first, chunk[prompts], before[prompts], requests, requests * keys, keys, rows
-    )
+    return StepList(first, chunk[prompts], before[prompts], requests, requests * keys, keys, rows)
 
 
 def time_steps(cost: StepCost, steps: StepList) -> Integers:

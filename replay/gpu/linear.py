@@ -25,7 +25,9 @@ def linear_parts(replica: Replica, tokens: Floats) -> dict[str, Floats]:
     """Return the parts of a step's linear time for each count of tokens; all 0 at 0 tokens."""
     model, gpus = replica.model, replica.tensor_parallel
     plain, dense = replica.weights("unquantised"), replica.weights("linear")
-    projections = [g for group in model.attention_groups for g in attention_gemms(model, group, gpus)]
+    projections = [
+        g for group in model.attention_groups for g in attention_gemms(model, group, gpus)
+    ]
     parts = {
         "attention projections": gemms_ns(replica, projections, tokens, dense),
         "MLP": gemms_ns(replica, mlp_gemms(model, gpus), tokens, dense),

@@ -3,8 +3,8 @@
     gpu,model,tp,phase,new_tokens,context_tokens,batch,decode_ctx,measured_ms
 
 `phase` prefill: `new_tokens` of one prompt after `context_tokens` cached ones. decode: `batch`
-requests of `context_tokens` keys each. mixed: the prompt chunk of a prefill row, and `batch` decodes
-of `decode_ctx` keys each. Other columns are left alone.
+requests of `context_tokens` keys each. mixed: the prompt chunk of a prefill row, and `batch`
+decodes of `decode_ctx` keys each. Other columns are left alone.
 """
 
 from __future__ import annotations

@@ -36,9 +36,7 @@ class Replica:
         if self.kv_dtype not in KV_DTYPE_BYTES:
             raise UnknownNameError("KV type", self.kv_dtype, KV_DTYPE_BYTES)
         if self.weight_dtype not in (NATIVE, *WEIGHT_DTYPE_BITS):
-            raise UnknownNameError(
-                "weight type", self.weight_dtype, (NATIVE, *WEIGHT_DTYPE_BITS)
-            )
+            raise UnknownNameError("weight type", self.weight_dtype, (NATIVE, *WEIGHT_DTYPE_BITS))
 
     @property
     def kv_value_bytes(self) -> float:

@@ -58,9 +58,7 @@ class TorchDevice:
         query = self._random(requests, heads, 1, dim)
         keys, values = (self._random(requests, kv_heads, context, dim) for _ in range(2))
         attend = self._torch.nn.functional.scaled_dot_product_attention
-        return self._median_ns(
-            lambda: attend(query, keys, values, enable_gqa=heads != kv_heads)
-        )
+        return self._median_ns(lambda: attend(query, keys, values, enable_gqa=heads != kv_heads))
 
     def copy_ns(self, size_bytes: int) -> float:
         """Time a copy within device memory."""

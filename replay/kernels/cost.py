@@ -63,7 +63,8 @@ SHORTEST = 4  # keys of the shortest tile
 KEYS = 5
 ROWS = 6
 EXPANDED = 7
-SUMS = 8
+CHUNKS = 8
+SUMS = 9
 
 # floor float64[FLOORS]: what no software can beat, besides attention
 TOKEN_NS = 0  # arithmetic of one token's GEMMs at the peak
@@ -80,9 +81,9 @@ L2_FULL = 0.7  # share of the L2 cache from which keys start to be read again
 class CostTables(NamedTuple):
     """What a step costs; times in ns, all arrays contiguous float64.
 
-    The factors correct the sum where measurements say so, bilinear between the logarithms of one
-    more than the axes: a step of prompts by (new, mean cached) tokens, one of decodes by (requests, mean
-    context). Empty arrays correct nothing.
+    The factors correct the sum where measurements say so, bilinear between logarithms: a step of
+    prompts by (new, mean cached) tokens, one of decodes by (requests, mean context). Empty arrays
+    correct nothing.
     """
 
     linear_ns: np.ndarray  # [max_batched_tokens + 1], 0 at 0
@@ -140,6 +141,7 @@ def add_chunk(attention, sums, new_tokens, cached_tokens):
         sums[kind, KEYS] += seen
         sums[kind, ROWS] += new
         sums[kind, EXPANDED] += min(cached, window)
+        sums[kind, CHUNKS] += 1.0
         _deal(sums, kind, attention[kind, SMS], tiles, average, longest)
 
 
@@ -256,7 +258,7 @@ def step_ns(tables, sums, decodes, context_tokens, longest_context, sampled):
     new = int(sums[0, ROWS])
     tokens = new + decodes
     floor = floor_ns(tables, sums, tokens, sampled, context_tokens)
-    cached = max(sums[0, KEYS] - new, 0.0)
+    cached = (sums[0, KEYS] - new) / max(sums[0, CHUNKS], 1.0)
     attention = attention_ns(tables.attention, sums, decodes, context_tokens, longest_context)
     total = tables.linear_ns[tokens] + tables.head_ns[sampled] + attention
     if tables.prefill_factor.size + tables.decode_factor.size > 0 and tokens > 0:

@@ -37,9 +37,8 @@ def agreement_chart(series: Sequence[Points], *, title: str, subtitle: str) -> a
         for one in series
         for x, y in zip(one.measured, one.predicted, strict=True)
     ]
-    times = [value for point in points for value in (point["measured"], point["predicted"])]
-    numbers = [float(value) for value in times]
-    low, high = min(numbers, default=1.0), max(numbers, default=10.0)
+    times = [float(value) for one in series for value in (*one.measured, *one.predicted)]
+    low, high = min(times, default=1.0), max(times, default=10.0)
     scale = alt.Scale(type="log", nice=False, domain=[low * 0.8, high * 1.25])
     dots = (
         alt.Chart(alt.Data(values=points))
