@@ -168,12 +168,10 @@ def main() -> None:
     per_edge = one.blocks[one.edges].mean()
     peer = libcachesim_ns(one, options.runs)
     report |= {"policy_rates": rates, "libcachesim_ns_per_block": peer}
-    print(
-        f"\n{options.policy_copies} copies, M edge references a second (goal 5); ns a 512-token block"
-    )
-    print(
-        f"{'policy':>16}{'block 512':>11}{'block 16':>10}{'ns':>8}{'libCacheSim ns':>16}{'ratio':>8}"
-    )
+    title = "M edge references/s (goal 5); ns a 512-token block"
+    print(f"\n{options.policy_copies} copies, {title}")
+    heads = f"{'block 512':>11}{'block 16':>10}{'ns':>8}{'libCacheSim ns':>16}{'ratio':>8}"
+    print(f"{'policy':>16}{heads}")
     for name, rate in rates[512].items():
         own = 1e9 / rate / per_edge
         theirs = peer.get("optimum" if name == "min" else name)

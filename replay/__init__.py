@@ -30,6 +30,7 @@ _PUBLIC = {
     "prepare_trace": "replay.engine.run",
     "prefix_digests": "replay.trace.hashing",
     "tokens_of": "replay.trace.tokens",
+    "vllm_block_hashes": "replay.trace.vllm_hashes",
     "write_mooncake": "replay.trace.writers.mooncake",
     "write_run": "replay.runs.write",
     "write_trace": "replay.trace.parquet",

@@ -71,7 +71,13 @@ def _row(i: int, session: int | None, turn: int | None) -> dict:
         "preemptions": int(i in _PREEMPTED),
         "recomputed_tokens": _PREEMPTED.get(i, 0),
     }
-    return row | _event(i, row) | _causes(input_tokens - hit) | _latencies(i, row)
+    return row | _event(i, row) | _admission(i) | _causes(input_tokens - hit) | _latencies(i, row)
+
+
+def _admission(i: int) -> dict:
+    untimed = ("admitted_ns", "lookup_attempts", "response_status", "response_evicted_blocks")
+    by, when = (i - 1, i) if i % 3 == 1 else (None, None)
+    return {"evicted_by_request_id": by, "evicted_ns": when} | dict.fromkeys(untimed)
 
 
 def _event(i: int, row: dict) -> dict:

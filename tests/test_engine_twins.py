@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from functools import partial
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -10,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replay.config.scenario import Scenario
+from replay.engine import simulate
 from replay.engine.plan import make_plan
 from replay.engine.simulate import simulate_timed, simulate_untimed
+from replay.engine.tables import make_tables
 from replay.gpu.cost import StepCost
 from replay.kernels import cost as cost_kernel
 from replay.kernels import layout
@@ -140,9 +144,9 @@ def compare(
 def compare_evictors(requests: list[naive.Request], outcome: np.ndarray) -> None:
     """Assert that what the first missing block was lost to is named as its twin names it."""
     for request in requests:
-        named = tuple(outcome[request.index, (layout.EVICTED_BY, layout.EVICTED_AT_NS)])
-        by, when = request.evicted_by, request.evicted_ns
-        assert named == (-1 if by is None else by, -1 if when is None else when), request.index
+        by, when = outcome[request.index, [layout.EVICTED_BY, layout.EVICTED_AT_NS]]
+        named = (None if by < 1 else by - 1, None if by == 0 else when)
+        assert named == (request.evicted_by, request.evicted_ns), request.index
 
 
 # What a cache keeps: a time to live in nanoseconds, and pinned prefixes as places among all edges.
@@ -185,6 +189,16 @@ def both(trace, requests, *, size, capacity, cache, kept, engine, twin):
     return plan, rules
 
 
+def stopping_often(plan) -> np.ndarray:
+    """Return the outcome of a replay whose kernel stops at every request and outgrows its rows."""
+    small = partial(make_tables, rows=2)
+    with (
+        patch.object(simulate, "make_tables", small),
+        patch.object(simulate, "_REQUESTS_A_CALL", 1),
+    ):
+        return simulate.simulate_untimed(plan).outcome
+
+
 def compare_untimed(trace, requests, *, size, capacity, cache, kept, hold) -> None:
     engine = {"mode": "untimed", "hold": f"{hold}ns" if hold else None}
     cache = {name: value for name, value in cache.items() if name != "commit"}
@@ -196,6 +210,7 @@ def compare_untimed(trace, requests, *, size, capacity, cache, kept, hold) -> No
     naive.replay_untimed(requests, rules)
     compare(requests, outcome, UNTIMED)
     compare_evictors(requests, outcome)
+    assert np.array_equal(stopping_often(plan), outcome)
     for request in requests:
         assert outcome[request.index, layout.RESPONSE] == RESPONSES[request.response_came_to]
 

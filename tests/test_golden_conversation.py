@@ -92,7 +92,7 @@ def test_every_prompt_token_has_one_source_or_one_cause(block_size, partial_bloc
         layout.DISABLED,
     )
     hits = outcome[:, layout.SESSION_HIT] + outcome[:, layout.CROSS_REQUEST_HIT]
-    assert (outcome[:, 1 : layout.EVICTED_BY] >= 0).all()
+    assert (outcome[:, layout.EVICTED_AT_NS :] >= 0).all()
     assert np.array_equal(hits, outcome[:, layout.HIT])
     total = hits + outcome[:, causes].sum(axis=1)
     assert np.array_equal(total, conversation()[1].input_tokens)

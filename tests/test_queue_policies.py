@@ -16,6 +16,7 @@ from replay.kernels.references import References
 from replay.trace.tree import build_tree
 from tests import naive_queues
 from tests.random_traces import rows, trace_of, unit_rows, unit_trace_of
+from tests.shared_data import CONVERSATION, conversation, needs
 
 NAMES = [one.name for one in QUEUE_POLICIES]
 

@@ -14,7 +14,7 @@ from replay.cache.blocks import block_paths
 from replay.cache.hints import Hints, RecomputeCost, hints_of, recompute_cost
 from replay.cache.ranked_policies import (
     BY_LEAVES,
-    NOT_CLOSED,
+    BY_NATURE,
     RANKED_POLICIES,
     lru_by_rank,
     optimum_hit_blocks,
@@ -26,6 +26,7 @@ from replay.gpu.spec import load_gpu, load_model
 from replay.kernels.references import References
 from replay.trace.tree import build_tree
 from tests import naive_ranked
+from tests.libcachesim_oracle import sessions
 from tests.random_traces import rows, trace_of, unit_rows, unit_trace_of
 
 CAPACITIES = st.integers(1, 12) | st.integers(1, 60)
@@ -72,7 +73,7 @@ def replayed(refs: References, name: str, capacity: int, hints: Hints):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", naive_ranked.NAMES)
-@settings(max_examples=60)
+@settings(max_examples=50)
 @given(case=cases(), capacity=CAPACITIES)
 def test_policy_equals_its_block_by_block_twin(name, case, capacity):
     refs, hints = case
@@ -84,12 +85,67 @@ def test_policy_equals_its_block_by_block_twin(name, case, capacity):
     assert got.evicted_blocks == expected.evicted
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["length_aware", "gdsf", "pgdsf", "lfu", "workload_aware"])
+@pytest.mark.parametrize("capacity", [60, 250])
+def test_policy_equals_its_twin_on_conversations(name, capacity):
+    refs = sessions(requests=220, open_at_once=12)
+    requests = len(refs.limit)
+    hints = Hints(
+        arrival_ns=np.arange(requests, dtype=np.int64) // 3 * 50,
+        block_tokens=16,
+        cost=RecomputeCost(700, 30),
+        category=(np.arange(requests) * 7 % 5).astype(np.int32),
+    )
+    got = replay_ranked(refs, name, capacity, hints)
+    expected = naive_ranked.Cache(refs, name, capacity, hints).run()
+    assert got.hit_blocks.tolist() == expected.hit_blocks
+    assert got.stranded_blocks == expected.stranded
+    assert got.evicted_blocks == expected.evicted > 1_000
+
+
+def documents(requests: int, seed: int = 3) -> References:
+    """Return requests for one of ten long documents, sometimes with one of its questions."""
+    rng = np.random.default_rng(seed)
+    blocks = np.concatenate([rng.integers(8, 25, 10), rng.integers(1, 41, 30)])
+    parent = np.concatenate([np.full(10, -1), np.arange(30) % 10]).astype(np.int32)
+    roots = rng.zipf(1.5, requests) % 10
+    paths = [[r, 10 + r + 10 * rng.integers(3)] if rng.random() < 0.5 else [r] for r in roots]
+    return References(
+        first=np.where(parent < 0, 0, blocks[parent]),
+        blocks=blocks,
+        parent=parent,
+        offsets=np.cumsum([0, *map(len, paths)]),
+        edges=np.asarray([edge for path in paths for edge in path], np.int32),
+        limit=np.asarray([blocks[path].sum() for path in paths]),
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*naive_ranked.CLOSED_BY_NATURE, *naive_ranked.LEAVES_ONLY])
+def test_policy_equals_its_twin_on_documents_cut_again_and_again(name):
+    refs = documents(250)
+    requests = len(refs.limit)
+    hints = Hints(
+        arrival_ns=np.arange(requests, dtype=np.int64),
+        block_tokens=16,
+        cost=RecomputeCost(50, 3_000),
+        priority=(np.arange(requests) * 11 % 7).astype(np.int64),
+        ttl_ns=12,
+    )
+    for capacity in (45, 80, 160):
+        got = replayed(refs, name, capacity, hints)
+        expected = naive_ranked.Cache(refs, name, capacity, hints).run()
+        assert got.hit_blocks.tolist() == expected.hit_blocks
+        assert got.evicted_blocks == expected.evicted > 500
+
+
 @settings(max_examples=40)
 @given(case=cases(), capacity=CAPACITIES)
 def test_what_is_called_closed_is_closed_after_every_request(case, capacity):
     refs, hints = case
     for policy in RANKED_POLICIES:
-        if policy.closure != NOT_CLOSED:
+        if policy.closure in (BY_NATURE, BY_LEAVES):
             twin = naive_ranked.Cache(refs, policy.name, capacity, hints)
             assert twin.leaves == (policy.closure == BY_LEAVES)
             assert twin.run().open_prefixes == 0, policy.name
@@ -179,7 +235,7 @@ def tiny_cases(draw: st.DrawFn) -> References:
 
 
 @pytest.mark.slow
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(refs=tiny_cases(), capacity=st.integers(1, 6))
 def test_optimum_equals_exhaustive_search(refs, capacity):
     assume(refs.blocks.sum() <= 14)
@@ -310,3 +366,9 @@ def test_hints_come_from_the_columns_of_a_trace():
 def test_recompute_cost_is_a_line_through_the_step_cost_model():
     cost = recompute_cost(load_gpu("h100-sxm"), load_model("llama-3.1-8b"))
     assert (cost.linear_ns, cost.context_ns) == (23_691, 882)
+
+
+def test_a_cache_holds_at_least_one_block():
+    refs = flat([[0]])
+    with pytest.raises(InputError, match="at least one block"):
+        replay_ranked(refs, "lfu", 0, hints_for(refs))

@@ -13,7 +13,7 @@ import pytest
 from replay.runs.digest import result_digest
 from replay.schema import TABLES
 
-GOLDEN = "83189002ca844436332889067ab7f22b591590efae47aaf3aa25bab2c038bfeb"
+GOLDEN = "88dabbf461a5563365728acdb4701a015ec7a6fcb624e998151975596bba6439"
 ROWS = 30
 
 

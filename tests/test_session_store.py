@@ -75,17 +75,22 @@ def drawn_requests(drawn: list[dict]):
 
 
 @settings(max_examples=400)
-@given(drawn=st.one_of(unit_rows(), rows()), capacity=st.integers(1, 80), rules=store_rules)
-def test_untimed_store_equals_token_by_token_store(drawn, capacity, rules):
+@given(
+    drawn=st.one_of(unit_rows(), rows()),
+    capacity=st.integers(1, 80),
+    rules=store_rules,
+    hold=st.sampled_from([0, 0, 150, 900]),
+)
+def test_untimed_store_equals_token_by_token_store(drawn, capacity, rules, hold):
     trace, requests = drawn_requests(drawn)
-    scenario = scenario_of(rules)
+    rules = {**rules, "commit": "on_schedule"}
+    engine = {"mode": "untimed", "hold": f"{hold}ns" if hold else None}
+    scenario = scenario_of(rules, engine)
     plan = make_plan(trace, build_tree(trace), scenario, block_size=1, capacity_blocks=capacity)
     outcome = simulate_untimed(plan).outcome
-    naive.replay_untimed(requests, StoreRules(block_size=1, capacity=capacity, **rules), Store)
-    compare(requests, outcome, {name: COUNTED[name] for name in UNTIMED}, CAUSES)
-    for request in requests:
-        if request.status == "completed":
-            assert outcome[request.index, layout.FREE_AFTER] == request.free_after
+    twin = StoreRules(block_size=1, capacity=capacity, hold_ns=hold, **rules)
+    naive.replay_untimed(requests, twin, Store)
+    compare(requests, outcome, UNTIMED, CAUSES)
 
 
 @pytest.mark.slow

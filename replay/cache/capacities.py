@@ -25,6 +25,6 @@ def round_capacities(lowest_blocks: int, highest_blocks: int, unit_blocks: float
 
 
 def spaced_capacities(lowest_blocks: int, highest_blocks: int, count: int) -> list[int]:
-    """Return at most `count` capacities, evenly spaced on a logarithmic axis, both ends included."""
+    """Return at most `count` capacities, evenly spaced on a log scale, both ends included."""
     low, high = max(lowest_blocks, 1), max(highest_blocks, lowest_blocks, 1)
     return np.unique(np.rint(np.geomspace(low, high, count)).astype(np.int64)).tolist()

@@ -29,6 +29,7 @@ from replay.kernels.references import References
 
 BY_NATURE = "by nature"
 BY_LEAVES = "by restriction to leaves"
+AT_LOOKUPS = "at every look-up"
 NOT_CLOSED = "no"
 
 
@@ -36,7 +37,7 @@ NOT_CLOSED = "no"
 class RankedPolicy:
     """A policy: what is evicted first, where the rule is from, and what keeps prefixes whole.
 
-    `closure` is BY_NATURE, BY_LEAVES or NOT_CLOSED.
+    `closure` is BY_NATURE, BY_LEAVES, AT_LOOKUPS or NOT_CLOSED.
     """
 
     name: str
@@ -66,8 +67,8 @@ RANKED_POLICIES = (
     ),
     RankedPolicy(
         "slru_hits",
-        "used only once since it was stored; then any; used longest ago first",
-        "SGLang RadixAttention, eviction policy slru (protected from 2 uses on), block by block",
+        "hit at most once since it was stored, longest ago first; then any, longest ago first",
+        "after SGLang RadixAttention, eviction policy slru, block by block; storing is no hit here",
         BY_NATURE,
     ),
     RankedPolicy(
@@ -116,13 +117,13 @@ RANKED_POLICIES = (
         "min",
         "of the latest next hit, all of a request's own blocks being kept: the offline optimum",
         "Belady (1966); proof for prefixes in docs/optimum.md",
-        NOT_CLOSED,
+        AT_LOOKUPS,
     ),
     RankedPolicy(
         "min_bypass",
         "the same where a request's own blocks may go at once: an upper bound for every cache",
         "Belady (1966); proof for prefixes in docs/optimum.md",
-        NOT_CLOSED,
+        AT_LOOKUPS,
     ),
 )
 

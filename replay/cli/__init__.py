@@ -26,6 +26,7 @@ from replay.cli.cost import cost
 from replay.cli.curve import curve
 from replay.cli.describe import describe
 from replay.cli.doctor import doctor
+from replay.cli.explain import explain
 from replay.cli.fetch import fetch
 from replay.cli.gain import gain
 from replay.cli.generate import generate
@@ -84,8 +85,8 @@ def main(ctx: click.Context, debug: bool, no_color: bool) -> None:
 
 
 for _command in (
-    generate, fetch, check, convert, anonymize, describe, curve, policies, run, gain, cost, calibrate,
-    report, query, list_, doctor,
+    generate, fetch, check, convert, anonymize, describe, curve, policies, run, gain,
+    explain, cost, calibrate, report, query, list_, doctor,
 ):  # fmt: skip
     main.add_command(_command)
 

@@ -146,10 +146,7 @@ def _data_stream(chosen: str) -> BinaryIO:
 def _as_text(tables: Sequence[Table], output: Path | None) -> str:
     """Return tables as a person reads them, as wide as the terminal or as a file may be."""
     target = console() if output is None else console(file=io.StringIO())
-    if output is not None:
-        target.width = FILE_WIDTH
-    elif not target.is_terminal and "COLUMNS" not in os.environ:
-        target.width = PIPE_WIDTH
+    target.width = text_width(output)
     with target.capture() as capture:
         for index, table in enumerate(tables):
             if index:
@@ -157,6 +154,14 @@ def _as_text(tables: Sequence[Table], output: Path | None) -> str:
             for part in render(table, target.width):
                 target.print(part)
     return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+
+
+def text_width(output: Path | None) -> int:
+    """Return how wide text may be: as the terminal, a pipe, or a file."""
+    if output is not None:
+        return FILE_WIDTH
+    target = console()
+    return target.width if target.is_terminal or "COLUMNS" in os.environ else PIPE_WIDTH
 
 
 def _deliver(content: str, output: Path | None) -> None:

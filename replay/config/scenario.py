@@ -214,7 +214,7 @@ class CacheSection(Section):
     )
     responses: bool = Field(True, description="generated tokens stay in the cache")
     ttl: DurationNs | None = Field(
-        None, gt=0, description="drop KV that nobody used for longer than this; default: never"
+        None, description="drop KV that nobody used for longer than this; default: never"
     )
     pinned_prefixes: tuple[NonNegativeInt, ...] = Field(
         (),
@@ -284,7 +284,6 @@ class EngineSection(Section):
     )
     hold: DurationNs | None = Field(
         None,
-        gt=0,
         description="untimed: a request stays in flight this long after it was admitted; default: "
         "one after another",
     )

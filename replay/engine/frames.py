@@ -41,6 +41,11 @@ _COUNTS = {
     "preemptions": layout.PREEMPTIONS,
     "recomputed_tokens": layout.RECOMPUTED,
 }
+_RESPONSES = {
+    layout.RESPONSE_NONE: None,
+    layout.RESPONSE_CACHED: "cached",
+    layout.RESPONSE_SKIPPED: "skipped",
+}
 _BIN_COLUMNS = {
     "steps": layout.STEPS,
     "busy_ns": layout.BUSY_NS,
@@ -84,6 +89,8 @@ def requests_frame(
     )
     forgotten = trace.frame.get_column("forgotten_tokens", default=absent)
     columns["forgotten_tokens"] = forgotten
+    columns |= _evictors(simulation)
+    columns |= _admissions(plan, simulation, timed=overhead_ns is not None)
     columns |= _latencies(plan, simulation, overhead_ns)
     paired = _latencies(plan, baseline or simulation, overhead_ns if baseline is not None else None)
     for name in _PAIRED:
@@ -92,6 +99,26 @@ def requests_frame(
     known = {*column_names(TRACE), *frame.columns} - {"kind"}
     extra = [name for name in trace.frame.columns if name not in known]
     return frame.hstack(trace.frame.select(extra)) if extra else frame
+
+
+def _evictors(simulation: Simulation) -> dict[str, pl.Series]:
+    """Return by whom and when the first block that each request missed was evicted."""
+    by, when = (simulation.outcome[:, field] for field in (layout.EVICTED_BY, layout.EVICTED_AT_NS))
+    return {"evicted_by_request_id": _only(by - 1, by > 0), "evicted_ns": _only(when, by != 0)}
+
+
+def _admissions(plan: Plan, simulation: Simulation, *, timed: bool) -> dict[str, pl.Series]:
+    """Return how each request of a replay without time was admitted and left."""
+    outcome = simulation.outcome
+    untimed = np.full(plan.requests, not timed)
+    held = (outcome[:, layout.STATUS] == layout.COMPLETED) & (plan.rules[layout.HOLD_NS] > 0)
+    response = pl.Series(outcome[:, layout.RESPONSE])
+    return {
+        "admitted_ns": _only(outcome[:, layout.ADMITTED_NS], held),
+        "lookup_attempts": _only(outcome[:, layout.ATTEMPTS], untimed),
+        "response_status": response.replace_strict(_RESPONSES, return_dtype=pl.String),
+        "response_evicted_blocks": _only(outcome[:, layout.EVICTED_LATER], untimed),
+    }
 
 
 def _latencies(

@@ -52,6 +52,12 @@ class Plan:
         """Number of requests."""
         return len(self.table)
 
+    def watching(self, request: int) -> Plan:
+        """Return the same plan with what the look-up of a request finds noted block by block."""
+        rules = self.rules.copy()
+        rules[layout.WATCH] = request
+        return replace(self, rules=rules)
+
     def without_cache(self) -> Plan:
         """Return the same plan with caching off."""
         rules = self.rules.copy()
@@ -155,6 +161,7 @@ def _rules(
     rules[layout.RESPONSES] = responses
     rules[layout.HOLD_NS] = engine.hold or 0
     rules[layout.TTL_NS] = cache.ttl or 0
+    rules[layout.WATCH] = layout.NONE
     rules[layout.PINS] = bool(cache.pinned_prefixes)
     reserve = min(engine.max_sequences, requests) * (longest_path + 2)
     rules[layout.ROW_RESERVE] = 2 * reserve if cache.pinned_prefixes else reserve

@@ -14,6 +14,7 @@ from replay.engine.plan import Plan
 from replay.engine.tables import grown, make_engine, make_tables, with_more_peaks
 from replay.gpu.cost import StepCost
 from replay.kernels import layout
+from replay.kernels.layout import Engine, Tables
 from replay.kernels.timed import FINISHED, NEEDS_PEAKS, NEEDS_ROWS, PAUSED, replay_timed
 from replay.kernels.untimed import replay_untimed
 from replay.progress import Hook, ignore
@@ -42,15 +43,7 @@ class Simulation:
 
 def simulate_untimed(plan: Plan, *, progress: Hook = ignore) -> Simulation:
     """Replay the requests without a GPU: one after another, or held in flight for a while."""
-    tables = make_tables(plan)
-    request = 0
-    reason = PAUSED
-    while reason != FINISHED:
-        stop = min(request + _REQUESTS_A_CALL, plan.requests)
-        reason, request = replay_untimed(tables, request, stop)
-        if reason == NEEDS_ROWS:
-            tables = grown(tables)
-        progress("Replaying requests", request, plan.requests)
+    tables = untimed_tables(plan, plan.requests, progress=progress)
     return Simulation(
         outcome=tables.outcome,
         edges=tables.edges,
@@ -61,19 +54,23 @@ def simulate_untimed(plan: Plan, *, progress: Hook = ignore) -> Simulation:
     )
 
 
-def simulate_timed(plan: Plan, cost: StepCost, *, progress: Hook = ignore) -> Simulation:
-    """Replay the requests through one continuous-batching engine whose steps cost `cost`."""
-    tables = make_tables(plan, rows=2 * int(plan.rules[layout.ROW_RESERVE]))
-    engine = make_engine(plan, cost, bin_ns=NS_PER_S)
-    finished = False
-    while not finished:
-        reason = replay_timed(tables, engine, _STEPS_A_CALL)
-        finished = reason == FINISHED
+def untimed_tables(plan: Plan, requests: int, *, progress: Hook = ignore) -> Tables:
+    """Return the tables once the first so many requests were admitted or rejected."""
+    tables = make_tables(plan)
+    request = 0
+    reason = PAUSED
+    while reason != FINISHED and (request < requests or requests == plan.requests):
+        stop = min(request + _REQUESTS_A_CALL, requests)
+        reason, request = replay_untimed(tables, request, stop)
         if reason == NEEDS_ROWS:
             tables = grown(tables)
-        elif reason == NEEDS_PEAKS:
-            engine = with_more_peaks(engine)
-        progress("Replaying requests", int(engine.now[layout.NEXT_WAITING]), plan.requests)
+        progress("Replaying requests", request, requests)
+    return tables
+
+
+def simulate_timed(plan: Plan, cost: StepCost, *, progress: Hook = ignore) -> Simulation:
+    """Replay the requests through one continuous-batching engine whose steps cost `cost`."""
+    tables, engine = timed_tables(plan, cost, progress=progress)
     end_ns = int(engine.now[layout.CLOCK_NS])
     bin_ns = int(engine.now[layout.BIN_NS])
     return Simulation(
@@ -84,3 +81,23 @@ def simulate_timed(plan: Plan, cost: StepCost, *, progress: Hook = ignore) -> Si
         end_ns=end_ns,
         evictions=int(tables.counters[layout.EVICTIONS]),
     )
+
+
+def timed_tables(
+    plan: Plan, cost: StepCost, requests: int | None = None, *, progress: Hook = ignore
+) -> tuple[Tables, Engine]:
+    """Return the tables at the end, or soon after the first so many requests left the queue."""
+    tables = make_tables(plan, rows=2 * int(plan.rules[layout.ROW_RESERVE]))
+    engine = make_engine(plan, cost, bin_ns=NS_PER_S)
+    total = plan.requests if requests is None else requests
+    finished = False
+    while not finished:
+        reason = replay_timed(tables, engine, _STEPS_A_CALL)
+        admitted = int(engine.now[layout.NEXT_WAITING])
+        finished = reason == FINISHED or (requests is not None and admitted >= requests)
+        if reason == NEEDS_ROWS:
+            tables = grown(tables)
+        elif reason == NEEDS_PEAKS:
+            engine = with_more_peaks(engine)
+        progress("Replaying requests", min(admitted, total), total)
+    return tables, engine

@@ -37,7 +37,6 @@ def make_tables(plan: Plan, *, rows: int = _FIRST_ROWS) -> Tables:
     state[:, layout.LAST_HOLD] = layout.NONE
     outcome = np.zeros((plan.requests, layout.OUTCOME_FIELDS), np.int64)
     outcome[:, layout.STATUS] = layout.UNFINISHED
-    outcome[:, (layout.EVICTED_BY, layout.EVICTED_AT_NS)] = layout.NONE
     return Tables(
         counters=counters,
         runs=np.empty((rows, layout.RUN_FIELDS), np.int32),
@@ -48,21 +47,44 @@ def make_tables(plan: Plan, *, rows: int = _FIRST_ROWS) -> Tables:
         outcome=outcome,
         path_edges=plan.paths.path_edges,
         rules=plan.rules,
-        notes=_notes(plan),
+        taken=np.zeros((len(plan.paths.first), layout.TAKEN_FIELDS), np.int64),
+        pinned=_pinned(plan),
+        watched=_watched(plan),
+        watch=_watch(plan),
         released=np.zeros(rows if plan.rules[layout.TTL_NS] else 0, np.int64),
         **_store_tables(plan),
         **_radix_tables(plan, rows),
     )
 
 
-def _notes(plan: Plan) -> np.ndarray:
-    """Return what is known of each edge at the start: nothing was evicted, some are pinned."""
-    notes = np.zeros((len(plan.paths.first), layout.NOTE_FIELDS), np.int64)
-    notes[:, layout.TAKEN_FROM] = np.iinfo(np.int32).max
-    notes[:, layout.PINNED_BLOCKS] = layout.NONE
-    if plan.pinned is not None:
-        notes[plan.pinned, layout.PINNED_BLOCKS] = 0
-    return notes
+def _pinned(plan: Plan) -> np.ndarray:
+    """Return how many blocks of each edge are pinned at the start: none of those to be pinned."""
+    if plan.pinned is None:
+        return np.zeros(0, np.int64)
+    return np.where(plan.pinned, 0, layout.NONE)
+
+
+def _watched(plan: Plan) -> np.ndarray:
+    """Return which edges the prompt that is watched uses; no rows where none is."""
+    edges = _watched_edges(plan)
+    watched = np.zeros(len(plan.paths.first) if len(edges) else 0, np.bool_)
+    watched[edges] = True
+    return watched
+
+
+def _watched_edges(plan: Plan) -> np.ndarray:
+    """Return the edges of the prompt that is watched, none where none is."""
+    request = plan.rules[layout.WATCH]
+    if request == layout.NONE:
+        return plan.paths.path_edges[:0]
+    return plan.paths.path_edges[plan.paths.start[request] : plan.paths.prompt_stop[request]]
+
+
+def _watch(plan: Plan) -> np.ndarray:
+    """Return a row for each block of the prompt that is watched: nothing is known of it yet."""
+    edges = _watched_edges(plan)
+    blocks = int((plan.paths.first[edges] + plan.paths.blocks[edges]).max(initial=0))
+    return np.full((blocks, layout.WATCH_FIELDS), layout.NONE, np.int64)
 
 
 def _store_tables(plan: Plan) -> dict[str, np.ndarray]:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from replay.cache.hints import hints_of
+from replay.cache.replacement import possible_policies
+from replay.cache.replays import replay_all
+from replay.cache.view import block_view
 from replay.config.scenario import Scenario
 from replay.engine.run import execute, prepare_trace
 from replay.trace.chain import chained
@@ -22,7 +27,7 @@ from replay.trace.readers.source import Source
 from replay.trace.sessions import infer_sessions
 from replay.trace.stream import stream_trace
 from replay.trace.tokens import tokens_of
-from replay.trace.tree import build_tree
+from replay.trace.tree import PrefixTree, build_tree
 from replay.workload.generate import generate
 from replay.workload.profiles import load_profile
 
@@ -57,8 +62,18 @@ def compile_kernels() -> None:
     for content in (_SEGMENTS, _TOKENS):
         frame = pl.DataFrame({"arrival_ns": [0], "input_tokens": [1], "output_tokens": [1]})
         build_tree(canonical_trace(frame.with_columns(content), meta))
+    _compile_policies(trace, tree)
     _compile_readers(trace)
     _compile_generator()
+
+
+def _compile_policies(trace: Trace, tree: PrefixTree) -> None:
+    """Draw the curve, and replay every eviction policy, over two requests."""
+    view = block_view(tree, trace.column("output_tokens").astype(np.int64), block_size=_BLOCK)
+    assert view.curve.working_set_blocks
+    known = hints_of(trace, _BLOCK, ttl_ns=1)
+    hints = replace(known, priority=np.zeros(2, np.int64), category=np.zeros(2, np.int32))
+    replay_all(view, possible_policies(hints), [1], hints, threads=1)
 
 
 def _compile_readers(trace: Trace) -> None:

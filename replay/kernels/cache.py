@@ -1,15 +1,17 @@
 """What the engines ask of a cache, whichever kind it is: one branch, then the kind's own kernels.
 
-A block pool is pool.py, a radix cache radix_cache.py, a session store store.py.
+A block pool is pool.py, a session store store.py, a radix cache radix_cache.py.
 The unit is the block: of `block_size` tokens in a block pool, the page of a radix cache, one token
 in a session store.
 """
 
 from __future__ import annotations
 
-from replay.kernels import pool, radix_cache, store
+from replay.kernels import pool, pool_or_store, radix_cache, store
 from replay.kernels.jit import inner
 from replay.kernels.layout import KIND, NOW_NS, RADIX, SESSION_STORE, TTL_NS
+from replay.kernels.pool_or_store import admitted as admitted
+from replay.kernels.pool_or_store import name_evictor as name_evictor
 
 
 @inner
@@ -40,37 +42,18 @@ def match(t, request, limit):
     Reusing it takes `idle` blocks out of those that could be taken and needs up to twice `pieces`
     new rows. Changes nothing but a radix cache, which splits a node in two and touches the path.
     """
-    if t.rules[KIND] == SESSION_STORE:
-        blocks, idle = store.match_prefix(t, request, limit)
-        return blocks, idle, 0
     if t.rules[KIND] == RADIX:
         blocks, idle = radix_cache.match_pages(t, request, limit)
         return blocks, idle, radix_cache.MATCH_ROWS
-    return pool.match(t, request, limit)
+    return pool_or_store.match(t, request, limit)
 
 
 @inner
 def acquire(t, request, blocks):
     """Let a request use the `blocks` that `match` found; return how many are its session's."""
-    if t.rules[KIND] == SESSION_STORE:
-        return store.share_prefix(t, request, blocks)
     if t.rules[KIND] == RADIX:
         return radix_cache.lock_match(t, request, blocks)
-    return pool.acquire(t, request, blocks)
-
-
-@inner
-def admitted(t, request):
-    """Take note that an admitted request now computes what it did not find."""
-    if t.rules[KIND] == SESSION_STORE:
-        store.start_computing(t, request)
-
-
-@inner
-def name_evictor(t, request, blocks):
-    """Say who evicted the first block that `match` did not find, where that is known."""
-    if t.rules[KIND] != SESSION_STORE:
-        pool.name_evictor(t, request, blocks)
+    return pool_or_store.acquire(t, request, blocks)
 
 
 @inner
@@ -80,34 +63,28 @@ def take_blocks(t, wanted, request, spare=0):
     `request` is NONE where several requests grow at once. A radix cache with pages of several
     tokens evicts until `spare` more are free, or nothing is left to evict.
     """
-    if t.rules[KIND] == SESSION_STORE:
-        store.take_tokens(t, wanted)
-    elif t.rules[KIND] == RADIX:
+    if t.rules[KIND] == RADIX:
         radix_cache.take_pages(t, wanted, spare, request)
     else:
-        pool.take_blocks(t, wanted, request)
+        pool_or_store.take_blocks(t, wanted, request)
 
 
 @inner
 def publish(t, request, upto):
     """Make the blocks of a request below index `upto` visible to later look-ups."""
-    if t.rules[KIND] == SESSION_STORE:
-        store.publish_tokens(t, request, upto)
-    elif t.rules[KIND] == RADIX:
+    if t.rules[KIND] == RADIX:
         radix_cache.insert_pages(t, request, upto)
     else:
-        pool.publish(t, request, upto)
+        pool_or_store.publish(t, request, upto)
 
 
 @inner
 def release(t, request):
     """Give back every block of a request."""
-    if t.rules[KIND] == SESSION_STORE:
-        store.give_back(t, request)
-    elif t.rules[KIND] == RADIX:
+    if t.rules[KIND] == RADIX:
         radix_cache.drop_pages(t, request)
     else:
-        pool.release(t, request)
+        pool_or_store.release(t, request)
 
 
 @inner
@@ -115,4 +92,4 @@ def rows_left(t, wanted):
     """Return whether the tables have room for `wanted` more rows; a session store needs none."""
     if t.rules[KIND] == RADIX:
         return radix_cache.node_rows_left(t, wanted)
-    return t.rules[KIND] == SESSION_STORE or pool.rows_left(t, wanted)
+    return pool_or_store.rows_left(t, wanted)

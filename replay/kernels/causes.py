@@ -14,6 +14,7 @@ store, is not for this request to have.
 
 from __future__ import annotations
 
+from replay.kernels.in_flight import in_flight_tokens
 from replay.kernels.jit import inner
 from replay.kernels.layout import (
     BLOCK_SIZE,
@@ -35,21 +36,20 @@ from replay.kernels.layout import (
     INPUT_TOKENS,
     KIND,
     MATCH_BLOCKS,
-    NEXT_RUNNING,
     NONE,
     PARTIAL_BLOCKS,
     PATH_PROMPT_STOP,
     PATH_START,
     PATH_STOP,
     POLICY_MISS,
-    PROMPT_BLOCKS,
-    PUBLISHED,
     SEEN,
     SESSION_HIT,
     SESSION_STORE,
     STOP_TOKENS,
     USERS,
+    WATCH,
 )
+from replay.kernels.observe import observe
 
 
 @inner
@@ -79,53 +79,6 @@ def mark_response_seen(t, request):
     """Count the response of a completed request as seen: later prompts may contain it."""
     for at in range(t.plan[request, PATH_PROMPT_STOP], t.plan[request, PATH_STOP]):
         t.edges[t.path_edges[at], SEEN] = 1
-
-
-@inner
-def _shared_blocks(t, one, other, block_size):
-    """Return how many leading whole blocks two prompts have in common."""
-    depth = 0
-    at = t.plan[one, PATH_START]
-    to = t.plan[other, PATH_START]
-    while at < t.plan[one, PATH_PROMPT_STOP] and to < t.plan[other, PATH_PROMPT_STOP]:
-        if t.path_edges[at] != t.path_edges[to]:
-            break
-        depth = t.edges[t.path_edges[at], STOP_TOKENS]
-        at += 1
-        to += 1
-    return depth // block_size
-
-
-@inner
-def _in_flight_tokens(t, request, hit, ideal, oldest, block_size):
-    """Return how many tokens of blocks hit..ideal some running request has yet to publish.
-
-    `oldest` starts the list of running requests. The union of their stretches is walked upwards:
-    extend what is covered, or jump to the next stretch.
-    """
-    most = t.plan[request, INPUT_TOKENS] - 1
-    tokens = 0
-    block = hit
-    while block < ideal:
-        reach = block
-        jump = ideal
-        other = oldest
-        while other != NONE:
-            start = t.state[other, PUBLISHED]
-            if start < t.plan[other, PROMPT_BLOCKS]:
-                stop = _shared_blocks(t, request, other, block_size)
-                if start <= block:
-                    reach = max(reach, stop)
-                elif start < stop:
-                    jump = min(jump, start)
-            other = t.state[other, NEXT_RUNNING]
-        reach = min(reach, ideal)
-        if reach > block:
-            tokens += min(reach * block_size, most) - min(block * block_size, most)
-            block = reach
-        else:
-            block = jump
-    return tokens
 
 
 @inner
@@ -182,8 +135,10 @@ def attribute(t, request, hit, session, oldest):
     if t.rules[KIND] == SESSION_STORE:
         _blame_store(t, request, hit_tokens, ideal_tokens)
         return
+    if t.rules[WATCH] == request:
+        observe(t, request, oldest)
     in_flight = 0
     if ideal > hit and oldest != NONE:
-        in_flight = _in_flight_tokens(t, request, hit, ideal, oldest, size)
+        in_flight = in_flight_tokens(t, request, hit, ideal, oldest, size)
     t.outcome[request, IN_FLIGHT] = in_flight
     t.outcome[request, CAPACITY_MISS] = ideal_tokens - hit_tokens - in_flight

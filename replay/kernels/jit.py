@@ -69,6 +69,7 @@ CACHED = _choose_folder()
 
 import numba  # noqa: E402  (reads the folder variable when imported)
 from numba.core.registry import CPUDispatcher  # noqa: E402
+from numba.extending import intrinsic  # noqa: E402
 
 VERSION = numba.__version__
 _OPTIONS = {"cache": CACHED, "nogil": True}
@@ -127,3 +128,15 @@ except KeyError:
 def kernel(function: Any) -> Any:
     """Compile a kernel that allocates nothing."""
     return _held(_uncounted(function))
+
+
+def instruction(function: Any) -> Any:
+    """Return a function that kernels can call from its definition as Numba's `intrinsic` takes it.
+
+    For hints only: where compiling is off it does nothing.
+    """
+    return _nothing if numba.config.DISABLE_JIT else intrinsic(function)
+
+
+def _nothing(*_: Any) -> None:
+    """Do nothing."""

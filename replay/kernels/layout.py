@@ -48,13 +48,18 @@ REUSED = 6  # blocks of it that were hit, over the run
 EVICTED = 7
 EDGE_FIELDS = 8
 
-# notes int64[E, NOTE_FIELDS]: what is rarely asked of an edge
-TAKEN_BY = 0  # whose allocation evicted blocks of it last; NONE for nobody's
+# taken int64[E, TAKEN_FIELDS]: what an edge lost last
+TAKEN_BY = 0  # whose allocation evicted it; NONE for nobody's
 TAKEN_NS = 1  # when
-TAKEN_FROM = 2  # which blocks, counted from the edge's first
+TAKEN_FROM = 2  # which blocks, counted from the edge's first; all 0 while it lost nothing
 TAKEN_TO = 3
-PINNED_BLOCKS = 4  # how many of its blocks are pinned so far; NONE where it is not to be pinned
-NOTE_FIELDS = 5
+TAKEN_FIELDS = 4
+
+# pinned int64[E], no rows where nothing is pinned: how many blocks of the edge are, from its first
+# one on; NONE where the edge is not to be pinned
+
+# watched bool[E], no rows where no prompt is watched: whether that prompt uses the edge, until its
+# look-up
 
 # counters int64[COUNTERS]: the pool as a whole
 CAPACITY = 0  # blocks
@@ -147,35 +152,35 @@ WAITING, PREFILLING, DECODING, DONE = 0, 1, 2, 3
 
 # outcome int64[R, OUTCOME_FIELDS]: what became of it
 STATUS = 0
-HIT = 1
-SESSION_HIT = 2
-CROSS_REQUEST_HIT = 3
-COLD = 4
-CAPACITY_MISS = 5
-IN_FLIGHT = 6
-GRANULARITY = 7
-DISABLED = 8
-INPUT_BLOCKS = 9
-HIT_BLOCKS = 10
-FULL_HIT_BLOCKS = 11
-EVICTED_BLOCKS = 12
-SCHEDULED_NS = 13
-FIRST_TOKEN_NS = 14
-DONE_NS = 15
-ITL_MAX_NS = 16
-PREEMPTIONS = 17
-RECOMPUTED = 18
-FREE_AFTER = 19  # free blocks once it was admitted (held) or done, untimed only
-POLICY_MISS = 20
-SESSION_KEPT = 21  # tokens its session held when it was looked up
-ADMITTED_NS = 22  # untimed: the clock when it was admitted, or rejected
-ATTEMPTS = 23  # look-ups made until it was admitted or rejected
-EVICTED_LATER = 24  # evicted when its response was added
-RESPONSE = 25  # what became of its response, one of the three below
-EVICTABLE_AFTER = 26  # cached and evictable once it was admitted (held) or done
-FOUND = 27  # untimed: blocks its last look-up found, whether or not it was admitted
-EVICTED_BY = 28  # who evicted the first block it then missed, NONE where nobody did
-EVICTED_AT_NS = 29  # when
+EVICTED_BY = 1  # 1 + who evicted the first block it then missed; 0: unknown, NONE: no one request
+EVICTED_AT_NS = 2  # when, where EVICTED_BY is not 0
+HIT = 3
+SESSION_HIT = 4
+CROSS_REQUEST_HIT = 5
+COLD = 6
+CAPACITY_MISS = 7
+IN_FLIGHT = 8
+GRANULARITY = 9
+DISABLED = 10
+INPUT_BLOCKS = 11
+HIT_BLOCKS = 12
+FULL_HIT_BLOCKS = 13
+EVICTED_BLOCKS = 14
+FREE_AFTER = 15  # free blocks once it was admitted (held) or done, untimed only
+ADMITTED_NS = 16  # untimed: the clock when it was admitted, or rejected
+ATTEMPTS = 17  # look-ups made until it was admitted or rejected
+EVICTED_LATER = 18  # evicted when its response was added
+RESPONSE = 19  # what became of its response, one of the three below
+EVICTABLE_AFTER = 20  # cached and evictable once it was admitted (held) or done
+FOUND = 21  # untimed: blocks its last look-up found, whether or not it was admitted
+SCHEDULED_NS = 22
+FIRST_TOKEN_NS = 23
+DONE_NS = 24
+ITL_MAX_NS = 25
+PREEMPTIONS = 26
+RECOMPUTED = 27
+POLICY_MISS = 28
+SESSION_KEPT = 29  # tokens its session held when it was looked up
 OUTCOME_FIELDS = 30
 
 COMPLETED, REJECTED, UNFINISHED = 0, 1, 2
@@ -208,7 +213,8 @@ PINS = 21  # some edges are pinned
 POLICY = 22  # what a radix cache evicts by, one of the policies below
 PROTECTED_HITS = 23  # insertions that make a node protected, slru only
 CLASSIC_TREE = 24  # what is split off a radix node counts as created then
-RULES = 25
+WATCH = 25  # the request whose look-up is noted in `watch`, NONE for nobody's
+RULES = 26
 
 BLOCK_POOL, SESSION_STORE, RADIX = 0, 1, 2
 
@@ -216,6 +222,14 @@ BY_LRU, BY_LFU, BY_FIFO, BY_MRU, BY_FILO, BY_SLRU, BY_PRIORITY = 0, 1, 2, 3, 4, 
 
 ON_SCHEDULE, INCREMENTAL, ON_COMPLETION = 0, 1, 2
 
+# watch int64[*, WATCH_FIELDS], a row a block of the prompt that is watched, or no rows
+HOLDER = 0  # the request that computed the copy in the cache, NONE where there is none
+COMPUTING_BY = 1  # a running request that has still to publish it
+LOST_TO = 2  # whose allocation evicted a copy of it last; NONE for nobody's
+LOST_NS = 3  # when, NONE for never
+LOST_WRITER = 4  # the request that had computed that copy
+EXPIRED = 5  # 1 where it was idle for too long
+WATCH_FIELDS = 6
 
 # now int64[NOW_FIELDS]: where the engine is
 CLOCK_NS = 0
@@ -275,7 +289,10 @@ class Tables(NamedTuple):
     sessions: np.ndarray
     entries: np.ndarray
     by_worth: np.ndarray
-    notes: np.ndarray
+    taken: np.ndarray
+    pinned: np.ndarray
+    watched: np.ndarray
+    watch: np.ndarray
     released: np.ndarray
     nodes: np.ndarray  # see radix_layout.py
     leaves: np.ndarray

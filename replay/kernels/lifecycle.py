@@ -7,16 +7,6 @@ nothing, and gives everything back.
 
 from __future__ import annotations
 
-from replay.kernels.cache import (
-    acquire,
-    admitted,
-    match,
-    name_evictor,
-    publish,
-    release,
-    rows_left,
-    take_blocks,
-)
 from replay.kernels.causes import attribute, mark_response_seen, mark_seen
 from replay.kernels.jit import inner
 from replay.kernels.layout import (
@@ -55,6 +45,16 @@ from replay.kernels.layout import (
     STATUS,
 )
 from replay.kernels.pool import free_blocks
+from replay.kernels.pool_or_store import (
+    acquire,
+    admitted,
+    match,
+    name_evictor,
+    publish,
+    release,
+    rows_left,
+    take_blocks,
+)
 from replay.kernels.radix_life import admit_radix, complete_radix, rows_for_radix
 
 REFUSED, ADMITTED, OUT_OF_ROWS = 0, 1, 2

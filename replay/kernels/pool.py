@@ -45,7 +45,6 @@ from replay.kernels.layout import (
     PATH_START,
     PATH_STOP,
     PINNED,
-    PINNED_BLOCKS,
     PINNED_IDLE,
     PINS,
     PUBLISHED,
@@ -69,6 +68,7 @@ from replay.kernels.layout import (
     YOUNGEST,
     YOUNGEST_RUN,
 )
+from replay.kernels.observe import note_loss
 
 # --- rows of the tables ---------------------------------------------------------------------
 
@@ -178,15 +178,16 @@ def _note_eviction(t, run, first, request, now_ns):
     first: the note of it stays until that block is computed again.
     """
     edge = t.runs[run, EDGE]
-    missing = t.notes[edge, TAKEN_FROM]
-    if missing < first:
+    note_loss(t, edge, first, t.runs[run, STOP], t.runs[run, OWNER], request, now_ns)
+    missing = t.taken[edge, TAKEN_FROM]
+    if missing < first and t.taken[edge, TAKEN_TO] > 0:
         covering, _ = _covering(t, edge, missing)
         if covering == NONE:
             return
-    t.notes[edge, TAKEN_BY] = request
-    t.notes[edge, TAKEN_NS] = now_ns
-    t.notes[edge, TAKEN_FROM] = first
-    t.notes[edge, TAKEN_TO] = t.runs[run, STOP]
+    t.taken[edge, TAKEN_BY] = request
+    t.taken[edge, TAKEN_NS] = now_ns
+    t.taken[edge, TAKEN_FROM] = first
+    t.taken[edge, TAKEN_TO] = t.runs[run, STOP]
 
 
 @inner
@@ -357,9 +358,10 @@ def name_evictor(t, request, blocks):
         edge = t.path_edges[at]
         place = blocks - t.edges[edge, FIRST]
         if place < t.edges[edge, BLOCKS]:
-            if t.notes[edge, TAKEN_FROM] <= place < t.notes[edge, TAKEN_TO]:
-                t.outcome[request, EVICTED_BY] = t.notes[edge, TAKEN_BY]
-                t.outcome[request, EVICTED_AT_NS] = t.notes[edge, TAKEN_NS]
+            if t.taken[edge, TAKEN_FROM] <= place < t.taken[edge, TAKEN_TO]:
+                by = t.taken[edge, TAKEN_BY]
+                t.outcome[request, EVICTED_BY] = NONE if by == NONE else by + 1
+                t.outcome[request, EVICTED_AT_NS] = t.taken[edge, TAKEN_NS]
             return
 
 
@@ -380,12 +382,12 @@ def publish(t, request, upto):
             continue
         pinned = 0
         if t.rules[PINS]:
-            stays = t.notes[edge, PINNED_BLOCKS]
+            stays = t.pinned[edge]
             if stays > done - first:
                 stop = min(stop, stays)  # copies of what is pinned already
             elif stays != NONE:
                 pinned = 1
-                t.notes[edge, PINNED_BLOCKS] = stop
+                t.pinned[edge] = stop
         last = t.state[request, LAST_HOLD]
         run = t.edges[edge, YOUNGEST_RUN]
         if (

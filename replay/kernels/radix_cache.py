@@ -39,6 +39,7 @@ from replay.kernels.layout import (
     TTL_NS,
     UNKEYED,
 )
+from replay.kernels.observe import note_loss
 from replay.kernels.radix_age import add_youngest, take_out, use_again
 from replay.kernels.radix_layout import (
     ABOVE,
@@ -81,14 +82,17 @@ def _count_evicted(t, node, request, now_ns):
     at = t.nodes[node, AT]
     page = t.nodes[node, FIRST_PAGE]
     stop = t.nodes[node, STOP_PAGE]
+    writer = t.nodes[node, WRITTEN_BY]
     while page < stop:
         edge = t.path_edges[at]
         reached = min(t.edges[edge, FIRST] + t.edges[edge, BLOCKS], stop)
         t.edges[edge, EVICTED] += reached - page
-        t.notes[edge, TAKEN_BY] = request
-        t.notes[edge, TAKEN_NS] = now_ns
-        t.notes[edge, TAKEN_FROM] = page - t.edges[edge, FIRST]
-        t.notes[edge, TAKEN_TO] = reached - t.edges[edge, FIRST]
+        first = t.edges[edge, FIRST]
+        t.taken[edge, TAKEN_BY] = request
+        t.taken[edge, TAKEN_NS] = now_ns
+        t.taken[edge, TAKEN_FROM] = page - first
+        t.taken[edge, TAKEN_TO] = reached - first
+        note_loss(t, edge, page - first, reached - first, writer, request, now_ns)
         page = reached
         at += 1
 

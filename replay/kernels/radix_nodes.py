@@ -32,7 +32,6 @@ from replay.kernels.layout import (
     FIRST,
     IDLE,
     NONE,
-    PINNED_BLOCKS,
     PINNED_IDLE,
     PINS,
     PRIORITY_OF,
@@ -181,10 +180,10 @@ def add_leaf(t, request, node, page, at, limit, use):
     while _page_stop(t, edge) <= page:
         at += 1
         edge = t.path_edges[at]
-    if t.rules[PINS] and t.notes[edge, PINNED_BLOCKS] != NONE:
+    if t.rules[PINS] and t.pinned[edge] != NONE:
         start = page
         first = at
-        while page < limit and t.notes[edge, PINNED_BLOCKS] != NONE:
+        while page < limit and t.pinned[edge] != NONE:
             page = min(_page_stop(t, edge), limit)
             if page < limit:
                 at += 1

@@ -124,13 +124,14 @@ def look_up(t, request):
 
 @inner
 def store(t, request, hit):
-    """Store what was missing on the path of a request, and enter its end if that is a leaf."""
+    """Store what was missing on the path of a request, and enter its end if that is a leaf.
+
+    For pgdsf a missing token costs what the mean one does: all are computed behind the hit ones.
+    """
     policy = t.rules[POLICY]
     leaf = NONE
     cost = 0
-    if (
-        policy == PGDSF and t.offsets[request] < t.offsets[request + 1]
-    ):  # of a missing token: all are computed at once, after the hit ones
+    if policy == PGDSF and t.offsets[request] < t.offsets[request + 1]:
         end = t.path[t.offsets[request + 1] - 1]
         blocks = hit + t.edges[end, FIRST] + t.edges[end, LENGTH]
         cost = t.rules[FLAT_COST] + t.rules[BLOCK_COST] * blocks // 2
@@ -141,6 +142,8 @@ def store(t, request, hit):
         parent = t.edges[edge, PARENT]
         if resident == 0 and kept > 0 and parent != NONE:
             t.edges[parent, CHILDREN] += 1
+        if policy == PRIORITY:
+            raise_priority(t, edge, t.priority[request])
         if policy == PGDSF:
             if resident < t.edges[edge, LENGTH]:
                 recall(t, edge, kept, cost)
@@ -148,9 +151,7 @@ def store(t, request, hit):
             value = first_value(t, request, edge)
             t.edges[edge, RUN] = new_run(t, resident, t.edges[edge, RUN], value, 0)
             t.edges[edge, RESIDENT] = kept
-        if policy == PRIORITY:
-            raise_priority(t, edge, t.priority[request])
-        elif policy == GDSF or policy == PGDSF:
+        if policy == GDSF or policy == PGDSF:
             t.clock[edge] = t.counters[CLOCK]
         if kept > 0:
             leaf = edge

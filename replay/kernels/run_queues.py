@@ -31,6 +31,7 @@ from typing import NamedTuple
 import numpy as np
 
 from replay.kernels.jit import inner
+from replay.kernels.prefetch import prefetch_row
 
 NONE = -1
 
@@ -73,6 +74,7 @@ HAND = 12  # SIEVE: the run at whose deep end the hand is
 NOW_FIELDS = 13
 
 FINISHED, NEEDS_ROWS = 0, 1
+_AHEAD = 3  # requests
 ROWS_A_STEP = 2
 
 
@@ -263,10 +265,19 @@ def transfer(t, row, count, queue, mark):
 
 
 @inner
+def _fetch_newer(t, row):
+    """Ask for the row of the run that goes after this one."""
+    newer = t.rows[row, NEWER]
+    if newer != NONE:
+        prefetch_row(t.rows, newer)
+
+
+@inner
 def forget(t, ghost, count):
     """Drop the `count` oldest blocks of a queue of ghosts; none where it is negative."""
     while count > 0:
         oldest = t.queues[ghost, OLDEST]
+        _fetch_newer(t, oldest)
         dropped = min(count, length(t, oldest))
         trim(t, oldest, dropped)
         count -= dropped
@@ -343,6 +354,14 @@ def _look_up(t, request):
 
 
 @inner
+def _fetch(t, request):
+    """Ask for the rows of a request to come."""
+    if request < t.hits.size:
+        for at in range(t.offsets[request], t.offsets[request + 1]):
+            prefetch_row(t.rows, t.path[at])
+
+
+@inner
 def next_edge(t):
     """Return whether there is an edge to reference, and open it; requests are looked up first."""
     now = t.now
@@ -353,6 +372,7 @@ def next_edge(t):
         request = now[REQUEST]
         if request >= t.hits.size:
             return False
+        _fetch(t, request + _AHEAD)
         _look_up(t, request)
         now[PATH_FIRST] = t.offsets[request]
         now[AT] = t.offsets[request + 1]
@@ -394,6 +414,7 @@ def exchangeable(t, wanted, queue, mark, victim):
 
     Where the run that grows is itself the victim it never runs out: it passes through the queue.
     """
+    _fetch_newer(t, victim)
     if victim == t.queues[queue, NEWEST] and continues(
         t, queue, t.now[EDGE_NOW], t.now[POSITION], mark
     ):

@@ -296,7 +296,7 @@ def _last_block(t, request):
 
 @inner
 def _reject(t, e, request, again):
-    """Give up on a request that cannot run even alone; it may have run before and lost its place."""
+    """Give up on a request that cannot run even alone; it may have been preempted before."""
     t.outcome[request, STATUS] = REJECTED
     t.state[request, PHASE] = DONE
     if again:

@@ -53,44 +53,48 @@ def replay_untimed(t, start, stop):
     the last ones, and all have completed. NEEDS_ROWS: a table must grow first. The next call
     goes on from the request returned.
     """
+    hold_ns = t.rules[HOLD_NS]
     request = start
     while True:
         step = t.counters[NEXT_STEP]
-        draining = request == stop
         first = t.counters[FIRST_HELD]
+        draining = request == stop
         if draining and step == AN_ARRIVAL and stop < t.plan.shape[0]:
             return PAUSED, request
         if draining and first == NONE:
             return FINISHED, request
         now = t.counters[NOW_NS]
-        due = draining or step == A_COMPLETION
         if step == AN_ARRIVAL and not draining:
             now = max(now, t.plan[request, ARRIVAL_NS])
-            due = first != NONE and t.outcome[first, DONE_NS] <= now
-        if due:
-            if t.rules[HOLD_NS] > 0 and not may_complete(t, first):
-                return NEEDS_ROWS, request
-            at_time(t, max(t.counters[NOW_NS], t.outcome[first, DONE_NS]))
-            _stop_holding(t, first)
-            complete(t, first)
-            if step == A_COMPLETION:
-                t.counters[NEXT_STEP] = ANOTHER_LOOK if t.rules[HOLD_NS] > 0 else AN_ARRIVAL
-            continue
+        done = NONE
+        if first != NONE:
+            due = step == AN_ARRIVAL and t.outcome[first, DONE_NS] <= now
+            if draining or due or step == A_COMPLETION:
+                if not may_complete(t, first):
+                    return NEEDS_ROWS, request
+                now = max(t.counters[NOW_NS], t.outcome[first, DONE_NS])
+                _stop_holding(t, first)
+                done = first
+                if step == A_COMPLETION:
+                    t.counters[NEXT_STEP] = ANOTHER_LOOK
         at_time(t, now)
-        came_to = admit(t, request)
-        if came_to == OUT_OF_ROWS:
-            return NEEDS_ROWS, request
-        if came_to == REFUSED and first != NONE:
-            t.counters[NEXT_STEP] = A_COMPLETION
-            continue
-        t.counters[NEXT_STEP] = AN_ARRIVAL
-        if came_to == REFUSED:
-            reject(t, request)
-        else:
-            _start_holding(t, request)
-            if t.rules[HOLD_NS] == 0:
+        if done == NONE:
+            came_to = admit(t, request)
+            if came_to == OUT_OF_ROWS:
+                return NEEDS_ROWS, request
+            if came_to == REFUSED and first != NONE:
                 t.counters[NEXT_STEP] = A_COMPLETION
-        request += 1
+                continue
+            t.counters[NEXT_STEP] = AN_ARRIVAL
+            if came_to == REFUSED:
+                reject(t, request)
+            elif hold_ns > 0:
+                _start_holding(t, request)
+            else:
+                done = request
+            request += 1
+        if done != NONE:
+            complete(t, done)
 
 
 # --- the list of running requests, by order of admission and of completion ------------------

@@ -100,7 +100,7 @@ def batch_prefix_digests(
     `lengths[length_offsets[p]:length_offsets[p + 1]]` are asked for. Raises as `prefix_digests`.
     """
     chosen = algorithm_named(algorithm)
-    flat = _tokens(tokens)
+    flat = checked_tokens(tokens)
     offsets = _offsets(offsets, len(flat), "offsets")
     length_offsets = _offsets(length_offsets, len(lengths), "length_offsets")
     if len(length_offsets) != len(offsets):
@@ -133,7 +133,7 @@ def batch_block_hashes(
     chosen = algorithm_named(algorithm)
     if block_size < 1:
         raise InputError(f"block_size must be at least 1 (got {block_size})")
-    flat = _tokens(tokens)
+    flat = checked_tokens(tokens)
     offsets = _offsets(offsets, len(flat), "offsets")
     hash_offsets = np.zeros(len(offsets), np.int64)
     np.cumsum(np.diff(offsets) // block_size, out=hash_offsets[1:])
@@ -148,7 +148,8 @@ def _field(text: str | None) -> bytes:
     return (len(raw) + 1).to_bytes(8, "little") + raw
 
 
-def _tokens(tokens: Integers) -> np.ndarray:
+def checked_tokens(tokens: Integers) -> np.ndarray:
+    """Return tokens as uint32; InputError names the first that is none."""
     return _integers(tokens, LARGEST_TOKEN, np.uint32, "tokens", "2^32 - 1")
 
 

@@ -1,0 +1,239 @@
+"""The story of one request of a run: what it hit, what it missed, and why.
+
+A run is deterministic, so its story is had by replaying it up to that request, with everything
+noted that concerns the blocks of its prompt. What comes out must be what the run says of it.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from replay.config.load import load_scenario
+from replay.config.scenario import Scenario
+from replay.engine.diagnosis import diagnose
+from replay.engine.plan import Plan, make_plan
+from replay.engine.run import Prepared, prepare
+from replay.engine.stretches import Stretch, stretches
+from replay.engine.watch import Watched, watch_request
+from replay.errors import InputError
+from replay.kernels import layout
+from replay.progress import Hook, ignore
+from replay.runs.layout import MANIFEST, SCENARIO
+from replay.runs.open import Run
+from replay.trace.readers.options import DEFAULTS, ReadOptions
+from replay.trace.readers.source import STANDARD_INPUT
+
+_REPRODUCED = {
+    "hit_tokens": layout.HIT,
+    "session_hit_tokens": layout.SESSION_HIT,
+    "cold_tokens": layout.COLD,
+    "capacity_miss_tokens": layout.CAPACITY_MISS,
+    "in_flight_tokens": layout.IN_FLIGHT,
+    "granularity_tokens": layout.GRANULARITY,
+}
+_READ_ALIKE = ("format", "block_size", "content", "rejected_rows")
+_PATTERN = frozenset("*?[")
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """How many requests and sessions of the whole trace have a prefix; None where unknown."""
+
+    requests: int
+    sessions: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What there is to tell of a request.
+
+    `row` is that of the run's table `requests`; `arrivals_ns` and `sessions` (of requests the
+    stretches name) and `shared` (of their prefixes) say more about the stretches. The last three
+    fields are those of `replay.engine.diagnosis.Diagnosis`.
+    """
+
+    row: Mapping[str, Any]
+    stretches: tuple[Stretch, ...]
+    arrivals_ns: Mapping[int, int]
+    sessions: Mapping[int, int | None]
+    shared: Mapping[int, Sharing]
+    block_size: int
+    capacity_blocks: int | None
+    kv_bytes_per_token: int | None
+    sufficient_capacity_blocks: int
+    optimum_hit_tokens: int
+    avoidable_miss_tokens: int
+
+
+def explain_request(
+    run: Run,
+    request: int,
+    *,
+    trace: Path | None = None,
+    format_name: str | None = None,
+    options: ReadOptions = DEFAULTS,
+    progress: Hook = ignore,
+) -> Explanation:
+    """Return the story of a request of a run.
+
+    `trace` is where its trace lies now, if it moved; `format_name` and `options` are those it was
+    read with. Raises InputError for a request the cache was never asked about, for another trace
+    than the run's, and where this version of replay does not reproduce the run; and what reading
+    the scenario and preparing the trace raise.
+    """
+    row = _row(run, request)
+    scenario = load_scenario(run.folder / SCENARIO)
+    _check_told(run, row, scenario)
+    path = _trace_path(run, trace)
+    prepared = prepare(path, scenario, format_name=format_name, options=options, progress=progress)
+    _check_read_alike(run, prepared, path)
+    plan = make_plan(
+        prepared.trace,
+        prepared.tree,
+        scenario,
+        block_size=prepared.sizing.block_size,
+        capacity_blocks=prepared.sizing.capacity_blocks,
+    )
+    watched = watch_request(plan, request, prepared.cost, progress=progress)
+    _check_reproduced(run, row, watched)
+    if not watched.looked_up:
+        raise InputError(f"request {request} was still waiting when the run stopped: no look-up")
+    return _explanation(run, row, prepared, plan, watched)
+
+
+def _row(run: Run, request: int) -> dict[str, Any]:
+    table = pl.scan_parquet(run.tables["requests"])
+    found = table.filter(pl.col("request_id") == request).collect()
+    if not len(found):
+        last = table.select(pl.col("request_id").max()).collect().item()
+        raise InputError(f"{run.folder}: no request {request} (the run has 0 to {last})")
+    return found.row(0, named=True)
+
+
+def _check_told(run: Run, row: Mapping[str, Any], scenario: Scenario) -> None:
+    """Raise InputError where the cache has nothing to tell of a request."""
+    if scenario.cache.kind == "session_store":
+        raise InputError(
+            f"{run.folder}: explains block pools and radix caches only (got a session_store)",
+            hint="the table `requests` has the causes: replay query RUN",
+        )
+    if not scenario.cache.caching:
+        raise InputError(f"{run.folder}: caching was off in this run: nothing could be hit")
+    if row["status"] == "rejected" and not row["preemptions"]:
+        blocks = run.manifest["cache"]["capacity_blocks"]
+        room = "" if blocks is None else f"; a cache of {blocks:,} blocks"
+        raise InputError(
+            f"request {row['request_id']} was rejected: it could not run even alone "
+            f"({row['input_tokens']:,} prompt tokens, {row['output_tokens']:,} of output"
+            f"{room})",
+            hint="it was never looked up, so it hit nothing",
+        )
+
+
+def _trace_path(run: Run, trace: Path | None) -> Path | str:
+    """Return where the trace of a run is to be read."""
+    if trace is not None:
+        return trace
+    record = run.manifest.get("trace")
+    path = record.get("path") if isinstance(record, dict) else None
+    if not path:
+        raise InputError(
+            f"{run.folder / MANIFEST}: names no trace", hint="say where it is: --trace PATH"
+        )
+    if path == STANDARD_INPUT:
+        raise InputError(
+            f"{run.folder}: its trace came from standard input",
+            hint="put the trace into a file and name that: --trace PATH",
+        )
+    if not _PATTERN & set(path) and not Path(path).exists():
+        raise InputError(
+            f"{run.folder}: its trace is not there (got {path!r})",
+            hint="say where it is now: --trace PATH",
+        )
+    return str(path)
+
+
+def _check_read_alike(run: Run, prepared: Prepared, path: Path | str) -> None:
+    """Raise InputError unless the trace is the run's, and was read as the run read it."""
+    record, meta = run.manifest.get("trace") or {}, prepared.trace.meta
+    if record.get("sha256") != meta.sha256:
+        raise InputError(
+            f"{path}: not the trace of {run.folder} (sha256 {meta.sha256[:12]}…, the run's is "
+            f"{str(record.get('sha256'))[:12]}…)",
+            hint="give the file as it was: --trace PATH",
+        )
+    for name in _READ_ALIKE:
+        got, wanted = getattr(meta, name), record.get(name)
+        if got != wanted:
+            raise InputError(
+                f"{path}: read otherwise than by the run: {name} {got!r} (the run's is {wanted!r})",
+                hint=_how_it_ran(run),
+            )
+
+
+def _how_it_ran(run: Run) -> str:
+    argv = run.manifest.get("argv")
+    command = shlex.join(["replay", *map(str, argv)]) if argv else "see its manifest"
+    return f"give the options of reading that the run had: {command}"
+
+
+def _check_reproduced(run: Run, row: Mapping[str, Any], watched: Watched) -> None:
+    """Raise InputError unless the replay gives the request what the run says it had."""
+    outcome = watched.outcome[row["request_id"]]
+    for name, field in _REPRODUCED.items() if watched.looked_up else ():
+        if int(outcome[field]) != row[name]:
+            version = run.manifest.get("replay_version", "another version")
+            raise InputError(
+                f"{run.folder}: a replay of it gives request {row['request_id']} "
+                f"{outcome[field]:,} {name} (the run has {row[name]:,})",
+                hint=f"it was made by replay {version}, perhaps with other rules, or its trace was "
+                f"read with other options; {_how_it_ran(run)}",
+            )
+
+
+def _explanation(
+    run: Run, row: Mapping[str, Any], prepared: Prepared, plan: Plan, watched: Watched
+) -> Explanation:
+    request = row["request_id"]
+    told = tuple(stretches(plan, request, watched))
+    named = sorted({one for part in told for one in (part.put_by, part.gone_to) if one is not None})
+    session = prepared.trace.frame.get_column("session_id", default=None)
+    cache = run.manifest["cache"]
+    return Explanation(
+        row=row,
+        stretches=told,
+        arrivals_ns={one: int(plan.table[one, layout.ARRIVAL_NS]) for one in named},
+        sessions={one: None if session is None else session[one] for one in named},
+        shared=_shared(run, row, {part.prefix_id for part in told}),
+        block_size=prepared.sizing.block_size,
+        capacity_blocks=prepared.sizing.capacity_blocks,
+        kv_bytes_per_token=cache["kv_bytes_per_token"],
+        **_diagnosis(row, plan, watched),
+    )
+
+
+def _shared(run: Run, row: Mapping[str, Any], prefixes: set[int]) -> dict[int, Sharing]:
+    """Return who shares each prefix; the run's table has those of more than one request."""
+    table = pl.scan_parquet(run.tables["prefixes"])
+    known = table.filter(pl.col("prefix_id").is_in(sorted(prefixes))).collect()
+    alone = Sharing(1, None if row["session_id"] is None else 1)
+    return dict.fromkeys(prefixes, alone) | {
+        one["prefix_id"]: Sharing(one["requests"], one["sessions"])
+        for one in known.iter_rows(named=True)
+    }
+
+
+def _diagnosis(row: Mapping[str, Any], plan: Plan, watched: Watched) -> dict[str, int]:
+    """Return what the run says of other caches, or work it out where it was made before that."""
+    names = ("sufficient_capacity_blocks", "optimum_hit_tokens", "avoidable_miss_tokens")
+    if all(row.get(name) is not None for name in names):
+        return {name: row[name] for name in names}
+    found = diagnose(plan, watched.outcome)
+    assert found is not None  # caching is on, and the cache has blocks
+    return {name: int(getattr(found, name)[row["request_id"]]) for name in names}

@@ -1,0 +1,42 @@
+"""Replay a plan up to one request, and return what that request found block by block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from replay.engine.plan import Plan
+from replay.engine.simulate import timed_tables, untimed_tables
+from replay.gpu.cost import StepCost
+from replay.kernels import layout
+from replay.progress import Hook, ignore
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What a request found: `blocks` int64[*, WATCH_FIELDS], a row a block of its prompt.
+
+    `outcome` int64[R, OUTCOME_FIELDS] holds for the request and for those before it; `looked_up`
+    is false where the replay ended, or gave up on it, before it was admitted.
+    """
+
+    blocks: np.ndarray
+    outcome: np.ndarray
+    looked_up: bool
+
+
+def watch_request(
+    plan: Plan, request: int, cost: StepCost | None, *, progress: Hook = ignore
+) -> Watched:
+    """Replay until `request` has been looked up; `cost` None is a replay without a GPU."""
+    plan = plan.watching(request)
+    if cost is None:
+        tables = untimed_tables(plan, request + 1, progress=progress)
+        waits = False
+    else:
+        tables, _ = timed_tables(plan, cost, request + 1, progress=progress)
+        waits = tables.state[request, layout.PHASE] == layout.WAITING
+    rejected = tables.outcome[request, layout.STATUS] == layout.REJECTED
+    ran = tables.outcome[request, layout.PREEMPTIONS] > 0  # what waits, or was given up, again
+    return Watched(tables.watch, tables.outcome, bool(ran or not (waits or rejected)))
