@@ -27,7 +27,7 @@ INNER = ("text_config", "llm_config", "language_config")  # of models that see o
 QUANTIZATION = "quantization_config"
 QUANTIZATION_FILE = "hf_quant_config.json"  # where some publishers put it instead
 MAX_BYTES = 4_000_000  # some list every module that is not quantised
-_OWN_FILE = "write a model file with its dimensions: docs/hardware.md"
+_OWN_FILE = "write a model file with its dimensions: hardware/README.md"
 
 
 def read_published(path: Path) -> Model:
