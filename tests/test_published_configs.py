@@ -132,6 +132,8 @@ def test_an_unknown_family_is_refused_and_the_known_are_listed(written):
     said, error = problems(written(published.LLAMA | {"model_type": "rwkv"}))
     assert said == "model_type 'rwkv' is not known"
     assert all(name in error.hint for name in FAMILIES)
+    said, _ = problems(written({"model_type": "rwkv", "hidden_size": 8, "n_layer": 2}))
+    assert "it lacks num_attention_heads (or n_head), intermediate_size" in said
 
 
 def test_every_missing_key_is_named_at_once(written):
