@@ -59,7 +59,10 @@ class Sizing:
         if self.capacity_bytes is not None and self.capacity_bytes <= pool:
             return known
         left = format_bytes(pool)
-        return (*known, f"the cache is larger than the {left} the GPU leaves for KV: a what-if",)
+        return (
+            *known,
+            f"the cache is larger than the {left} the GPU leaves for KV: a what-if",
+        )
 
 
 def size_cache(scenario: Scenario, trace_block_size: int | None) -> Sizing:
