@@ -306,8 +306,7 @@ def test_a_folder_that_is_not_there_is_an_output_error(tmp_path):
 @pytest.mark.parametrize(
     "kind",
     [
-        "gpus", "models", "engines", "hosts", "links", "policies", "formats", "profiles",
-        "traces", "reports",
+        "gpus", "models", "hosts", "links", "policies", "formats", "profiles", "traces", "reports",
     ],  # fmt: skip
 )
 def test_list_shows_every_kind(kind):

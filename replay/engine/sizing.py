@@ -52,13 +52,17 @@ class Sizing:
         """What a reader of the results should know about the size."""
         if self.hardware is None:
             return ()
+        known = self.hardware.model.notes
         if self.source == "the GPU's memory":
-            return self.hardware.pool.notes
+            return (*known, *self.hardware.pool.notes)
         pool = self.hardware.pool.pool_bytes
         if self.capacity_bytes is not None and self.capacity_bytes <= pool:
-            return ()
+            return known
         left = format_bytes(pool)
-        return (f"the cache is larger than the {left} the GPU leaves for KV: a what-if",)
+        return (
+            *known,
+            f"the cache is larger than the {left} the GPU leaves for KV: a what-if",
+        )
 
 
 def size_cache(scenario: Scenario, trace_block_size: int | None) -> Sizing:

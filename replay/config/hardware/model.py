@@ -91,6 +91,10 @@ class Model(SourcedFile):
             raise ValueError(f"head_dim must be {self.mla.key_dim}, the key of mla, or left out")
         if self.compressed and (self.mla or self.window or self.linear or self.sparse):
             raise ValueError("compressed stands alone: no mla, window, linear or sparse beside it")
+        if (self.mla or self.compressed) and self.keys_are_values:
+            raise ValueError("keys_are_values has no effect with mla or compressed")
+        if self.compressed and self.output_gate:
+            raise ValueError("output_gate has no effect with compressed")
         if self.mla and self.window:
             raise ValueError("mla and window do not go together")
         for name, most in self._most_layers():
@@ -127,6 +131,17 @@ class Model(SourcedFile):
             return words[0]
         counts = [group.layers for group in self.attention_groups]
         return ", ".join(f"{word} x{count}" for word, count in zip(words, counts, strict=True))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know: the recomputed total, where there is none to check it by."""
+        if self.declared_parameters is not None:
+            return ()
+        total, active = self.parameters / 1e9, self.active_parameters / 1e9
+        words = f"{total:.4g} billion parameters by its dimensions"
+        if self.moe is not None:
+            words += f", {active:.4g} of them used by a token"
+        return (f"{self.name} has {words}; there is no declared total to check them by",)
 
     @property
     def dense_layers(self) -> int:

@@ -24,10 +24,17 @@ from replay.config.published.sections import (
 from replay.errors import ConfigError, Problem
 
 INNER = ("text_config", "llm_config", "language_config")  # of models that see or hear
+PLAIN = (
+    "num_hidden_layers",
+    "hidden_size",
+    "num_attention_heads",
+    "intermediate_size",
+    "vocab_size",
+)
 QUANTIZATION = "quantization_config"
 QUANTIZATION_FILE = "hf_quant_config.json"  # where some publishers put it instead
 MAX_BYTES = 4_000_000  # some list every module that is not quantised
-_OWN_FILE = "write a model file with its dimensions: docs/hardware.md"
+_OWN_FILE = "write a model file with its dimensions: hardware/README.md"
 
 
 def read_published(path: Path) -> Model:
@@ -41,9 +48,11 @@ def read_published(path: Path) -> Model:
     family = _family(name)
     if family is None:
         known = ", ".join(sorted(FAMILIES))
-        message = (
-            f"model_type {name!r} is not known" if name else "lacks model_type, or is no model"
-        )
+        message = f"model_type {name!r} is not known" if name else "lacks model_type"
+        for key in PLAIN:
+            keys.number(key)
+        if keys.missing:
+            message += f"; of what every model has it lacks {', '.join(keys.missing)}"
         raise ConfigError([Problem(str(path), message)], hint=f"{_OWN_FILE}; known: {known}")
     keys.defaults = family.defaults
     if outer.get(QUANTIZATION) is None and (path.parent / QUANTIZATION_FILE).is_file():
