@@ -139,7 +139,7 @@ def test_an_efficiency_above_one_is_refused(tmp_path):
     own = copy_with(
         data_folder("hardware") / "gpus" / "h100-sxm.yaml",
         tmp_path / "mine.yaml",
-        "gemm_efficiency: 0.703",
+        "gemm_efficiency: 0.72",
         "gemm_efficiency: 1.01",
     )
     with pytest.raises(ConfigError, match=r"fit\.gemm_efficiency"):
