@@ -7,6 +7,7 @@ import numpy as np
 from replay.engine.plan import Plan
 from replay.gpu.cost import StepCost
 from replay.kernels import layout
+from replay.kernels.cost import SUMS
 from replay.kernels.heap import HEAP_FIELDS
 from replay.kernels.layout import Engine, Tables
 from replay.kernels.radix_layout import AGE_FIELDS, LEAF_FIELDS, NODE_FIELDS
@@ -146,9 +147,8 @@ def make_engine(plan: Plan, cost: StepCost, *, bin_ns: int) -> Engine:
         phases=np.zeros(int(plan.rules[layout.BLOCK_SIZE]), np.int64),
         peaks=np.zeros((_FIRST_PEAKS, 2), np.int64),
         bins=np.zeros((BINS, layout.BIN_FIELDS), np.int64),
-        linear_ns=cost.linear_ns,
-        head_ns=cost.head_ns,
-        attention=cost.attention,
+        cost=cost.tables,
+        chunk_sums=np.zeros((len(cost.attention), SUMS)),
     )
 
 

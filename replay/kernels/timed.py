@@ -16,6 +16,7 @@ from __future__ import annotations
 from replay.kernels.batch import (
     emit_first,
     finish_decoding,
+    longest_context,
     opens_block_now,
     peaks_left,
     preempt,
@@ -36,7 +37,7 @@ from replay.kernels.cache import (
     take_spare,
 )
 from replay.kernels.causes import attribute, mark_seen
-from replay.kernels.cost import decode_attention_ns, prefill_attention_ns, step_ns
+from replay.kernels.cost import UNSPLIT, add_chunk, clear_chunks, step_ns
 from replay.kernels.jit import inner, kernel
 from replay.kernels.layout import (
     ARRIVAL_NS,
@@ -375,23 +376,23 @@ def _compute(t, e):
     decoding = now[DECODING_COUNT]
     prompt_tokens = 0
     sampled = decoding
-    prefill_ns = 0.0
-    decode_ns = 0.0
+    clear_chunks(e.chunk_sums)
     for at in range(now[PREFILLING_COUNT]):
         chunk = e.chunks[at]
         if chunk > 0:
             request = e.prefilling[at]
             computed = t.state[request, COMPUTED]
             prompt_tokens += chunk
-            prefill_ns += prefill_attention_ns(e.attention, chunk, computed)
+            add_chunk(e.cost.attention, e.chunk_sums, chunk, computed)
             if computed + chunk == t.state[request, TARGET]:
                 sampled += 1
     if decoding + prompt_tokens == 0:
         return  # the only running request preempted itself: try again at the same instant
-    if decoding > 0:
-        decode_ns = decode_attention_ns(e.attention, decoding, now[CONTEXT_TOKENS])
-    linear_ns = e.linear_ns[decoding + prompt_tokens]
-    duration_ns = step_ns(linear_ns, e.head_ns[sampled], prefill_ns, decode_ns)
+    longest = 0
+    if decoding > 0 and e.cost.attention[0, UNSPLIT] > 0.0:
+        longest = longest_context(t, e)
+    context = now[CONTEXT_TOKENS]
+    duration_ns = step_ns(e.cost, e.chunk_sums, decoding, context, longest, sampled)
     now[CLOCK_NS] += duration_ns
     step_ended(t, now[CLOCK_NS])
     now[DECODE_STEP] += 1
