@@ -304,17 +304,15 @@ def test_a_folder_that_is_not_there_is_an_output_error(tmp_path):
         emit([Table(("a",), [(1,), (2,)])], output=tmp_path / "none" / "out.txt")
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "gpus", "models", "hosts", "links", "policies", "formats", "profiles", "traces", "reports",
-    ],  # fmt: skip
-)
+KINDS = "gpus models hosts links policies formats profiles traces reports"
+
+
+@pytest.mark.parametrize("kind", KINDS.split())
 def test_list_shows_every_kind(kind):
     result = CliRunner().invoke(main, ["list", kind, "--format", "json"])
     assert result.exit_code == 0, result.stderr
     rows = json.loads(result.stdout)
-    names = [(row.get("kind"), row["name"]) for row in rows]
+    names = [(row.get("kind") or row.get("used_by"), row["name"]) for row in rows]
     assert names
     assert len(names) == len(set(names))
 
