@@ -167,14 +167,18 @@ def test_tables_faster_than_the_peaks_are_refused(name):
             costs.checked(broken, "h100-sxm")
 
 
-def test_a_query_takes_the_floor_where_tables_are_below_it():
+def test_a_query_refuses_a_step_below_the_floor_and_takes_it_where_measurements_correct():
     cost = cost_of(H100, LLAMA_8B)
-    free = costs.dataclasses.replace(
-        cost, linear_ns=cost.linear_ns * 0.01, attention=cost.attention.copy()
+    free = costs.dataclasses.replace(cost, linear_ns=cost.linear_ns * 0.01)
+    step = steps_of(([(2048, 0)], [], 1))
+    with pytest.raises(InputError, match="faster than the hardware"):
+        time_steps(free, step)
+    one = np.zeros(1)
+    corrected = costs.dataclasses.replace(
+        free, prefill_new=one, prefill_cached=one, prefill_factor=np.ones((1, 1))
     )
-    times = time_steps(free, steps_of(([(2048, 0)], [], 1)))
     flop = 2 * 2048 * (LLAMA_8B.parameters - 2 * 128_256 * 4096)
-    assert times[0] >= flop / 989e12 * 1e9
+    assert time_steps(corrected, step)[0] >= flop / 989e12 * 1e9
 
 
 # --- more never costs less ------------------------------------------------------------------

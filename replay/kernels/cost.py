@@ -113,8 +113,9 @@ def soft_max(first, second):
 def clear_chunks(sums):
     """Forget the chunks of the last step."""
     for kind in range(sums.shape[0]):
-        for field in range(SUMS):
-            sums[kind, field] = 0.0
+        if sums[kind, TILES] > 0.0:
+            for field in range(SUMS):
+                sums[kind, field] = 0.0
 
 
 @inner
@@ -253,15 +254,22 @@ def floor_ns(tables, sums, tokens, sampled, context_tokens):
 def step_ns(tables, sums, decodes, context_tokens, longest_context, sampled):
     """Return a whole step in integer nanoseconds, rounded up.
 
+    Tables that measurements correct are kept above the floor here; those of the roofline are above
+    it part by part, which is checked where they are compiled.
+
     `sums` holds the chunks of the step; afterwards only `clear_chunks` makes sense of it.
     """
     new = int(sums[0, ROWS])
     tokens = new + decodes
-    floor = floor_ns(tables, sums, tokens, sampled, context_tokens)
-    cached = (sums[0, KEYS] - new) / max(sums[0, CHUNKS], 1.0)
+    measured = tables.prefill_factor.size + tables.decode_factor.size > 0
+    floor = 0.0
+    cached = 0.0
+    if measured:  # before attention, which changes the sums
+        floor = floor_ns(tables, sums, tokens, sampled, context_tokens)
+        cached = (sums[0, KEYS] - new) / max(sums[0, CHUNKS], 1.0)
     attention = attention_ns(tables.attention, sums, decodes, context_tokens, longest_context)
     total = tables.linear_ns[tokens] + tables.head_ns[sampled] + attention
-    if tables.prefill_factor.size + tables.decode_factor.size > 0 and tokens > 0:
+    if measured and tokens > 0:
         total *= _factor(tables, new, cached, decodes, context_tokens)
     return math.ceil(max(total, floor))
 
