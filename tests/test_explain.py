@@ -212,7 +212,7 @@ def test_untimed_radix_tells_what_the_twin_tells(drawn, size, capacity, cache, k
     size=test_radix_twins.sizes,
     capacity=st.integers(1, 60),
     cache=test_radix_twins.cache_rules.filter(lambda rules: rules["enabled"]),
-    kept=kept_rules.map(lambda kept: {**kept, "ttl": None}),
+    kept=kept_rules,
     engine=engine_rules,
 )
 def test_timed_radix_tells_what_the_twin_tells(drawn, size, capacity, cache, kept, engine):
