@@ -17,7 +17,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench claims smoke clean
+.PHONY: help demo test check bench accuracy claims smoke clean
 
 help:  ## show this help
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -40,6 +40,9 @@ bench: $(STAMP)  ## measure speed
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/cache.py
 	$(BIN)/python benchmarks/ingest.py
+
+accuracy: $(STAMP)  ## make docs/accuracy.md again; MEASURED=FOLDER has the measured rows
+	$(BIN)/python benchmarks/accuracy.py $(MEASURED) --write docs
 
 claims: $(STAMP)  ## measure what the simulator before replay claimed for prefix caching
 	$(BIN)/python benchmarks/seed_claims.py

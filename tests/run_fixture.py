@@ -109,6 +109,7 @@ def _latencies(i: int, row: dict) -> dict:
     has_first = row["status"] == "completed" or i == ONE_TOKEN_ONLY
     values = {
         "queue_ns": queue if has_first else None,
+        "overhead_ns": 0 if has_first else None,
         "prefill_ns": prefill if has_first else None,
         "ttft_ns": queue + prefill if has_first else None,
         "itl_mean_ns": itl,

@@ -130,6 +130,7 @@ def test_every_story_adds_up_to_the_row_of_the_run(runs, name):
     assert {"hit", "never seen"} < results
     expected = "expired" if "ttl" in name else "evicted"
     assert expected in results
+    assert ("in flight" in results) == (name == "radix-timed")  # the others publish at once
 
 
 def pick(run: Path, *conditions: pl.Expr) -> int:
@@ -154,6 +155,16 @@ def test_the_story_names_who_put_it_there_and_who_pushed_it_out(runs):
     assert f"an LRU cache of {told.sufficient_capacity_blocks} blocks of 4 tokens" in text
     assert f"this run's has {told.capacity_blocks}" in text
     assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+def test_the_story_names_who_computes_what_is_in_flight(runs):
+    number = pick(runs["radix-timed"], pl.col("in_flight_tokens") > 0)
+    told = explain_request(open_run(runs["radix-timed"]), number)
+    computing = next(part.put_by for part in told.stretches if part.result == "in flight")
+    text = " ".join(explain(runs["radix-timed"], number).stdout.split())
+    tokens = told.row["in_flight_tokens"]
+    assert f"It missed {tokens} tokens that were being computed at that moment" in text
+    assert f"request {computing} (" in text
 
 
 def test_a_cold_request_has_a_short_story(runs):

@@ -141,7 +141,8 @@ def test_help_lists_the_commands_in_the_order_of_use(option):
     result = CliRunner().invoke(main, [option])
     shown = [line.split()[0] for line in result.stdout.split("Commands:\n")[1].splitlines()]
     assert " ".join(shown) == (
-        "generate fetch check convert anonymize describe run gain report query list doctor"
+        "generate fetch check convert anonymize describe curve policies run gain explain cost "
+        "calibrate report query list doctor"
     )
 
 
@@ -303,14 +304,15 @@ def test_a_folder_that_is_not_there_is_an_output_error(tmp_path):
         emit([Table(("a",), [(1,), (2,)])], output=tmp_path / "none" / "out.txt")
 
 
-@pytest.mark.parametrize(
-    "kind", ["gpus", "models", "policies", "formats", "profiles", "traces", "reports"]
-)
+KINDS = "gpus models hosts links policies formats profiles traces reports"
+
+
+@pytest.mark.parametrize("kind", KINDS.split())
 def test_list_shows_every_kind(kind):
     result = CliRunner().invoke(main, ["list", kind, "--format", "json"])
     assert result.exit_code == 0, result.stderr
     rows = json.loads(result.stdout)
-    names = [(row.get("kind"), row["name"]) for row in rows]
+    names = [(row.get("kind") or row.get("used_by"), row["name"]) for row in rows]
     assert names
     assert len(names) == len(set(names))
 

@@ -70,7 +70,7 @@ def test_all_mistakes_are_reported_at_once_in_file_order(write):
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("cache:\n  policy: lrru\n", "s.yaml:2:11: cache.policy: must be 'lru' (got 'lrru')"),
+        ("cache:\n  policy: no\n", "s.yaml:2:11: cache.policy: kind block knows lru (got 'no')"),
         ("cache: {enabled: maybe}", "s.yaml:1:18: cache.enabled: must be true or false"),
         ("cache:\n", "s.yaml:1:7: cache: must be a mapping of keys to values (got null)"),
         ("cache: [1]", "s.yaml:1:8: cache: must be a mapping of keys to values (got a list)"),

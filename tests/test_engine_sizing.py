@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from replay.config.scenario import Scenario
 from replay.engine.sizing import size_cache
 from replay.errors import DoesNotFitError, InputError, UnknownNameError
+from tests import published_configs
 
 
 def scenario(capacity: str = "auto", mode: str = "untimed", **sections) -> Scenario:
@@ -69,3 +72,26 @@ def test_unknown_gpu_names_the_near_ones():
 def test_a_model_that_does_not_fit_says_by_how_much():
     with pytest.raises(DoesNotFitError, match=r"need .* more than"):
         size_cache(scenario(mode="timed", model={"name": "llama-3.1-70b"}), 512)
+
+
+def test_types_of_weights_and_kv_change_the_cache():
+    plain = size_cache(scenario(mode="timed"), 16)
+    small = {"kv_dtype": "fp8", "weight_dtype": "fp8"}
+    halved = size_cache(scenario(mode="timed", model=small), 16)
+    assert halved.hardware.pool.kv_bytes_per_token * 2 == plain.hardware.pool.kv_bytes_per_token
+    assert halved.capacity_blocks > 2 * plain.capacity_blocks
+
+
+def test_memory_set_aside_for_windows_is_noted():
+    sizing = size_cache(scenario(mode="timed", model={"name": "gpt-oss-20b"}), 16)
+    assert sizing.notes == sizing.hardware.pool.notes
+    assert "set aside for windows and states" in sizing.notes[0]
+
+
+def test_a_model_may_be_its_published_config(tmp_path):
+    path = tmp_path / "Own" / "config.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(published_configs.LLAMA))
+    sizing = size_cache(scenario(mode="timed", model={"name": str(path)}), 16)
+    assert sizing.capacity_blocks == size_cache(scenario(mode="timed"), 16).capacity_blocks
+    assert "Own has 8.03 billion parameters" in sizing.notes[0]

@@ -17,14 +17,36 @@ from replay.engine.plan import make_plan
 from replay.engine.simulate import simulate_timed, simulate_untimed
 from replay.engine.tables import make_tables
 from replay.gpu.cost import StepCost
+from replay.kernels import cost as cost_kernel
 from replay.kernels import layout
-from replay.kernels.cost import decode_attention_ns, prefill_attention_ns
 from replay.trace.tree import build_tree
-from tests import naive
+from tests import naive, naive_attention
 from tests.random_traces import BLOCK, rows, trace_of, unit_rows, unit_trace_of
 
 STATUSES = {"completed": 0, "rejected": 1, "unfinished": 2}
-ATTENTION = np.array([0.9, 0.7, 4.0, 2.0, 3.0, 1.3, 0.4, 1.1])
+KINDS = {  # of attention, in the words of tests/naive_attention.py
+    "pair": 0.9, "tile_key": 0.7, "tile_start": 1.5, "tile_rows": 4, "heads": 2, "sms": 3,
+    "key": 1.3, "row": 0.4, "expand": 0.2, "decode_pair": 0.8, "decode_key": 1.1,
+    "decode_row": 0.3, "group": 2, "l2_keys": 9.0, "window": 11.0, "decodes": "apart",
+}  # fmt: skip
+COLUMNS = {
+    "pair": cost_kernel.PAIR_NS,
+    "tile_key": cost_kernel.TILE_KEY_NS,
+    "tile_start": cost_kernel.TILE_START_KEYS,
+    "tile_rows": cost_kernel.TILE_ROWS,
+    "heads": cost_kernel.HEADS,
+    "sms": cost_kernel.SMS,
+    "key": cost_kernel.KEY_NS,
+    "row": cost_kernel.ROW_NS,
+    "expand": cost_kernel.EXPAND_NS,
+    "decode_pair": cost_kernel.DECODE_PAIR_NS,
+    "decode_key": cost_kernel.DECODE_KEY_NS,
+    "decode_row": cost_kernel.DECODE_ROW_NS,
+    "group": cost_kernel.GROUP,
+    "l2_keys": cost_kernel.L2_KEYS,
+    "window": cost_kernel.WINDOW,
+}
+DECODES = ("apart", "tiles beside chunks", "always tiles")
 COUNTED = {
     "hit": layout.HIT,
     "session_hit": layout.SESSION_HIT,
@@ -69,23 +91,34 @@ cache_rules = st.fixed_dictionaries(
 )
 
 
-def cost_of(most_tokens: int, most_sequences: int) -> StepCost:
+def kinds_of(decodes: str) -> list[dict]:
+    """Return two kinds of layers, one of them with a window."""
+    full = {**KINDS, "decodes": decodes, "window": 2.0**53, "expand": 0.0}
+    return [full, {**KINDS, "decodes": decodes}]
+
+
+def cost_of(most_tokens: int, most_sequences: int, decodes: str = "apart") -> StepCost:
     linear = 3.0 + 1.5 * np.arange(most_tokens + 1)
     head = 0.25 * np.arange(most_sequences + 1)
     linear[0] = head[0] = 0.0
-    return StepCost(linear_ns=linear, head_ns=head, attention=ATTENTION)
+    attention = np.zeros((2, cost_kernel.COEFFICIENTS))
+    for row, kind in zip(attention, kinds_of(decodes), strict=True):
+        for name, column in COLUMNS.items():
+            row[column] = kind[name]
+        row[cost_kernel.UNSPLIT] = DECODES.index(decodes)
+    return StepCost(linear_ns=linear, head_ns=head, attention=attention)
 
 
 def naive_step_ns(cost: StepCost):
+    kinds = kinds_of(DECODES[int(cost.attention[0, cost_kernel.UNSPLIT])])
+
     def step_ns(prompts, contexts, sampled) -> int:
-        prefill_ns = 0.0
-        for chunk, computed in prompts:
-            prefill_ns += prefill_attention_ns(cost.attention, chunk, computed)
-        decode_ns = 0.0
-        if contexts:
-            decode_ns = decode_attention_ns(cost.attention, len(contexts), sum(contexts))
         tokens = len(contexts) + sum(chunk for chunk, _ in prompts)
-        return math.ceil(cost.linear_ns[tokens] + cost.head_ns[sampled] + prefill_ns + decode_ns)
+        attention = naive_attention.attention(kinds, prompts, contexts)
+        total = cost.linear_ns[tokens] + cost.head_ns[sampled] + attention
+        # Both sides add the same few terms in another order: a unit in the last place is no
+        # difference, but it must not tip the rounding up.
+        return math.ceil(round(total, 6))
 
     return step_ns
 
@@ -231,13 +264,15 @@ engine_rules = st.fixed_dictionaries(
 )
 
 
-def compare_timed(trace, requests, *, size, capacity, cache, kept, engine, horizon=None) -> None:
+def compare_timed(
+    trace, requests, *, size, capacity, cache, kept, engine, horizon=None, decodes="apart"
+) -> None:
     duration = None if horizon is None else f"{horizon}ns"
     plan, rules = both(
         trace, requests, size=size, capacity=capacity, cache=cache, kept=kept,
         engine={**engine, "horizon": duration}, twin={**engine, "horizon_ns": horizon},
     )  # fmt: skip
-    cost = cost_of(engine["max_batched_tokens"], engine["max_sequences"])
+    cost = cost_of(engine["max_batched_tokens"], engine["max_sequences"], decodes)
     outcome = simulate_timed(plan, cost).outcome
     naive.Engine(requests, rules, naive_step_ns(cost)).run()
     columns = COUNTED
@@ -257,14 +292,15 @@ def compare_timed(trace, requests, *, size, capacity, cache, kept, engine, horiz
     kept=kept_rules,
     engine=engine_rules,
     horizon=st.sampled_from([None, None, None, 500]),
+    decodes=st.sampled_from(DECODES),
 )
 def test_timed_engine_equals_request_by_request_engine(
-    drawn, size, capacity, cache, kept, engine, horizon
+    drawn, size, capacity, cache, kept, engine, horizon, decodes
 ):
     drawn = [{**row, "arrival_ns": row["arrival_ns"] - drawn[0]["arrival_ns"]} for row in drawn]
     compare_timed(
         trace_of(drawn), naive.make_requests(drawn, BLOCK), size=size, capacity=capacity,
-        cache=cache, kept=kept, engine=engine, horizon=horizon,
+        cache=cache, kept=kept, engine=engine, horizon=horizon, decodes=decodes,
     )  # fmt: skip
 
 
@@ -277,12 +313,13 @@ def test_timed_engine_equals_request_by_request_engine(
     cache=cache_rules,
     kept=kept_rules,
     engine=engine_rules,
+    decodes=st.sampled_from(DECODES),
 )
 def test_timed_engine_with_known_responses_equals_request_by_request_engine(
-    drawn, size, capacity, cache, kept, engine
+    drawn, size, capacity, cache, kept, engine, decodes
 ):
     drawn = [{**row, "arrival_ns": row["arrival_ns"] - drawn[0]["arrival_ns"]} for row in drawn]
     compare_timed(
         unit_trace_of(drawn), naive.make_unit_requests(drawn), size=size, capacity=capacity,
-        cache=cache, kept=kept, engine=engine,
+        cache=cache, kept=kept, engine=engine, decodes=decodes,
     )  # fmt: skip

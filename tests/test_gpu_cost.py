@@ -2,179 +2,401 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from replay.errors import InputError
-from replay.gpu.cost import step_cost
-from replay.gpu.spec import gpu_names, load_gpu, load_model, splits_evenly
-from replay.kernels.cost import decode_attention_ns, prefill_attention_ns, step_ns
+from replay.gpu import cost as costs
+from replay.gpu.calibrate import with_fit
+from replay.gpu.cost import replica_cost, step_cost, time_steps, uniform_steps
+from replay.gpu.linear import linear_parts, touched_experts
+from replay.gpu.replica import Replica
+from replay.gpu.spec import gpu_names, load_gpu, load_model, model_names, splits_evenly
+from replay.kernels import cost as kernel
+from replay.kernels.steps import StepList
 from tests import naive_cost
 
 H100 = load_gpu("h100-sxm")
+A100 = load_gpu("a100-sxm-80gb")
 LLAMA_8B = load_model("llama-3.1-8b")
 GPUS = [load_gpu(name) for name in gpu_names()]
+# One of each kind that the twin knows: MHA, GQA, windows, experts, latents, both, FP8 weights.
 MODELS = [
-    load_model(name) for name in ("llama-2-7b", "llama-3.1-8b", "llama-3.1-70b", "qwen2.5-7b")
-]
+    load_model(name)
+    for name in (
+        "llama-2-7b", "llama-3.1-8b", "llama-3.1-70b", "qwen2.5-7b", "gemma-2-9b",
+        "mistral-7b-v0.1", "mixtral-8x7b", "qwen3-30b-a3b", "deepseek-v3", "kimi-k2",
+    )
+]  # fmt: skip
+EVERY_MODEL = [load_model(name) for name in model_names()]
 MAX_TOKENS, MAX_SEQUENCES = 2200, 40
 
-replicas = st.tuples(
-    st.sampled_from(GPUS), st.sampled_from(MODELS), st.sampled_from([1, 2, 4, 8, 16])
-).filter(lambda replica: splits_evenly(replica[1], replica[2]))
+
+def replicas_of(models):
+    return st.tuples(
+        st.sampled_from(GPUS), st.sampled_from(models), st.sampled_from([1, 2, 4, 8, 16])
+    ).filter(lambda replica: splits_evenly(replica[1], replica[2]))
+
+
+replicas = replicas_of(MODELS)
 chunks = st.lists(st.tuples(st.integers(1, 500), st.integers(0, 150_000)), max_size=4)
 contexts = st.lists(st.integers(1, 150_000), max_size=30)
 
 
-def cost_of(gpu, model, gpus, *, tokens=MAX_TOKENS, sequences=MAX_SEQUENCES):
-    return step_cost(
-        gpu, model, tensor_parallel=gpus, max_batched_tokens=tokens, max_sequences=sequences
-    )
+def cost_of(gpu, model, gpus=1, *, tokens=MAX_TOKENS, sequences=MAX_SEQUENCES, **kept):
+    replica = Replica(gpu, model, gpus, **kept)
+    return replica_cost(replica, max_batched_tokens=tokens, max_sequences=sequences)
 
 
-def whole_step_ns(cost, *, chunks=(), contexts=(), sampled=0):
+def steps_of(*steps):
+    """Return a list of steps from (chunks, contexts, sampled)."""
+    first = np.cumsum([0, *(len(chunks) for chunks, _, _ in steps)])
+    flat = [chunk for chunks, _, _ in steps for chunk in chunks]
+    columns = [
+        first,
+        [new for new, _ in flat],
+        [cached for _, cached in flat],
+        [len(contexts) for _, contexts, _ in steps],
+        [sum(contexts) for _, contexts, _ in steps],
+        [max(contexts, default=0) for _, contexts, _ in steps],
+        [sampled for _, _, sampled in steps],
+    ]
+    return StepList(*(np.array(column, np.int64) for column in columns))
+
+
+def step_ns(cost, *, chunks=(), contexts=(), sampled=0):
+    return int(time_steps(cost, steps_of((chunks, contexts, sampled)))[0])
+
+
+def attention_ns(cost, *, chunks=(), contexts=()):
+    """Return a step's time less what its tokens cost without attention."""
     tokens = sum(new for new, _ in chunks) + len(contexts)
-    prefill = sum(prefill_attention_ns(cost.attention, new, cached) for new, cached in chunks)
-    decode = decode_attention_ns(cost.attention, len(contexts), sum(contexts))
-    return step_ns(cost.linear_ns[tokens], cost.head_ns[sampled], float(prefill), decode)
+    return step_ns(cost, chunks=chunks, contexts=contexts) - cost.linear_ns[tokens]
 
 
-@settings(max_examples=60, deadline=None)
-@given(replicas, chunks, contexts)
-def test_a_step_costs_what_the_formulas_say(replica, chunks, contexts):
+# --- against the twin -----------------------------------------------------------------------
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    replicas,
+    chunks,
+    contexts,
+    st.sampled_from(["bf16", "fp8"]),
+    st.sampled_from(["native", "bf16", "fp8"]),
+)
+def test_a_step_costs_what_the_formulas_say(replica, chunks, contexts, kv_dtype, weight_dtype):
     step = {"chunks": chunks, "contexts": contexts, "sampled": len(chunks) + len(contexts)}
-    fast = whole_step_ns(cost_of(*replica), **step)
-    assert fast == pytest.approx(naive_cost.step_ns(*replica, **step), rel=1e-9, abs=1)
+    kept = {"kv_dtype": kv_dtype, "weight_dtype": weight_dtype}
+    assume(replica[1].dtype_of("linear", weight_dtype) in naive_cost.WIDTHS)
+    fast = step_ns(cost_of(*replica, **kept), **step)
+    assert fast == pytest.approx(naive_cost.step_ns(*replica, **step, **kept), rel=1e-9, abs=1)
 
 
-@settings(max_examples=60, deadline=None)
-@given(replicas, chunks, contexts)
-def test_no_step_beats_the_hardware(replica, chunks, contexts):
+def test_several_steps_at_once_cost_what_each_does_alone():
+    cost = cost_of(A100, LLAMA_8B)
+    steps = [
+        ([(16, 65_536)], [], 1),
+        ([], [100, 2_000], 2),
+        ([(512, 0), (30, 9_000)], [7_000], 3),
+        ([], [], 0),
+    ]
+    together = time_steps(cost, steps_of(*steps))
+    assert list(together) == [int(time_steps(cost, steps_of(step))[0]) for step in steps]
+    assert together[-1] == 0
+
+
+# --- physics --------------------------------------------------------------------------------
+
+perfect_names = [name for name in type(H100.fit).model_fields if name.endswith("_efficiency")]
+perfect_fit = dict.fromkeys(perfect_names, 1.0) | {
+    "layer_ns": 0.0,
+    "all_reduce_ns": 0.0,
+    "attention_tile_ns": 0.0,
+    "moe_layer_ns": 0.0,
+    "attention_tile_rows": 1,
+}
+
+
+@st.composite
+def random_gpus(draw):
+    """Any GPU that could be: peaks over three decades, efficiencies up to one."""
+    gpu = draw(st.sampled_from(GPUS))
+    fit = {name: draw(st.floats(0.05, 1.0)) for name in perfect_names}
+    fit["attention_tile_rows"] = draw(st.sampled_from([1, 16, 64, 128]))
+    fit["mixed_decode"] = draw(st.sampled_from(["apart", "by_tile"]))
+    changed = gpu.model_copy(
+        update={
+            "bf16_flop_per_s": draw(st.integers(10**12, 10**16)),
+            "hbm_bytes_per_s": draw(st.integers(10**10, 10**13)),
+            "sms": draw(st.integers(1, 300)),
+        }
+    )
+    return with_fit(changed, fit)
+
+
+@settings(max_examples=150, deadline=None)
+@given(random_gpus(), replicas_of(EVERY_MODEL), chunks, contexts)
+def test_no_step_beats_the_hardware(gpu, replica, chunks, contexts):
+    _, model, gpus = replica
     step = {"chunks": chunks, "contexts": contexts, "sampled": len(chunks) + len(contexts)}
-    assert whole_step_ns(cost_of(*replica), **step) >= naive_cost.floor_ns(*replica, **step)
+    floor = naive_cost.floor_ns(gpu, model, gpus, **step)
+    assert step_ns(cost_of(gpu, model, gpus), **step) >= floor * (1 - 1e-9)
 
 
-@settings(max_examples=60, deadline=None)
-@given(replicas, chunks, contexts)
+@settings(max_examples=100, deadline=None)
+@given(replicas_of(EVERY_MODEL), chunks, contexts)
 def test_no_step_beats_perfect_hardware_either(replica, chunks, contexts):
     gpu, model, gpus = replica
-    fit = {name: 1.0 for name in type(gpu.fit).model_fields if name.endswith("_efficiency")}
-    perfect = gpu.model_copy(
-        update={"fit": gpu.fit.model_copy(update=fit | {"layer_ns": 0.0, "all_reduce_ns": 0.0})}
-    )
+    perfect = with_fit(gpu, perfect_fit)
     step = {"chunks": chunks, "contexts": contexts, "sampled": len(chunks) + len(contexts)}
     floor = naive_cost.floor_ns(perfect, model, gpus, **step)
-    # Sums of many floats: allow the last few of their 53 bits.
-    assert whole_step_ns(cost_of(perfect, model, gpus), **step) >= floor * (1 - 1e-12)
+    assert step_ns(cost_of(perfect, model, gpus), **step) >= floor * (1 - 1e-9)
 
 
-@settings(max_examples=20, deadline=None)
-@given(replicas)
+@pytest.mark.parametrize("name", model_names())
+def test_tables_faster_than_the_peaks_are_refused(name):
+    model = load_model(name)
+    cost = cost_of(H100, model)
+    assert costs.checked(cost, "h100-sxm") is cost
+    for part in ("linear_ns", "head_ns", "attention"):
+        table = getattr(cost, part).copy()
+        table[..., :17] *= 0.1
+        broken = costs.dataclasses.replace(cost, **{part: table})
+        with pytest.raises(InputError, match="faster than its peaks allow"):
+            costs.checked(broken, "h100-sxm")
+
+
+def test_a_query_takes_the_floor_where_tables_are_below_it():
+    cost = cost_of(H100, LLAMA_8B)
+    free = costs.dataclasses.replace(
+        cost, linear_ns=cost.linear_ns * 0.01, attention=cost.attention.copy()
+    )
+    times = time_steps(free, steps_of(([(2048, 0)], [], 1)))
+    flop = 2 * 2048 * (LLAMA_8B.parameters - 2 * 128_256 * 4096)
+    assert times[0] >= flop / 989e12 * 1e9
+
+
+# --- more never costs less ------------------------------------------------------------------
+
+
+@settings(max_examples=30, deadline=None)
+@given(replicas_of(EVERY_MODEL))
 def test_more_tokens_or_rows_never_cost_less(replica):
     cost = cost_of(*replica)
     assert (np.diff(cost.linear_ns) >= 0).all()
     assert (np.diff(cost.head_ns) >= 0).all()
 
 
-@given(replicas, st.integers(0, 9000), st.integers(0, 200_000), st.integers(1, 300))
-@settings(deadline=None)
+@given(replicas_of(EVERY_MODEL), st.integers(1, 900), st.integers(0, 200_000), st.integers(1, 300))
+@settings(max_examples=60, deadline=None)
 def test_longer_chunks_and_contexts_never_cost_less(replica, new, cached, more):
-    attention = cost_of(*replica, tokens=1).attention
-    here = prefill_attention_ns(attention, new, cached)
-    assert prefill_attention_ns(attention, new + more, cached) >= here
-    assert prefill_attention_ns(attention, new, cached + more) >= here
+    cost = cost_of(*replica)
+    here, longer, deeper = time_steps(
+        cost, uniform_steps([new, new + more, new], [cached, cached, cached + more])
+    )
+    assert longer >= here
+    assert deeper >= here
 
 
-@given(replicas, st.integers(0, 500), st.integers(0, 10**8), st.integers(1, 300))
-@settings(deadline=None)
+@given(replicas_of(EVERY_MODEL), st.integers(0, 30), st.integers(1, 10**5), st.integers(1, 300))
+@settings(max_examples=60, deadline=None)
 def test_more_decodes_and_longer_contexts_never_cost_less(replica, requests, keys, more):
-    attention = cost_of(*replica, tokens=1).attention
-    here = decode_attention_ns(attention, requests, keys)
-    assert decode_attention_ns(attention, requests + more, keys) >= here
-    assert decode_attention_ns(attention, requests, keys + more) >= here
+    cost = cost_of(*replica)
+    here, fuller, deeper = time_steps(
+        cost, uniform_steps(0, 0, [requests, requests + 1, requests], [keys, keys, keys + more])
+    )
+    assert fuller >= here
+    assert deeper >= here
+
+
+@given(replicas, chunks, contexts)
+@settings(max_examples=60, deadline=None)
+def test_one_more_chunk_never_costs_less(replica, chunks, contexts):
+    assume(chunks)
+    cost = cost_of(*replica)
+    assert step_ns(cost, chunks=chunks) >= step_ns(cost, chunks=chunks[:-1])
+
+
+# --- worked by hand -------------------------------------------------------------------------
 
 
 def test_an_empty_step_is_free():
-    cost = cost_of(H100, LLAMA_8B, 1)
+    cost = cost_of(H100, LLAMA_8B)
     assert cost.linear_ns[0] == cost.head_ns[0] == 0.0
-    assert prefill_attention_ns(cost.attention, 0, 4096) == 0.0
-    assert decode_attention_ns(cost.attention, 0, 0) == 0.0
-    assert whole_step_ns(cost) == 0
+    assert step_ns(cost) == 0
 
 
 def test_tables_cover_every_batch_and_are_plain_arrays():
-    cost = cost_of(H100, LLAMA_8B, 1, tokens=8192, sequences=256)
+    cost = step_cost(H100, LLAMA_8B, tensor_parallel=1, max_batched_tokens=8192, max_sequences=256)
     assert cost.linear_ns.shape == (8193,)
     assert cost.head_ns.shape == (257,)
-    for array in (cost.linear_ns, cost.head_ns, cost.attention):
+    for array in cost.tables:
         assert array.dtype == np.float64
         assert array.flags.c_contiguous
 
 
-def test_a_step_is_rounded_up_to_whole_nanoseconds():
-    assert step_ns(10.0, 0.0, 0.25, 0.25) == 11
-    assert step_ns(10.0, 1.0, 2.0, 3.0) == 16
+def test_a_step_beyond_the_tables_is_an_error():
+    cost = cost_of(H100, LLAMA_8B)
+    with pytest.raises(InputError, match=r"2,201 tokens .* beyond the cost tables"):
+        time_steps(cost, uniform_steps(MAX_TOKENS + 1))
+    with pytest.raises(InputError, match="no negative counts"):
+        time_steps(cost, uniform_steps(10, -1))
 
 
 def test_lm_head_of_one_row_reads_its_matrix_once_by_hand():
-    head = cost_of(H100, LLAMA_8B, 1).head_ns[1]
+    head = cost_of(H100, LLAMA_8B).head_ns[1]
     read_s = 2 * (4096 * 128_256 + 4096 + 128_256) / (3.35e12 * H100.fit.memory_efficiency)
     assert head == pytest.approx(read_s * 1e9, rel=1e-3)
 
 
 def test_decode_of_one_token_is_about_a_read_of_the_layers():
-    linear = cost_of(H100, LLAMA_8B, 1).linear_ns[1]
-    read_ns = 32 * LLAMA_8B.layer_parameters * 2 / (3.35e12 * H100.fit.memory_efficiency) * 1e9
-    fixed_ns = 32 * H100.fit.layer_ns
-    assert linear == pytest.approx(read_ns + fixed_ns, rel=0.01)
+    linear = cost_of(H100, LLAMA_8B).linear_ns[1]
+    read_ns = 2 * LLAMA_8B.linear_parameters / (3.35e12 * H100.fit.memory_efficiency) * 1e9
+    assert linear == pytest.approx(read_ns + 32 * H100.fit.layer_ns, rel=0.01)
 
 
 def test_a_short_suffix_on_a_long_cached_context_costs_one_tile_over_it():
-    attention = cost_of(H100, LLAMA_8B, 1).attention
-    tile_ns = 32 * 4 * 128 * 128 * (65_536 + 8 + 64) / (989e12 / 132 * 0.604) * 1e9
-    suffix = prefill_attention_ns(attention, 16, 65_536)
+    cost = cost_of(H100, LLAMA_8B)
+    rate = 989e12 / 132 * H100.fit.attention_efficiency
+    tile_ns = 32 * (4 * 128 * 128 * (65_536 + 8 + 64) / rate * 1e9 + H100.fit.attention_tile_ns)
+    suffix = attention_ns(cost, chunks=[(16, 65_536)])
     assert suffix == pytest.approx(tile_ns, rel=0.01)
-    assert prefill_attention_ns(attention, 128, 65_536) == pytest.approx(suffix, rel=0.01)
+    assert attention_ns(cost, chunks=[(128, 65_536)]) == pytest.approx(suffix, rel=0.01)
+    arithmetic_ns = 32 * 4 * 128 * 32 * (16 * 65_536) / (989e12 * 0.62) * 1e9
+    assert suffix > 20 * arithmetic_ns
 
 
-def test_a_short_suffix_is_far_above_what_its_arithmetic_needs():
-    pairs = 16 * 65_536 + 16 * 17 / 2
-    arithmetic_ns = 32 * 4 * 128 * 32 * pairs / (989e12 * 0.604) * 1e9
-    attention = cost_of(H100, LLAMA_8B, 1).attention
-    assert prefill_attention_ns(attention, 16, 65_536) > 20 * arithmetic_ns
+def test_short_suffixes_of_one_step_share_the_waves():
+    # 32 heads make 32 tiles of a suffix: four suffixes fill one wave of 132 SMs, five need two.
+    cost = cost_of(H100, LLAMA_8B)
+    one = attention_ns(cost, chunks=[(16, 65_536)])
+    assert attention_ns(cost, chunks=[(16, 65_536)] * 4) == pytest.approx(one, rel=0.02)
+    assert attention_ns(cost, chunks=[(16, 65_536)] * 5) == pytest.approx(2 * one, rel=0.02)
+
+
+def test_one_long_tile_does_not_wait_for_many_short_ones():
+    cost = cost_of(A100, LLAMA_8B)
+    long = attention_ns(cost, chunks=[(16, 65_536)])
+    both = attention_ns(cost, chunks=[(16, 65_536), (16, 100), (16, 200)])
+    assert both == pytest.approx(long, rel=0.02)
+
+
+def test_decodes_beside_a_chunk_take_a_tile_for_each_head_with_flash_attention_2():
+    # 8 decodes x 32 heads are 256 tiles on 108 SMs: three waves of 4,096 keys.
+    cost = cost_of(A100, LLAMA_8B)
+    beside = attention_ns(cost, chunks=[(16, 0)], contexts=[4096] * 8)
+    rate = 312e12 / 108 * A100.fit.attention_efficiency
+    tile_ns = 32 * (4 * 128 * 64 * 4096 / rate * 1e9 + A100.fit.attention_tile_ns)
+    assert beside == pytest.approx(3 * tile_ns, rel=0.03)
+    assert beside > 2 * attention_ns(cost, contexts=[4096] * 8)
+
+
+def test_decodes_of_many_heads_without_sharing_are_tiles_of_their_own():
+    alone = cost_of(A100, load_model("llama-2-7b"), 8)
+    assert attention_ns(alone, contexts=[8192]) == pytest.approx(
+        attention_ns(alone, contexts=[8192] * 8), rel=0.05
+    )
 
 
 def test_one_wave_of_tiles_lasts_as_long_as_its_longest():
     # 512 new tokens are 4 tiles of each of 32 heads: 128 tiles on 132 SMs, one wave. Its last
     # tile sees all 512 keys where the average one sees 320.
-    attention = cost_of(H100, LLAMA_8B, 1).attention
-    longest_ns = 32 * 4 * 128 * 128 * 512 / (989e12 / 132 * 0.604) * 1e9
-    assert prefill_attention_ns(attention, 512, 0) == pytest.approx(longest_ns, rel=0.02)
+    rate = 989e12 / 132 * H100.fit.attention_efficiency
+    longest_ns = 32 * (4 * 128 * 128 * 512 / rate * 1e9 + H100.fit.attention_tile_ns)
+    got = attention_ns(cost_of(H100, LLAMA_8B), chunks=[(512, 0)])
+    assert got == pytest.approx(longest_ns, rel=0.03)
 
 
 def test_a_long_prompt_reaches_the_attention_efficiency():
-    attention = cost_of(H100, LLAMA_8B, 1).attention
     new = 2**17
-    arithmetic_ns = 32 * 4 * 128 * 32 * (new * (new + 1) / 2) / (989e12 * 0.604) * 1e9
-    assert prefill_attention_ns(attention, new, 0) == pytest.approx(arithmetic_ns, rel=0.01)
+    cost = cost_of(H100, LLAMA_8B, tokens=new)
+    arithmetic_ns = 32 * 4 * 128 * 32 * (new * (new + 1) / 2) / (989e12 * 0.62) * 1e9
+    assert attention_ns(cost, chunks=[(new, 0)]) == pytest.approx(arithmetic_ns, rel=0.02)
 
 
-def slower_all_reduce(gpu, by_ns):
-    slower = gpu.fit.model_copy(update={"all_reduce_ns": gpu.fit.all_reduce_ns + by_ns})
-    return gpu.model_copy(update={"fit": slower})
+def test_a_window_caps_what_a_suffix_costs():
+    windowed, full = load_model("mistral-7b-v0.1"), load_model("mistral-7b")
+    short = cost_of(H100, windowed), cost_of(H100, full)
+    near = [attention_ns(cost, chunks=[(64, 2_000)]) for cost in short]
+    far = [attention_ns(cost, chunks=[(64, 64_000)]) for cost in short]
+    assert near[0] == pytest.approx(near[1], rel=0.01)
+    assert far[0] == pytest.approx(attention_ns(short[0], chunks=[(64, 8_000)]), rel=0.01)
+    assert far[1] > 10 * far[0]
+
+
+def test_linear_layers_cost_the_same_at_any_context():
+    hybrid = load_model("qwen3.5-27b")
+    table = cost_of(H100, hybrid).attention
+    state = table[-1]
+    assert hybrid.attention_groups[-1].kind == "linear"
+    assert state[kernel.PAIR_NS] == state[kernel.DECODE_KEY_NS] == 0.0
+    linear = hybrid.attention_groups[-1]
+    moved = 2 * linear.layers * linear.state_bytes / (3.35e12 * H100.fit.kv_read_efficiency)
+    assert state[kernel.DECODE_ROW_NS] == pytest.approx(moved * 1e9)
+
+
+def test_sparse_attention_reads_its_top_k_and_scores_all_keys():
+    sparse, dense = load_model("deepseek-v3.2"), load_model("deepseek-v3")
+    costs_ns = [
+        [attention_ns(cost_of(H100, model, 8), contexts=[keys] * 32) for keys in (2_000, 64_000)]
+        for model in (sparse, dense)
+    ]
+    assert costs_ns[0][1] < 0.3 * costs_ns[1][1]
+    assert costs_ns[0][1] > costs_ns[0][0]
+
+
+def test_a_latent_is_read_whole_by_every_gpu():
+    model = load_model("deepseek-v3")
+    one, eight = (cost_of(H100, model, gpus).attention[0] for gpus in (1, 8))
+    assert one[kernel.DECODE_KEY_NS] == eight[kernel.DECODE_KEY_NS]
+    assert one[kernel.DECODE_PAIR_NS] == pytest.approx(8 * eight[kernel.DECODE_PAIR_NS])
+    assert one[kernel.EXPAND_NS] > 0
+
+
+def test_a_few_tokens_touch_few_experts_and_many_touch_all():
+    replica = Replica(H100, load_model("qwen3-30b-a3b"))
+    touched = touched_experts(replica, np.array([0.0, 1.0, 2.0, 1e6]))
+    assert touched == pytest.approx([0, 8, 16 - 0.5, 128])
+
+
+def test_fp8_weights_halve_the_bytes_of_a_decode():
+    kept = [cost_of(H100, LLAMA_8B, weight_dtype=dtype).linear_ns[1] for dtype in ("bf16", "fp8")]
+    fixed = 32 * H100.fit.layer_ns
+    assert (kept[1] - fixed) / (kept[0] - fixed) == pytest.approx(0.5, abs=0.01)
+
+
+def test_fp8_weights_without_fp8_arithmetic_save_bytes_only():
+    kept = [
+        cost_of(A100, LLAMA_8B, weight_dtype=dtype).linear_ns[[1, 2048]]
+        for dtype in ("bf16", "fp8")
+    ]
+    assert kept[1][0] < 0.8 * kept[0][0]
+    assert kept[1][1] == pytest.approx(kept[0][1], rel=0.02)
+
+
+# --- several GPUs ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("gpus", [2, 4, 8])
 def test_each_layer_waits_for_two_all_reduces(gpus):
-    slower = slower_all_reduce(H100, 1000.0)
+    slower = with_fit(H100, {"all_reduce_ns": H100.fit.all_reduce_ns + 1000.0})
     more = cost_of(slower, LLAMA_8B, gpus).linear_ns - cost_of(H100, LLAMA_8B, gpus).linear_ns
     assert more[1:] == pytest.approx(32 * 2 * 1000.0)
     assert more[0] == 0.0
 
 
 def test_one_gpu_needs_no_all_reduce():
-    slower = slower_all_reduce(H100, 1000.0)
-    assert (cost_of(slower, LLAMA_8B, 1).linear_ns == cost_of(H100, LLAMA_8B, 1).linear_ns).all()
+    slower = with_fit(H100, {"all_reduce_ns": 1e6})
+    assert (cost_of(slower, LLAMA_8B).linear_ns == cost_of(H100, LLAMA_8B).linear_ns).all()
+
+
+def test_an_eager_all_reduce_waits_longer():
+    graph, eager = (
+        cost_of(H100, LLAMA_8B, 4, all_reduce=kind).linear_ns[1] for kind in ("graph", "nccl")
+    )
+    wait = H100.fit.nccl_all_reduce_ns - H100.fit.all_reduce_ns
+    assert eager - graph == pytest.approx(64 * wait)
 
 
 def test_all_reduce_moves_the_ring_share_of_the_hidden_states():
@@ -185,15 +407,29 @@ def test_all_reduce_moves_the_ring_share_of_the_hidden_states():
     assert more[2000] == pytest.approx(32 * 2 * link_s * 1e9, rel=1e-6)
 
 
+def test_stages_add_what_passes_between_them_and_nothing_else():
+    one, four = (
+        linear_parts(Replica(H100, LLAMA_8B, 1, stages), np.array([0.0, 512.0]))
+        for stages in (1, 4)
+    )
+    between = "between stages"
+    sent_s = 512 * 4096 * 2 / (450e9 * H100.fit.all_reduce_efficiency)
+    assert one[between][1] == four[between][0] == 0.0
+    assert four[between][1] == pytest.approx(3 * (H100.fit.all_reduce_ns + sent_s * 1e9))
+    assert all((one[name] == four[name]).all() for name in one if name != between)
+
+
 def test_eight_gpus_prefill_faster_than_one_and_not_eight_times():
-    one = cost_of(H100, LLAMA_8B, 1).linear_ns[2048]
+    one = cost_of(H100, LLAMA_8B).linear_ns[2048]
     eight = cost_of(H100, LLAMA_8B, 8).linear_ns[2048]
     assert one / 8 < eight < one / 2
 
 
-def test_heads_that_do_not_split_are_refused():
+def test_heads_or_layers_that_do_not_split_are_refused():
     with pytest.raises(InputError, match="cannot be split over 3 GPUs"):
         cost_of(H100, LLAMA_8B, 3)
+    with pytest.raises(InputError, match="32 layers: it cannot be cut into 33 stages"):
+        cost_of(H100, LLAMA_8B, 1, pipeline_parallel=33)
 
 
 def test_the_naive_twin_is_above_the_floor_of_field_measurements():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -20,7 +21,6 @@ from tests.test_engine_twins import (
     RESPONSES,
     UNTIMED,
     compare,
-    compare_evictors,
     cost_of,
     engine_rules,
     kept_rules,
@@ -79,7 +79,15 @@ def both(drawn: list[dict], *, size, capacity, cache, kept, engine, twin):
     return plan, requests, rules
 
 
-@settings(max_examples=400)
+def compare_known_evictors(requests: list[naive.Request], outcome: np.ndarray) -> None:
+    """Assert that who is named is who it was; only what an edge lost last is remembered."""
+    for request in requests:
+        by, when = outcome[request.index, [layout.EVICTED_BY, layout.EVICTED_AT_NS]]
+        if by != 0:
+            assert (None if by < 0 else by - 1, when) == (request.evicted_by, request.evicted_ns)
+
+
+@settings(max_examples=300)
 @given(
     drawn=st.one_of(unit_rows(), rows()),
     size=sizes,
@@ -97,27 +105,29 @@ def test_untimed_replay_equals_page_by_page_cache(drawn, size, capacity, cache, 
     outcome = simulate_untimed(plan).outcome
     replay_untimed(requests, rules)
     compare(requests, outcome, UNTIMED)
-    compare_evictors(requests, outcome)
+    compare_known_evictors(requests, outcome)
     for request in requests:
         assert outcome[request.index, layout.RESPONSE] == RESPONSES[request.response_came_to]
 
 
 @pytest.mark.slow
-@settings(max_examples=400)
+@settings(max_examples=300)
 @given(
-    drawn=st.one_of(unit_rows(), rows()),
+    drawn=st.one_of(unit_rows(last_arrival_ns=300), rows(last_arrival_ns=300)),
     size=sizes,
-    capacity=st.integers(1, 60),
+    room=st.integers(-3, 12),
     cache=cache_rules,
     kept=kept_rules,
     engine=engine_rules,
 )
-def test_timed_engine_equals_page_by_page_cache(drawn, size, capacity, cache, kept, engine):
+def test_timed_engine_equals_page_by_page_cache(drawn, size, room, cache, kept, engine):
+    longest = max(-(-(row["input_tokens"] + row["output_tokens"] - 1) // size) for row in drawn)
     plan, requests, rules = both(
-        drawn, size=size, capacity=capacity, cache=cache, kept=kept, engine=engine, twin=engine
-    )
+        drawn, size=size, capacity=max(longest + room, 1), cache=cache, kept=kept, engine=engine,
+        twin=engine,
+    )  # fmt: skip
     cost = cost_of(engine["max_batched_tokens"], engine["max_sequences"])
     outcome = simulate_timed(plan, cost).outcome
     Engine(requests, rules, naive_step_ns(cost), RadixCache).run()
     compare(requests, outcome, COUNTED)
-    compare_evictors(requests, outcome)
+    compare_known_evictors(requests, outcome)

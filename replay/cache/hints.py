@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from replay.gpu.cost import step_cost
+from replay.gpu.cost import step_cost, time_steps, uniform_steps
 from replay.gpu.spec import Gpu, Model, load_gpu, load_model
-from replay.kernels.cost import prefill_attention_ns
 from replay.trace.frame import Trace
 
 TURNS_TOLD_APART = 4
@@ -97,9 +96,9 @@ def recompute_cost(gpu: Gpu, model: Model) -> RecomputeCost:
     table = step_cost(
         gpu, model, tensor_parallel=1, max_batched_tokens=CHUNK_TOKENS, max_sequences=1
     )
-    near = prefill_attention_ns(table.attention, CHUNK_TOKENS, 0)
-    far = prefill_attention_ns(table.attention, CHUNK_TOKENS, FAR_TOKENS)
+    steps = uniform_steps(CHUNK_TOKENS, [0, FAR_TOKENS], head=False)
+    near, far = (float(time_ns) for time_ns in time_steps(table, steps))
     return RecomputeCost(
-        linear_ns=round((float(table.linear_ns[CHUNK_TOKENS]) + near) / CHUNK_TOKENS),
+        linear_ns=round(near / CHUNK_TOKENS),
         context_ns=round((far - near) / CHUNK_TOKENS / (FAR_TOKENS / 1_000)),
     )

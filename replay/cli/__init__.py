@@ -19,8 +19,10 @@ import click
 
 from replay import __version__
 from replay.cli.anonymize import anonymize
+from replay.cli.calibrate import calibrate
 from replay.cli.check import check
 from replay.cli.convert import convert
+from replay.cli.cost import cost
 from replay.cli.curve import curve
 from replay.cli.describe import describe
 from replay.cli.doctor import doctor
@@ -84,7 +86,7 @@ def main(ctx: click.Context, debug: bool, no_color: bool) -> None:
 
 for _command in (
     generate, fetch, check, convert, anonymize, describe, curve, policies, run, gain,
-    explain, report, query, list_, doctor,
+    explain, cost, calibrate, report, query, list_, doctor,
 ):  # fmt: skip
     main.add_command(_command)
 

@@ -44,13 +44,6 @@ def cache_options(command: Command) -> Command:
                 show_default=True,
                 help="What capacities are shown in; GiB is of the model's KV.",
             ),
-            click.option(
-                "--kv-dtype",
-                default="bf16",
-                show_default=True,
-                metavar="TYPE",
-                help="Type of the KV, for bytes: bf16, fp16, fp8 or int8.",
-            ),
             click.option("--ttl", metavar="TIME", help="Idle time after which policy ttl drops."),
             click.option(
                 "--threads",
@@ -83,7 +76,6 @@ def read_question(
         block_sizes=_block_sizes(parameters["block_sizes"]),
         capacities=[parse_capacity(text) for text in chosen_names(parameters["capacities"])],
         unit=parameters["unit"],
-        kv_dtype=parameters["kv_dtype"],
         ttl_ns=None if parameters["ttl"] is None else parse_duration_ns(parameters["ttl"]),
         points=parameters.get("points"),
         threads=parameters["threads"],

@@ -5,12 +5,14 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from replay.engine.stretches import EVICTED
 from replay.report.tables import Table
 
 if TYPE_CHECKING:
     from replay.engine.explain import Explanation
     from replay.engine.stretches import Stretch
 
+GROWTH = "growth"  # of several running requests at once
 FIRST_LINES, LAST_LINES = 6, 14  # of a path that is longer: what was missed comes last
 _COLUMNS = {
     "start_tokens": "BIGINT",
@@ -83,17 +85,19 @@ def _line(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Return one line for rows with the same story; a `?` ends a name that is there twice."""
     first, last = rows[0], rows[-1]
     writer, own = last["put_by_request_id"], last["put_by_same_session"]
-    evictor = last["evicted_by_request_id"]
     shared = f"{last['requests']:,}"
     if last["sessions"] is not None:
         shared += f" ({last['sessions']:,})"
+    evictor = last["evicted_by_request_id"]
+    if evictor is None and last["result"] == EVICTED:
+        evictor = GROWTH
     return {
         "tokens": f"{first['start_tokens']:,}-{last['stop_tokens']:,}",
-        "prefix_id": last["prefix_id"],
-        "requests_(sessions)": shared,
         "result": last["result"],
         "put_by": None if writer is None else f"{writer} own" if own else str(writer),
         "ago_ns": last["put_ago_ns"],
         "evicted_by": None if evictor is None else str(evictor),
         "ago_ns?": last["evicted_ago_ns"],
+        "prefix_id": last["prefix_id"],
+        "requests_(sessions)": shared,
     }

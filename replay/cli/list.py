@@ -18,30 +18,52 @@ if TYPE_CHECKING:
 @click.command("list")
 @click.argument(
     "kind",
-    type=click.Choice(["gpus", "models", "policies", "formats", "profiles", "traces", "reports"]),
+    type=click.Choice(
+        [
+            "gpus",
+            "models",
+            "engines",
+            "hosts",
+            "links",
+            "prices",
+            "policies",
+            "formats",
+            "profiles",
+            "traces",
+            "reports",
+        ]
+    ),
 )
+@click.argument("names", nargs=-1, metavar="[NAME|FILE]…")
 @output_options
-def list_(kind: str, format: str | None, output: Path | None) -> None:
-    """List GPUs, models, policies, trace formats, workload profiles, public traces or reports."""
-    emit([_KINDS[kind]()], format=format, output=output)
+def list_(kind: str, names: tuple[str, ...], format: str | None, output: Path | None) -> None:
+    """List what can be named: hardware, policies, formats, profiles, public traces, reports.
+
+    GPUs, models, engines and hosts may be picked by name, or given as a file of one's own; a model
+    also as the config.json that is published with its weights.
+
+    \b
+    replay list gpus --format csv
+    replay list models deepseek-v3 path/to/config.json
+    """
+    from replay.cli.hardware_tables import BY_NAME
+
+    if names and kind not in BY_NAME:
+        raise click.UsageError(f"{kind} are listed whole: names may follow {', '.join(BY_NAME)}")
+    table = BY_NAME[kind](names) if kind in BY_NAME else _KINDS[kind]()
+    emit([table], format=format, output=output)
 
 
-def _gpus() -> Table:
-    from replay.gpu.spec import gpu_names, load_gpu
-    from replay.report.tables import Table
+def _links() -> Table:
+    from replay.cli.hardware_tables import links
 
-    columns = ("name", "memory_bytes", "hbm_bytes_per_s", "bf16_flop_per_s", "link_bytes_per_s")
-    gpus = [load_gpu(name) for name in gpu_names()]
-    return Table(columns, [tuple(getattr(gpu, column) for column in columns) for gpu in gpus])
+    return links()
 
 
-def _models() -> Table:
-    from replay.gpu.spec import load_model, model_names
-    from replay.report.tables import Table
+def _prices() -> Table:
+    from replay.cli.hardware_tables import prices
 
-    columns = ("name", "parameters", "layers", "heads", "kv_heads", "kv_bytes_per_token")
-    models = [load_model(name) for name in model_names()]
-    return Table(columns, [tuple(getattr(model, column) for column in columns) for model in models])
+    return prices()
 
 
 def _policies() -> Table:
@@ -100,8 +122,8 @@ def _reports() -> Table:
 
 
 _KINDS: dict[str, Callable[[], Table]] = {
-    "gpus": _gpus,
-    "models": _models,
+    "links": _links,
+    "prices": _prices,
     "policies": _policies,
     "formats": _formats,
     "profiles": _profiles,

@@ -33,7 +33,13 @@ class _Short(NamedTuple):
 
 _SHORT_OPTIONS = (
     _Short("--gpu", "gpu.name", "GPU to model; see `replay list gpus`.", "NAME"),
-    _Short("--model", "model.name", "Model served; see `replay list models`.", "NAME"),
+    _Short(
+        "--model",
+        "model.name",
+        "Model served: a name of `replay list models`, a file, a config.json.",
+        "NAME",
+    ),
+    _Short("--kv-dtype", "model.kv_dtype", "Type of the KV: bf16, fp16, fp8 or int8.", "TYPE"),
     _Short("--tp", "gpu.tensor_parallel", "GPUs one replica spans.", "N"),
     _Short("--block-size", "cache.block_size", "Tokens in a KV block.", "N"),
     _Short(

@@ -28,6 +28,11 @@ from replay.cli.trace_options import read_options, trace_options
 @click.option("--force", is_flag=True, help="Replace a run directory that is there already.")
 @click.option("--dry-run", is_flag=True, help="Show what would run; run and write nothing.")
 @click.option(
+    "--sensitivity",
+    is_flag=True,
+    help="Run again at the edges of the GPU model's error, and say which differences are ties.",
+)
+@click.option(
     "--threads",
     type=click.IntRange(1, 2),
     default=2,
@@ -36,7 +41,13 @@ from replay.cli.trace_options import read_options, trace_options
     help="Two replay with and without caching side by side; results do not depend on it.",
 )
 def run(
-    trace: Path, output: Path | None, force: bool, dry_run: bool, threads: int, **parameters: Any
+    trace: Path,
+    output: Path | None,
+    force: bool,
+    dry_run: bool,
+    sensitivity: bool,
+    threads: int,
+    **parameters: Any,
 ) -> None:
     """Replay TRACE through a prefix cache and write a run directory.
 
@@ -75,6 +86,13 @@ def run(
         if not dry_run:
             result = execute(prepared, threads=threads, progress=bar.hook)
             manifest = {"argv": sys.argv[1:], **result.manifest}
+            band = None
+            if sensitivity:
+                from replay.cli.sensitivity_tables import band_record
+                from replay.engine.sensitivity import band_runs
+
+                band = band_runs(prepared, result, threads=threads, progress=bar.hook)
+                manifest["sensitivity"] = band_record(band)
             bar.hook("Writing", 0, 0)
             scenario_yaml = dump_scenario(result.scenario)
             write_run(
@@ -98,6 +116,11 @@ def run(
         click.echo(f"{line}\n")
     for label, line in headline(result):
         click.echo(f"{label:18}{line}")
+    if band is not None:
+        from replay.cli.sensitivity_tables import band_tables
+
+        click.echo()
+        emit(band_tables(band))
     if prepared.trace.rejected:
         aside = len(prepared.trace.rejected)
         note(f"Note: {aside:,} rows of the trace were put aside: {target / REJECTED}")

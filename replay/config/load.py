@@ -57,7 +57,7 @@ def _place(problem: Problem) -> tuple[bool, int, int]:
 
 def _read(path: Path) -> Document:
     """Return a file as plain data with marks; its outermost value is a mapping."""
-    document = compose(_text(path), str(path))
+    document = compose(read_text(path), str(path))
     if document.data is None and not document.problems:
         raise ConfigError(
             [Problem(str(path), "the file is empty")], hint="expected `key: value` lines"
@@ -69,15 +69,19 @@ def _read(path: Path) -> Document:
     return document
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
+    """Return a configuration file as text.
+
+    Raises InputError where it cannot be read or is far too long, ConfigError where it is not UTF-8.
+    """
     try:
         with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
+            raw = file.read(max_bytes + 1)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if len(raw) > MAX_BYTES:
+    if len(raw) > max_bytes:
         raise InputError(
-            f"{path}: longer than {MAX_BYTES:,} bytes, too long for a configuration file",
+            f"{path}: longer than {max_bytes:,} bytes, too long for a configuration file",
             hint="is this a trace? `replay run TRACE -c SCENARIO.yaml` takes both",
         )
     try:

@@ -16,6 +16,8 @@ from pydantic import (
     NonNegativeInt,
     PlainSerializer,
     PositiveInt,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 
@@ -228,6 +230,15 @@ class CacheSection(Section):
         "ends, or when its request completes",
     )
 
+    @field_validator("policy")
+    @classmethod
+    def _policy_of_the_kind(cls, value: str, info: ValidationInfo) -> str:
+        kind = info.data.get("kind")
+        known = POLICY_NAMES.get(kind, (value,)) if isinstance(kind, str) else (value,)
+        if value not in known:
+            raise ValueError(f"kind {kind} knows {', '.join(known)} (got {value!r})")
+        return value
+
     @model_validator(mode="after")
     def _keys_of_the_kind(self) -> CacheSection:
         for section in ("session_store", "radix"):
@@ -240,11 +251,6 @@ class CacheSection(Section):
                 raise ValueError(f"{key} has no effect when kind is {self.kind}: {why}")
         if self.kind == "session_store" and self.block_size not in (None, 1):
             raise ValueError("block_size has no effect when kind is session_store: it is 1 token")
-        known = POLICY_NAMES.get(self.kind, ("lru",))
-        if self.policy not in known:
-            raise ValueError(
-                f"unknown policy {self.policy!r} of kind {self.kind}; known: {', '.join(known)}"
-            )
         for key, policies in _RADIX_KEYS.items():
             default = RadixSection.model_fields[key].default
             if self.policy not in policies and getattr(self.radix, key) != default:
@@ -270,6 +276,15 @@ class CacheSection(Section):
 class EngineSection(Section):
     """The serving engine of one replica."""
 
+    name: str | None = Field(
+        None,
+        description="serving engine whose overhead and all-reduce are modelled, see `replay list "
+        "engines`; default: none, and TTFT has no overhead",
+    )
+    overhead: Literal["low", "typical", "high"] | None = Field(
+        None,
+        description="which end of the engine's range of overheads; default: typical (needs name)",
+    )
     mode: Literal["timed", "untimed"] = Field(
         "timed", description="untimed: no GPU; each request completes before the next, or see hold"
     )
@@ -292,6 +307,12 @@ class EngineSection(Section):
     )
 
     @model_validator(mode="after")
+    def _overhead_is_an_engines(self) -> EngineSection:
+        if self.overhead is not None and self.name is None:
+            raise ValueError("overhead has no effect without name: it is that of a named engine")
+        return self
+
+    @model_validator(mode="after")
     def _budget_covers_decodes(self) -> EngineSection:
         if self.max_batched_tokens < self.max_sequences:
             raise ValueError(
@@ -309,16 +330,42 @@ class GpuSection(Section):
     memory_utilization: float = Field(
         0.9, gt=0, le=1, description="share of GPU memory the engine may use"
     )
+    backend: Literal["roofline", "table", "aiconfigurator"] = Field(
+        "roofline",
+        description="where step times come from: roofline: the fitted model; table: that, "
+        "corrected by your own measurements; aiconfigurator: that, corrected by NVIDIA's tables",
+    )
+    table: str | None = Field(
+        None, description="measured step times for backend table, a CSV as of `replay calibrate`"
+    )
+
+    @model_validator(mode="after")
+    def _table_has_a_backend(self) -> GpuSection:
+        if (self.backend == "table") != (self.table is not None):
+            raise ValueError("backend table and a table go together: give both or neither")
+        return self
 
 
 class ModelSection(Section):
     """The model served."""
 
-    name: str = Field("llama-3.1-8b", description="see `replay list models`")
+    name: str = Field(
+        "llama-3.1-8b",
+        description="see `replay list models`; or a path to a model file or config.json",
+    )
+    weight_dtype: Literal["native", "bf16", "fp8", "fp4"] = Field(
+        "native",
+        description="type of the weights of attention, MLP and experts; native: as published",
+    )
+    kv_dtype: Literal["bf16", "fp16", "fp8", "int8"] = Field(
+        "bf16", description="type of the KV that the cache holds"
+    )
 
 
 _TIMED_ONLY = (
     ("cache", "commit"),
+    ("gpu", "backend"),
+    ("engine", "name"),
     ("engine", "max_batched_tokens"),
     ("engine", "max_sequences"),
     ("engine", "chunked_prefill"),

@@ -68,9 +68,12 @@ def requests_frame(
     baseline: Simulation | None,
     diagnosis: Diagnosis | None,
     *,
-    timed: bool,
+    overhead_ns: np.ndarray | None,
 ) -> pl.DataFrame:
-    """Return one row a request; latencies are null where the clock never ran or got there."""
+    """Return one row a request; latencies are null where the clock never ran or got there.
+
+    `overhead_ns` int64[R] is what each request takes outside the GPU; None where no time passes.
+    """
     absent = pl.Series([None] * plan.requests)
     columns: dict[str, object] = {
         name: trace.frame[name] if name in trace.frame.columns else absent
@@ -87,9 +90,9 @@ def requests_frame(
     forgotten = trace.frame.get_column("forgotten_tokens", default=absent)
     columns["forgotten_tokens"] = forgotten
     columns |= _evictors(simulation)
-    columns |= _admissions(plan, simulation, timed=timed)
-    columns |= _latencies(plan, simulation, timed=timed)
-    paired = _latencies(plan, baseline or simulation, timed=timed and baseline is not None)
+    columns |= _admissions(plan, simulation, timed=overhead_ns is not None)
+    columns |= _latencies(plan, simulation, overhead_ns)
+    paired = _latencies(plan, baseline or simulation, overhead_ns if baseline is not None else None)
     for name in _PAIRED:
         columns[f"no_cache_{name}"] = paired[name] if baseline is not None else absent
     frame = pl.DataFrame(columns).select(column_names(REQUESTS))
@@ -118,7 +121,11 @@ def _admissions(plan: Plan, simulation: Simulation, *, timed: bool) -> dict[str,
     }
 
 
-def _latencies(plan: Plan, simulation: Simulation, *, timed: bool) -> dict[str, pl.Series]:
+def _latencies(
+    plan: Plan, simulation: Simulation, overhead_ns: np.ndarray | None
+) -> dict[str, pl.Series]:
+    timed = overhead_ns is not None
+    extra = np.zeros(plan.requests, np.int64) if overhead_ns is None else overhead_ns
     outcome = simulation.outcome
     status = outcome[:, layout.STATUS]
     arrival = plan.table[:, layout.ARRIVAL_NS]
@@ -131,11 +138,12 @@ def _latencies(plan: Plan, simulation: Simulation, *, timed: bool) -> dict[str, 
     return {
         "status": pl.Series(status).replace_strict(_STATUSES, return_dtype=pl.String),
         "queue_ns": _only(scheduled - arrival, (first > 0) & timed),
+        "overhead_ns": _only(extra, (first > 0) & timed),
         "prefill_ns": _only(first - scheduled, (first > 0) & timed),
-        "ttft_ns": _only(first - arrival, (first > 0) & timed),
+        "ttft_ns": _only(first - arrival + extra, (first > 0) & timed),
         "itl_mean_ns": _only((done - first) // gaps, several),
         "itl_max_ns": _only(outcome[:, layout.ITL_MAX_NS], several),
-        "e2e_ns": _only(done - arrival, completed),
+        "e2e_ns": _only(done - arrival + extra, completed),
     }
 
 

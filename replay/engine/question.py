@@ -15,7 +15,7 @@ from replay.config.scenario import Scenario
 from replay.engine.run import Prepared, run_notes
 from replay.engine.sizing import DEFAULT_BLOCK_SIZE, find_hardware
 from replay.errors import InputError, UnknownNameError
-from replay.gpu.spec import kv_bytes_in, load_gpu, load_model
+from replay.gpu.spec import load_gpu, load_model
 from replay.trace.prefix_sample import PrefixSample
 from replay.units import Capacity, format_bytes
 
@@ -34,7 +34,6 @@ class Ask:
     block_sizes: Sequence[int] = ()
     capacities: Sequence[Capacity] = ()
     unit: str = "blocks"
-    kv_dtype: str = "bf16"
     ttl_ns: int | None = None
     points: int | None = None
     threads: int | None = None
@@ -80,7 +79,7 @@ class Question:
 def ask(prepared: Prepared, wanted: Ask, sample: PrefixSample | None = None) -> Question:
     """Return the question about a prepared trace, or about the one it is a `sample` of.
 
-    Raises UnknownNameError for a policy, unit or KV type that stands in no table, and InputError
+    Raises UnknownNameError for a policy or unit that stands in no table, and InputError
     for a capacity below one block or a policy that lacks what it needs.
     """
     if wanted.unit not in UNITS:
@@ -90,7 +89,8 @@ def ask(prepared: Prepared, wanted: Ask, sample: PrefixSample | None = None) -> 
     kv_bytes, pool = _bytes(scenario, wanted)
     if kv_bytes is not None:
         per_token = f"{format_bytes(kv_bytes)} a token"
-        notes.append(f"KV of {scenario.model.name} in {wanted.kv_dtype}: {per_token}")
+        kv_dtype = scenario.model.kv_dtype
+        notes.append(f"KV of {scenario.model.name} in {kv_dtype}: {per_token}")
     own_size = prepared.trace.meta.block_size or DEFAULT_BLOCK_SIZE
     sizes = wanted.block_sizes or (scenario.cache.block_size or own_size,)
     outputs = prepared.trace.column("output_tokens")
@@ -139,10 +139,10 @@ def _bytes(scenario: Scenario, wanted: Ask) -> tuple[int | None, int | None]:
     asked = {one.unit for one in wanted.capacities}
     if "gpu" in scenario.model_fields_set or "auto" in asked:
         pool = find_hardware(scenario).pool
-        return kv_bytes_in(wanted.kv_dtype, pool.kv_bytes_per_token), pool.pool_bytes
+        return pool.kv_bytes_per_token, pool.pool_bytes
     if "model" in scenario.model_fields_set or "bytes" in asked or wanted.unit == "GiB":
         model = load_model(scenario.model.name)
-        return kv_bytes_in(wanted.kv_dtype, model.kv_bytes_per_token), None
+        return model.pool_token_bytes(scenario.model.kv_dtype), None
     return None, None
 
 

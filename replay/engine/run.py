@@ -15,6 +15,7 @@ import polars as pl
 
 from replay.cache.pins import check_pins
 from replay.config.scenario import Scenario
+from replay.engine.costing import Costing, costing_record, make_costing
 from replay.engine.diagnosis import diagnose
 from replay.engine.frames import prefixes_frame, requests_frame, timeline_frame
 from replay.engine.overload import judge_overload
@@ -22,7 +23,7 @@ from replay.engine.plan import Plan, make_plan
 from replay.engine.simulate import Simulation, simulate_timed, simulate_untimed
 from replay.engine.sizing import Sizing, size_cache
 from replay.errors import Interrupted
-from replay.gpu.cost import StepCost, step_cost
+from replay.gpu.cost import StepCost
 from replay.kernels.jit import VERSION as NUMBA_VERSION
 from replay.progress import Hook, ignore
 from replay.trace.arrivals import speed_up, spread_arrivals
@@ -51,9 +52,14 @@ class Prepared:
     trace: Trace
     tree: PrefixTree
     sizing: Sizing
-    cost: StepCost | None
+    costing: Costing | None
     content_known: bool
     timings_ns: dict[str, int]
+
+    @property
+    def cost(self) -> StepCost | None:
+        """What steps cost; None where no time passes."""
+        return None if self.costing is None else self.costing.cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +121,10 @@ def prepare_trace(
         tree = build_tree(trace, separate_by=scenario.trace.separate_by)
         content_known = trace.has_content
     check_pins(tree, scenario.cache.pinned_prefixes)
-    cost = _cost(scenario, sizing) if scenario.engine.mode == "timed" else None
+    costing = _costing(scenario, sizing) if scenario.engine.mode == "timed" else None
     # The tree holds what the content says; without it a long trace takes a third less memory.
     slim = trace.changed(trace.frame.drop(CONTENT_COLUMNS, strict=False))
-    return Prepared(scenario, slim, tree, sizing, cost, content_known, {})
+    return Prepared(scenario, slim, tree, sizing, costing, content_known, {})
 
 
 def _adjust(trace: Trace, scenario: Scenario, *, content_known: bool) -> Trace:
@@ -147,15 +153,9 @@ def _adjust(trace: Trace, scenario: Scenario, *, content_known: bool) -> Trace:
     return trace
 
 
-def _cost(scenario: Scenario, sizing: Sizing) -> StepCost:
+def _costing(scenario: Scenario, sizing: Sizing) -> Costing:
     assert sizing.hardware is not None  # a timed run always looks it up
-    return step_cost(
-        sizing.hardware.gpu,
-        sizing.hardware.model,
-        tensor_parallel=sizing.hardware.tensor_parallel,
-        max_batched_tokens=scenario.engine.max_batched_tokens,
-        max_sequences=scenario.engine.max_sequences,
-    )
+    return make_costing(scenario, sizing.hardware)
 
 
 def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) -> RunResult:
@@ -172,12 +172,18 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
         block_size=sizing.block_size,
         capacity_blocks=sizing.capacity_blocks,
     )
-    timed = prepared.cost is not None
+    costing = prepared.costing
+    timed = costing is not None
     main, baseline = _simulate(plan, prepared, threads=threads, progress=progress)
     simulated = time.perf_counter_ns()
     tables = {
         "requests": requests_frame(
-            prepared.trace, plan, main, baseline, diagnose(plan, main.outcome), timed=timed
+            prepared.trace,
+            plan,
+            main,
+            baseline,
+            diagnose(plan, main.outcome),
+            overhead_ns=costing.overhead.of(prepared.tree.input_tokens) if costing else None,
         ),
         "prefixes": prefixes_frame(prepared.tree, plan, main),
     }
@@ -190,6 +196,9 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
         "trace": _trace_record(prepared.trace),
         "scenario": scenario.model_dump(mode="json"),
         **_size_record(sizing),
+        "step_times": costing_record(scenario, sizing.hardware.gpu, costing)
+        if costing is not None and sizing.hardware is not None
+        else None,
         "overload": dataclasses.asdict(judge_overload(plan, main)) if timed else None,
         "no_cache_overload": dataclasses.asdict(judge_overload(plan, baseline))
         if baseline is not None
@@ -309,6 +318,8 @@ def run_notes(prepared: Prepared) -> list[str]:
     """Return what a reader of a run should know about the size and content of what was run."""
     cache = prepared.scenario.cache
     notes = list(prepared.sizing.notes)
+    if prepared.costing is not None:
+        notes += prepared.costing.notes
     if not prepared.content_known:
         notes.append("the trace has lengths only: no prompt shares content with another")
     elif cache.caching and cache.partial_blocks:

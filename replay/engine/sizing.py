@@ -50,13 +50,19 @@ class Sizing:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of the results should know about the size."""
-        if self.hardware is None or self.source == "the GPU's memory":
+        if self.hardware is None:
             return ()
+        known = self.hardware.model.notes
+        if self.source == "the GPU's memory":
+            return (*known, *self.hardware.pool.notes)
         pool = self.hardware.pool.pool_bytes
         if self.capacity_bytes is not None and self.capacity_bytes <= pool:
-            return ()
+            return known
         left = format_bytes(pool)
-        return (f"the cache is larger than the {left} the GPU leaves for KV: a what-if",)
+        return (
+            *known,
+            f"the cache is larger than the {left} the GPU leaves for KV: a what-if",
+        )
 
 
 def size_cache(scenario: Scenario, trace_block_size: int | None) -> Sizing:
@@ -90,6 +96,8 @@ def find_hardware(scenario: Scenario) -> Hardware:
         memory_utilization=scenario.gpu.memory_utilization,
         max_batched_tokens=scenario.engine.max_batched_tokens,
         max_sequences=scenario.engine.max_sequences,
+        weight_dtype=scenario.model.weight_dtype,
+        kv_dtype=scenario.model.kv_dtype,
     )
     return Hardware(gpu, model, scenario.gpu.tensor_parallel, pool)
 

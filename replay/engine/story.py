@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from replay.engine import stretches as results
 from replay.engine.explain import Explanation
@@ -23,21 +23,26 @@ def _opening(told: Explanation) -> Iterator[str]:
     if row["session_id"] is not None:
         turn = "" if row["turn"] is None else f", turn {row['turn']}"
         who += f" (session {row['session_id']}{turn})"
-    tokens, hit = row["input_tokens"], row["hit_tokens"]
-    yield (
-        f"{who} arrived {format_duration(row['arrival_ns'])} into the trace. "
-        f"{hit:,} of its {tokens:,} prompt tokens ({hit / tokens:.1%}) were reused."
-    )
+    when = "at the start of the trace"
+    if row["arrival_ns"]:
+        when = f"{format_duration(row['arrival_ns'])} into the trace"
+    waited = f" and waited {format_duration(row['queue_ns'])}" if row["queue_ns"] else ""
+    yield f"{who} arrived {when}{waited}. {_share(row['hit_tokens'], row['input_tokens'])}"
     if row["status"] == "rejected":
         yield "It was interrupted later, and given up: it could not go on even alone."
     if row["status"] == "unfinished":
         yield "It was not finished when the run stopped."
 
 
+def _share(hit: int, tokens: int) -> str:
+    if not hit:
+        return f"None of its {tokens:,} prompt tokens was reused."
+    return f"{hit:,} of its {tokens:,} prompt tokens ({hit / tokens:.1%}) were reused."
+
+
 def _reused(told: Explanation) -> Iterator[str]:
-    parts = _with_result(told, results.HIT)
-    if parts:
-        yield f"They were put there by {_writers(told, parts)}."
+    if parts := _with_result(told, results.HIT):
+        yield _origin(told, parts, "were")
 
 
 def _missed(told: Explanation) -> Iterator[str]:
@@ -61,8 +66,8 @@ def _missed(told: Explanation) -> Iterator[str]:
         )
     if parts := _with_result(told, results.IN_FLIGHT):
         yield (
-            f"It missed {_tokens(parts)} that were being computed at that moment, by "
-            f"{_writers(told, parts)}."
+            f"It missed {_tokens(parts)} that were being computed at that moment: "
+            f"{_listed(_by(parts, 'put_by'), lambda who, _: _writer(told, who))}."
         )
     if parts := _with_result(told, results.ROUNDING):
         yield (
@@ -70,7 +75,7 @@ def _missed(told: Explanation) -> Iterator[str]:
             "is always computed."
         )
     if parts := _with_result(told, results.NEVER_SEEN):
-        yield f"{_tokens(parts).capitalize()} had never been seen before."
+        yield f"{_tokens(parts)} of its prompt had never been seen before."
 
 
 def _whole_blocks(told: Explanation) -> str:
@@ -86,18 +91,20 @@ def _room(told: Explanation) -> Iterator[str]:
 
 def _better(told: Explanation) -> Iterator[str]:
     """Yield what other caches would have done for it."""
-    enough, has = told.sufficient_capacity_blocks, told.capacity_blocks
-    missed = told.row["capacity_miss_tokens"]
+    enough, missed = told.sufficient_capacity_blocks, told.row["capacity_miss_tokens"]
     if enough == 0:
         yield "No cache of any capacity would have hit any of it."
         return
-    there = "this run's is unlimited" if has is None else f"this run's has {has:,}"
-    yield (
-        f"With requests one after another, an LRU cache of {_size(told, enough)} hits all of it "
-        f"that can be hit; {there}."
-    )
+    lru = f"an LRU cache of {_size(told, enough)}"
     if not missed:
+        yield (
+            f"Nothing was missed for want of room. With requests one after another, {lru} is "
+            "enough for that."
+        )
         return
+    has = told.capacity_blocks
+    there = "this run's is unlimited" if has is None else f"this run's has {has:,}"
+    yield f"With requests one after another, {lru} hits all that can be hit of it; {there}."
     kept = told.avoidable_miss_tokens
     share = "all" if kept == missed else f"{kept:,}" if kept else "none"
     yield (
@@ -131,16 +138,6 @@ def _by(parts: list[Stretch], field: str) -> list[tuple[int | None, list[Stretch
     return sorted(groups.items(), key=lambda group: -sum(part.tokens for part in group[1]))
 
 
-def _writers(told: Explanation, parts: list[Stretch]) -> str:
-    groups = _by(parts, "put_by")
-    if len(groups) == 1:
-        return _writer(told, groups[0][0])
-    return _listed(
-        [f"{_writer(told, who)}: {_tokens(these)}" for who, these in groups[:_NAMED]],
-        groups[_NAMED:],
-    )
-
-
 def _writer(told: Explanation, request: int | None) -> str:
     assert request is not None  # what is in the cache was put there by somebody
     ago = told.row["arrival_ns"] - told.arrivals_ns[request]
@@ -151,8 +148,12 @@ def _writer(told: Explanation, request: int | None) -> str:
     return f"request {request} ({', '.join(about)})"
 
 
-def _origin(told: Explanation, parts: list[Stretch]) -> str:
-    return f"They had been put there by {_writers(told, parts)}."
+def _origin(told: Explanation, parts: list[Stretch], were: str = "had been") -> str:
+    groups = _by(parts, "put_by")
+    listed = _listed(groups, lambda who, _: _writer(told, who))
+    if len(groups) == 1:
+        return f"They {were} put there by {listed}."
+    return f"They {were} put there: {listed}."
 
 
 def _evictors(told: Explanation, parts: list[Stretch]) -> str:
@@ -160,13 +161,8 @@ def _evictors(told: Explanation, parts: list[Stretch]) -> str:
     if len(groups) == 1:
         who, these = groups[0]
         return f"{_evictor(who)} pushed out {_when(told, _last(these))}"
-    return "were pushed out " + _listed(
-        [
-            f"by {_evictor(who)} {_when(told, _last(these))}: {_tokens(these)}"
-            for who, these in groups[:_NAMED]
-        ],
-        groups[_NAMED:],
-    )
+    listed = _listed(groups, lambda who, these: f"{_evictor(who)}, {_when(told, _last(these))}")
+    return f"had been pushed out: {listed}"
 
 
 def _evictor(request: int | None) -> str:
@@ -186,12 +182,18 @@ def _when(told: Explanation, ns: int) -> str:
     return f"{format_duration(ago)} before it arrived"
 
 
-def _listed(named: list[str], others: list[tuple[int | None, list[Stretch]]]) -> str:
-    text = "; ".join(named)
-    if not others:
-        return text
-    tokens = sum(part.tokens for _, parts in others for part in parts)
-    return f"{text}; and {_counted(len(others), 'other')}: {_counted(tokens, 'token')}"
+def _listed(
+    groups: list[tuple[int | None, list[Stretch]]],
+    name: Callable[[int | None, list[Stretch]], str],
+) -> str:
+    """Return the first groups by name, each with its tokens unless there is only one."""
+    if len(groups) == 1:
+        return name(*groups[0])
+    listed = [f"{_tokens(parts)} by {name(who, parts)}" for who, parts in groups[:_NAMED]]
+    if others := groups[_NAMED:]:
+        rest = [part for _, parts in others for part in parts]
+        listed.append(f"{_tokens(rest)} by {_counted(len(others), 'other')}")
+    return "; ".join(listed)
 
 
 def _tokens(parts: list[Stretch]) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 from replay.engine.plan import Plan
 from replay.gpu.cost import StepCost
 from replay.kernels import layout
+from replay.kernels.cost import SUMS
 from replay.kernels.heap import HEAP_FIELDS
 from replay.kernels.layout import Engine, Tables
 from replay.kernels.radix_layout import AGE_FIELDS, LEAF_FIELDS, NODE_FIELDS
@@ -17,6 +18,11 @@ _COUNTED_FROM_ZERO = (
     layout.NOW_NS, layout.USES, layout.ENTRIES, layout.ENTRY_TOP, layout.NEXT_STEP,
     layout.PINNED_IDLE,
 )  # fmt: skip
+_CLASSES = {
+    layout.BLOCK_POOL: Tables,
+    layout.RADIX: layout.RadixTables,
+    layout.SESSION_STORE: layout.StoreTables,
+}
 _FIRST_ROWS = 4096
 _FIRST_PEAKS = 4096
 
@@ -36,7 +42,7 @@ def make_tables(plan: Plan, *, rows: int = _FIRST_ROWS) -> Tables:
     state[:, layout.LAST_HOLD] = layout.NONE
     outcome = np.zeros((plan.requests, layout.OUTCOME_FIELDS), np.int64)
     outcome[:, layout.STATUS] = layout.UNFINISHED
-    return Tables(
+    return _CLASSES[int(plan.rules[layout.KIND])](
         counters=counters,
         runs=np.empty((rows, layout.RUN_FIELDS), np.int32),
         holds=np.empty((rows, layout.HOLD_FIELDS), np.int32),
@@ -141,9 +147,8 @@ def make_engine(plan: Plan, cost: StepCost, *, bin_ns: int) -> Engine:
         phases=np.zeros(int(plan.rules[layout.BLOCK_SIZE]), np.int64),
         peaks=np.zeros((_FIRST_PEAKS, 2), np.int64),
         bins=np.zeros((BINS, layout.BIN_FIELDS), np.int64),
-        linear_ns=cost.linear_ns,
-        head_ns=cost.head_ns,
-        attention=cost.attention,
+        cost=cost.tables,
+        chunk_sums=np.zeros((len(cost.attention), SUMS)),
     )
 
 

@@ -1,25 +1,44 @@
-"""What one engine step costs: a roofline with efficiencies measured per GPU.
+"""What one engine step costs: from a GPU, a model and how it is spread, to flat arrays.
 
-Each GEMM takes the soft maximum of its arithmetic and its memory time; element-wise kernels take
-their bytes; each layer adds a fixed time, and two all-reduces under tensor parallelism. Formulas,
-parameters and measured errors: `docs/gpu-model.md`.
+`step_cost` compiles them once; engines and queries only read the arrays. Nothing in them can be
+faster than the hardware: `checked` refuses tables below the floor, and every query takes at least
+the floor. Formulas, parameters and measured errors: `docs/gpu-model.md`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from replay.gpu.spec import BYTES_PER_VALUE, Gpu, Model, kv_heads_per_gpu
+from replay.errors import InputError
+from replay.gpu.attention import attention_table
+from replay.gpu.floor import floor_table
+from replay.gpu.linear import head_ns, linear_ns
+from replay.gpu.replica import Replica
+from replay.gpu.spec import Gpu, Model
 from replay.kernels import cost as kernel
-from replay.units import NS_PER_S
+from replay.kernels.cost import CostTables
+from replay.kernels.steps import StepList, time_all
 
-RESIDUAL_PASSES = 8  # hidden-wide reads and writes of a layer: two fused residual adds with norm
-ALL_REDUCES = 2  # after attention and after the MLP
+_ROUNDING = 1 - 1e-9  # sums of many floats: their last bits are free
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+def _nothing() -> Floats:
+    return np.zeros(0)
+
+
+def _no_grid() -> Floats:
+    return np.zeros((0, 0))
+
+
+def _no_floor() -> Floats:
+    return np.zeros(kernel.FLOORS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +47,25 @@ class StepCost:
 
     `linear_ns[T]` is the time of all layers without attention for T new tokens, `head_ns[r]` that
     of the LM head for r sampled rows; both are 0 at 0 and never fall. `attention` holds the
-    coefficients that the attention kernels index.
+    coefficients that the attention kernels index, one row a kind of layer. The factors are the
+    corrections of a backend that has measurements; empty ones correct nothing.
     """
 
     linear_ns: Floats
     head_ns: Floats
     attention: Floats
+    floor: Floats = dataclasses.field(default_factory=_no_floor)
+    prefill_new: Floats = dataclasses.field(default_factory=_nothing)
+    prefill_cached: Floats = dataclasses.field(default_factory=_nothing)
+    prefill_factor: Floats = dataclasses.field(default_factory=_no_grid)
+    decode_batch: Floats = dataclasses.field(default_factory=_nothing)
+    decode_context: Floats = dataclasses.field(default_factory=_nothing)
+    decode_factor: Floats = dataclasses.field(default_factory=_no_grid)
+
+    @property
+    def tables(self) -> CostTables:
+        """The same arrays as the kernels take them."""
+        return CostTables(*(getattr(self, field.name) for field in dataclasses.fields(self)))
 
 
 def step_cost(
@@ -48,83 +80,96 @@ def step_cost(
 
     Raises InputError where the model cannot be spread over that many GPUs.
     """
-    kv_heads = kv_heads_per_gpu(model, tensor_parallel)
-    return StepCost(
-        linear_ns=_linear_ns(gpu, model, tensor_parallel, kv_heads, max_batched_tokens),
-        head_ns=_head_ns(gpu, model, tensor_parallel, max_sequences),
-        attention=_attention(gpu, model, tensor_parallel, kv_heads),
+    replica = Replica(gpu, model, tensor_parallel)
+    return replica_cost(replica, max_batched_tokens=max_batched_tokens, max_sequences=max_sequences)
+
+
+def replica_cost(replica: Replica, *, max_batched_tokens: int, max_sequences: int) -> StepCost:
+    """Return the cost tables of a replica; raises what `Replica.check` raises."""
+    replica.check()
+    tokens = np.arange(max_batched_tokens + 1, dtype=np.float64)
+    rows = np.arange(max_sequences + 1, dtype=np.float64)
+    cost = StepCost(
+        linear_ns=linear_ns(replica, tokens),
+        head_ns=head_ns(replica, rows),
+        attention=attention_table(replica),
+        floor=floor_table(replica),
     )
+    return checked(cost, replica.gpu.name)
 
 
-def _linear_ns(
-    gpu: Gpu, model: Model, tensor_parallel: int, kv_heads: int, max_tokens: int
-) -> Floats:
-    tokens = np.arange(max_tokens + 1, dtype=np.float64)
-    hidden, ffn = model.hidden, model.ffn // tensor_parallel
-    queries = model.heads // tensor_parallel * model.head_dim
-    keys = kv_heads * model.head_dim
-    layer = (
-        _gemm_ns(gpu, tokens, hidden, queries + 2 * keys)
-        + _gemm_ns(gpu, tokens, queries, hidden)
-        + _gemm_ns(gpu, tokens, hidden, 2 * ffn)
-        + _gemm_ns(gpu, tokens, ffn, hidden)
-    )
-    # Rotary embedding reads and writes Q and K; the activation reads gate and up and writes one.
-    values = RESIDUAL_PASSES * hidden + 2 * (queries + keys) + 3 * ffn
-    elementwise_bytes_per_s = gpu.hbm_bytes_per_s * gpu.fit.elementwise_efficiency
-    layer += tokens * (values * BYTES_PER_VALUE / elementwise_bytes_per_s * NS_PER_S)
-    layer += gpu.fit.layer_ns
-    if tensor_parallel > 1:
-        layer += ALL_REDUCES * _all_reduce_ns(gpu, tensor_parallel, tokens * hidden)
-    layer[0] = 0.0
-    return layer * model.layers
+def checked(cost: StepCost, name: str) -> StepCost:
+    """Return the same tables; raises InputError where one of them is faster than the hardware.
+
+    The efficiencies of a GPU file are at most 1, so this fails only where a formula is wrong.
+    """
+    floor, attention = cost.floor, cost.attention
+    tokens = np.arange(len(cost.linear_ns))
+    rows = np.arange(len(cost.head_ns))
+    linear = np.maximum(tokens * floor[kernel.TOKEN_NS], floor[kernel.WEIGHTS_NS] * (tokens > 0))
+    head = np.maximum(rows * floor[kernel.SAMPLE_NS], floor[kernel.HEAD_WEIGHTS_NS] * (rows > 0))
+    pairs = [
+        (cost.linear_ns, linear),
+        (cost.head_ns, head),
+        (attention[:, kernel.PAIR_NS], attention[:, kernel.FLOOR_PAIR_NS]),
+        (attention[:, kernel.KEY_NS], attention[:, kernel.FLOOR_KEY_NS]),
+        (attention[:, kernel.DECODE_KEY_NS], attention[:, kernel.FLOOR_KEY_NS]),
+        (attention[:, kernel.DECODE_PAIR_NS], attention[:, kernel.FLOOR_DECODE_PAIR_NS]),
+    ]
+    for got, least in pairs:
+        if not (got >= least * _ROUNDING).all():
+            raise InputError(f"the cost tables of {name} are faster than its peaks allow")
+    return cost
 
 
-def _head_ns(gpu: Gpu, model: Model, tensor_parallel: int, max_rows: int) -> Floats:
-    rows = np.arange(max_rows + 1, dtype=np.float64)
-    head = _gemm_ns(gpu, rows, model.hidden, model.vocab / tensor_parallel)
-    head[0] = 0.0
-    return head
+def uniform_steps(
+    new: ArrayLike = 0,
+    cached: ArrayLike = 0,
+    decodes: ArrayLike = 0,
+    context: ArrayLike = 0,
+    *,
+    head: bool = True,
+) -> StepList:
+    """Return steps of at most one prompt chunk each, from numbers or arrays of one length.
+
+    `new` tokens after `cached` ones, and `decodes` requests of `context` keys each; `head` off
+    leaves the LM head out.
+    """
+    given = np.broadcast_arrays(*(np.atleast_1d(v) for v in (new, cached, decodes, context)))
+    chunk, before, requests, keys = (np.ascontiguousarray(array, np.int64) for array in given)
+    prompts = chunk > 0
+    first = np.concatenate([[0], np.cumsum(prompts)]).astype(np.int64)
+    rows = (requests + prompts) * head
+    return StepList(first, chunk[prompts], before[prompts], requests, requests * keys, keys, rows)
 
 
-def _gemm_ns(gpu: Gpu, rows: Floats, inner: float, columns: float) -> Floats:
-    """Return the times of `rows x inner` by `inner x columns`, for each number of rows."""
-    flop_per_s = gpu.bf16_flop_per_s * gpu.fit.gemm_efficiency
-    bytes_per_s = gpu.hbm_bytes_per_s * gpu.fit.memory_efficiency
-    compute = rows * (2.0 * inner * columns / flop_per_s * NS_PER_S)
-    values = inner * columns + rows * (inner + columns)
-    memory = values * (BYTES_PER_VALUE / bytes_per_s * NS_PER_S)
-    return np.sqrt(np.sqrt(compute**4 + memory**4))
+def time_steps(cost: StepCost, steps: StepList) -> Integers:
+    """Return the time of each step in ns.
+
+    Raises InputError for a step beyond the tables, or one that would beat the hardware.
+    """
+    times, floors = _timed(cost, steps)
+    if not (times >= floors * _ROUNDING).all():
+        raise InputError("a step would be faster than the hardware")
+    return times
 
 
-def _all_reduce_ns(gpu: Gpu, tensor_parallel: int, values: Floats) -> Floats:
-    """Return ring all-reduce times: each GPU sends 2(N-1)/N of the data."""
-    bytes_per_s = gpu.link_bytes_per_s * gpu.fit.all_reduce_efficiency
-    share = 2.0 * (tensor_parallel - 1) / tensor_parallel
-    return gpu.fit.all_reduce_ns + values * (share * BYTES_PER_VALUE / bytes_per_s * NS_PER_S)
+def floor_steps(cost: StepCost, steps: StepList) -> Floats:
+    """Return for each step the time in ns that no software can beat; raises as `time_steps`."""
+    return _timed(cost, steps)[1]
 
 
-def _attention(gpu: Gpu, model: Model, tensor_parallel: int, kv_heads: int) -> Floats:
-    """Return the coefficients of `replay.kernels.cost`, all layers folded in."""
-    heads = model.heads // tensor_parallel
-    layers_ns = float(model.layers * NS_PER_S)
-    # QK^T and PV are two multiply-adds per pair and head dimension.
-    flop_per_pair = 4.0 * model.head_dim
-    flop_per_s = gpu.bf16_flop_per_s * gpu.fit.attention_efficiency
-    key_bytes = 2.0 * kv_heads * model.head_dim * BYTES_PER_VALUE
-    query_bytes = 2.0 * heads * model.head_dim * BYTES_PER_VALUE
-    bytes_per_s = gpu.hbm_bytes_per_s * gpu.fit.memory_efficiency
-    rows = gpu.fit.attention_tile_rows
-
-    attention = np.empty(kernel.COEFFICIENTS)
-    attention[kernel.PAIR_NS] = layers_ns * flop_per_pair * heads / flop_per_s
-    attention[kernel.TILE_KEY_NS] = layers_ns * flop_per_pair * rows * gpu.sms / flop_per_s
-    attention[kernel.TILE_ROWS] = rows
-    attention[kernel.HEADS] = heads
-    attention[kernel.SMS] = gpu.sms
-    attention[kernel.KEY_BYTES_NS] = layers_ns * key_bytes / bytes_per_s
-    attention[kernel.QUERY_BYTES_NS] = layers_ns * query_bytes / bytes_per_s
-    attention[kernel.DECODE_KEY_BYTES_NS] = (
-        layers_ns * key_bytes / (gpu.hbm_bytes_per_s * gpu.fit.kv_read_efficiency)
-    )
-    return attention
+def _timed(cost: StepCost, steps: StepList) -> tuple[Integers, Floats]:
+    if min((int(part.min(initial=0)) for part in steps), default=0) < 0:
+        raise InputError("a step has no negative counts")
+    prompt = np.concatenate([[0], np.cumsum(steps.new)])
+    tokens = prompt[steps.first_chunk[1:]] - prompt[steps.first_chunk[:-1]] + steps.decodes
+    most, rows = int(tokens.max(initial=0)), int(steps.sampled.max(initial=0))
+    if most >= len(cost.linear_ns) or rows >= len(cost.head_ns):
+        raise InputError(
+            f"a step of {most:,} tokens and {rows:,} sampled rows is beyond the cost tables "
+            f"({len(cost.linear_ns) - 1:,} tokens, {len(cost.head_ns) - 1:,} rows)"
+        )
+    times, floors = np.empty(len(steps.decodes), np.int64), np.empty(len(steps.decodes))
+    time_all(cost.tables, steps, np.zeros((len(cost.attention), kernel.SUMS)), times, floors)
+    return times, floors

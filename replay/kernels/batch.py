@@ -37,6 +37,8 @@ from replay.kernels.layout import (
     KIND,
     LAST_RUNNING,
     LAST_TOKEN_NS,
+    LONGEST_COUNT,
+    LONGEST_START,
     LOST,
     NEXT_RUNNING,
     NONE,
@@ -156,6 +158,49 @@ def _longest_step_since(e, step):
     return e.peaks[low, 1] if low < e.now[PEAKS_LAST] else 0
 
 
+# --- the longest context that decodes ------------------------------------------------------
+
+
+@inner
+def _context_start(t, request):
+    """Return a decoding request's context less the step: the same for as long as it decodes."""
+    return t.state[request, TARGET] + 1 - t.state[request, JOINED]
+
+
+@inner
+def _count_longest(t, e, request):
+    """Count a request that has just joined the decodes among the longest, where these are known."""
+    now = e.now
+    start = _context_start(t, request)
+    if now[DECODING_COUNT] == 1 or (now[LONGEST_COUNT] > 0 and start > now[LONGEST_START]):
+        now[LONGEST_START] = start
+        now[LONGEST_COUNT] = 1
+    elif now[LONGEST_COUNT] > 0 and start == now[LONGEST_START]:
+        now[LONGEST_COUNT] += 1
+
+
+@inner
+def longest_context(t, e):
+    """Return the most keys that one decode of this step attends to.
+
+    The longest are known until the last of them leaves; only then are all running requests seen.
+    """
+    now = e.now
+    request = now[FIRST_RUNNING]
+    if now[LONGEST_COUNT] == 0:
+        now[LONGEST_START] = -now[DECODE_STEP]
+        while request != NONE:
+            if t.state[request, PHASE] == DECODING:
+                start = _context_start(t, request)
+                if start > now[LONGEST_START]:
+                    now[LONGEST_START] = start
+                    now[LONGEST_COUNT] = 0
+                if start == now[LONGEST_START]:
+                    now[LONGEST_COUNT] += 1
+            request = t.state[request, NEXT_RUNNING]
+    return now[LONGEST_START] + now[DECODE_STEP]
+
+
 # --- a request's way through the batch ------------------------------------------------------
 
 
@@ -203,6 +248,8 @@ def _leave_batch(t, e, request, opened):
     state[request, HELD] = _blocks_of(t, state[request, COMPUTED] + opened)
     now[DECODING_COUNT] -= 1
     now[CONTEXT_TOKENS] -= state[request, COMPUTED] + 1
+    if _context_start(t, request) == now[LONGEST_START]:
+        now[LONGEST_COUNT] = max(now[LONGEST_COUNT] - 1, 0)
     e.phases[_opens_at(t, e, request)] -= 1
     if steps > 0:
         longest = _longest_step_since(e, state[request, JOINED])
@@ -256,6 +303,7 @@ def emit_first(t, e, request):
     state[request, JOINED] = step
     now[DECODING_COUNT] += 1
     now[CONTEXT_TOKENS] += state[request, TARGET] + 1
+    _count_longest(t, e, request)
     e.phases[_opens_at(t, e, request)] += 1
     now[FINISHING_COUNT] = push(
         e.finishing, now[FINISHING_COUNT], step + left, state[request, RANK], request

@@ -15,7 +15,7 @@ store, is not for this request to have.
 from __future__ import annotations
 
 from replay.kernels.in_flight import in_flight_tokens
-from replay.kernels.jit import inner
+from replay.kernels.jit import by_tables, inner
 from replay.kernels.layout import (
     BLOCK_SIZE,
     CAPACITY_MISS,
@@ -34,7 +34,6 @@ from replay.kernels.layout import (
     IN_FLIGHT,
     INPUT_BLOCKS,
     INPUT_TOKENS,
-    KIND,
     MATCH_BLOCKS,
     NONE,
     PARTIAL_BLOCKS,
@@ -44,10 +43,10 @@ from replay.kernels.layout import (
     POLICY_MISS,
     SEEN,
     SESSION_HIT,
-    SESSION_STORE,
     STOP_TOKENS,
     USERS,
     WATCH,
+    StoreTables,
 )
 from replay.kernels.observe import observe
 
@@ -82,16 +81,18 @@ def mark_response_seen(t, request):
 
 
 @inner
-def _blame_store(t, request, hit, ideal):
+def _blame_store(t, request, hit, ideal, oldest):
     """Say why tokens hit..ideal of a prompt were not reused from a session store, edge by edge.
 
     What is in memory but neither its session's nor a stored prefix of it is a miss of policy, and
     so is what nobody ever shared; what a running request computes is in flight; the rest was
     evicted.
     """
+    most = t.plan[request, INPUT_TOKENS] - 1
     for at in range(t.plan[request, PATH_START], t.plan[request, PATH_PROMPT_STOP]):
         edge = t.path_edges[at]
-        tokens = min(t.edges[edge, STOP_TOKENS], ideal) - max(t.edges[edge, FIRST], hit)
+        stop = min(t.edges[edge, STOP_TOKENS], ideal, most)
+        tokens = stop - max(t.edges[edge, FIRST], min(hit, most))
         if tokens <= 0:
             continue
         shared = t.marks[edge, HOLDERS] + t.marks[edge, USERS] > 0
@@ -132,13 +133,24 @@ def attribute(t, request, hit, session, oldest):
     t.outcome[request, SESSION_HIT] = session_tokens
     t.outcome[request, CROSS_REQUEST_HIT] = hit_tokens - session_tokens
     t.outcome[request, GRANULARITY] = seen - ideal_tokens
-    if t.rules[KIND] == SESSION_STORE:
-        _blame_store(t, request, hit_tokens, ideal_tokens)
-        return
+    _blame(t, request, hit, ideal, oldest)
+
+
+@by_tables
+def _blame(kind):
+    """Say why what an infinite cache would reuse, blocks hit..ideal, was not reused."""
+    return _blame_store if kind is StoreTables else _blame_blocks
+
+
+@inner
+def _blame_blocks(t, request, hit, ideal, oldest):
+    size = t.rules[BLOCK_SIZE]
+    most = t.plan[request, INPUT_TOKENS] - 1
+    missed = min(ideal * size, most) - min(hit * size, most)
     if t.rules[WATCH] == request:
         observe(t, request, oldest)
     in_flight = 0
     if ideal > hit and oldest != NONE:
         in_flight = in_flight_tokens(t, request, hit, ideal, oldest, size)
     t.outcome[request, IN_FLIGHT] = in_flight
-    t.outcome[request, CAPACITY_MISS] = ideal_tokens - hit_tokens - in_flight
+    t.outcome[request, CAPACITY_MISS] = missed - in_flight

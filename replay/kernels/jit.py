@@ -9,6 +9,7 @@ and be writable by nobody else; where there is none such, kernels compile in mem
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import signal
@@ -69,7 +70,7 @@ CACHED = _choose_folder()
 
 import numba  # noqa: E402  (reads the folder variable when imported)
 from numba.core.registry import CPUDispatcher  # noqa: E402
-from numba.extending import intrinsic  # noqa: E402
+from numba.extending import intrinsic, overload  # noqa: E402
 
 VERSION = numba.__version__
 _OPTIONS = {"cache": CACHED, "nogil": True}
@@ -116,18 +117,47 @@ def jit(function: Any) -> Any:
 # allocate nothing, so they are compiled without; the option has no public name, and where Numba
 # does not know it they are merely slower. A kernel that only kernels call needs no door for
 # Python, which is most of what there is to compile, and no cache entry of its own; it is inlined,
-# because handing two dozen arrays over at every call would take most of a step.
+# because handing two dozen arrays over at every call would take most of a step; one that is hardly
+# ever called is not, so that it takes no room among what is.
 try:
     _uncounted = numba.njit(_nrt=False, **_OPTIONS)
     inner = numba.njit(_nrt=False, **_INNER)
+    rare = numba.njit(_nrt=False, **_INNER | {"forceinline": False})
+    _CHOSEN = {"_nrt": False, "nogil": True, "forceinline": True}
 except KeyError:
     _uncounted = numba.njit(**_OPTIONS)
     inner = numba.njit(**_INNER)
+    rare = numba.njit(**_INNER | {"forceinline": False})
+    _CHOSEN = {"nogil": True, "forceinline": True}
 
 
 def kernel(function: Any) -> Any:
     """Compile a kernel that allocates nothing."""
     return _held(_uncounted(function))
+
+
+def by_tables(choose: Any) -> Any:
+    """Return a function whose code depends on the type of the tables it is given first.
+
+    `choose` returns the kernel for a class of tables. A kernel that calls it is compiled anew for
+    each class it meets, with the code of that class alone.
+    """
+
+    @functools.wraps(choose)
+    def chosen(tables: Any, *arguments: Any) -> Any:
+        return choose(type(tables))(tables, *arguments)
+
+    def typed(tables: Any, *arguments: Any) -> Any:
+        kernel_of_class = choose(tables.instance_class)
+
+        def call(tables: Any, *arguments: Any) -> Any:
+            return kernel_of_class(tables, *arguments)
+
+        return call
+
+    if not numba.config.DISABLE_JIT:
+        overload(chosen, jit_options=_CHOSEN)(typed)
+    return chosen
 
 
 def instruction(function: Any) -> Any:

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from replay.kernels.cost import CostTables
+
 NONE = -1
 
 # runs int32[*, RUN_FIELDS]: neighbouring blocks of one edge with the same history
@@ -253,7 +255,9 @@ STARTED = 19  # 1 between the scheduling of a step and its admissions: where a p
 BUDGET = 20  # what is left of the step's token budget
 STEP_PREEMPTIONS = 21
 STEP_EVICTIONS = 22  # the pool's counter when the step began
-NOW_FIELDS = 23
+LONGEST_START = 23  # the longest decode's context at step 0, as all grow by one a step
+LONGEST_COUNT = 24  # decodes that long; 0 where they must be counted again
+NOW_FIELDS = 25
 
 # bins int64[*, BIN_FIELDS]: what happened in each interval of time
 STEPS = 0
@@ -295,6 +299,18 @@ class Tables(NamedTuple):
     ages: np.ndarray
 
 
+class RadixTables(Tables):
+    """The tables of a radix cache: of another type, so that kernels are compiled for it."""
+
+    __slots__ = ()
+
+
+class StoreTables(Tables):
+    """The tables of a session store: of another type, so that kernels are compiled for it."""
+
+    __slots__ = ()
+
+
 class Engine(NamedTuple):
     """What the timed engine keeps besides the pool, and what a step costs."""
 
@@ -305,6 +321,5 @@ class Engine(NamedTuple):
     phases: np.ndarray  # int64[block_size], decoding requests that open a block, by step modulo
     peaks: np.ndarray  # int64[*, 2], (step, ns): step times no later step has exceeded
     bins: np.ndarray
-    linear_ns: np.ndarray  # float64[max_batched_tokens + 1], see gpu/cost.py
-    head_ns: np.ndarray  # float64[max_sequences + 1]
-    attention: np.ndarray  # float64[*]
+    cost: CostTables
+    chunk_sums: np.ndarray  # float64[K, SUMS], the prompt chunks of the step, see cost.py

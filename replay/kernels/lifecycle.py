@@ -7,8 +7,18 @@ nothing, and gives everything back.
 
 from __future__ import annotations
 
+from replay.kernels.cache import (
+    acquire,
+    admitted,
+    match,
+    name_evictor,
+    publish,
+    release,
+    rows_left,
+    take_blocks,
+)
 from replay.kernels.causes import attribute, mark_response_seen, mark_seen
-from replay.kernels.jit import inner
+from replay.kernels.jit import by_tables, inner
 from replay.kernels.layout import (
     ADMITTED_NS,
     ATTEMPTS,
@@ -27,7 +37,6 @@ from replay.kernels.layout import (
     HOLD_NS,
     IDLE,
     INPUT_TOKENS,
-    KIND,
     MATCH_BLOCKS,
     NONE,
     NOW_NS,
@@ -36,25 +45,15 @@ from replay.kernels.layout import (
     PATH_START,
     PATH_STOP,
     PROMPT_BLOCKS,
-    RADIX,
     REJECTED,
     RESPONSE,
     RESPONSE_CACHED,
     RESPONSE_SKIPPED,
     RESPONSES,
     STATUS,
+    RadixTables,
 )
 from replay.kernels.pool import free_blocks
-from replay.kernels.pool_or_store import (
-    acquire,
-    admitted,
-    match,
-    name_evictor,
-    publish,
-    release,
-    rows_left,
-    take_blocks,
-)
 from replay.kernels.radix_life import admit_radix, complete_radix, rows_for_radix
 
 REFUSED, ADMITTED, OUT_OF_ROWS = 0, 1, 2
@@ -67,12 +66,7 @@ def admit(t, request):
     With OUT_OF_ROWS nothing has changed: the tables must grow first. Rows are left for completing
     the request right after its admission.
     """
-    if t.rules[KIND] == RADIX:
-        if not rows_for_radix(t):
-            return OUT_OF_ROWS
-        came_to = ADMITTED if admit_radix(t, request) else REFUSED
-    else:
-        came_to = _admit_blocks(t, request)
+    came_to = _admit_to(t, request)
     if came_to == ADMITTED:
         t.outcome[request, ADMITTED_NS] = t.counters[NOW_NS]
         if t.rules[HOLD_NS] > 0:
@@ -81,21 +75,16 @@ def admit(t, request):
     return came_to
 
 
-@inner
-def may_complete(t, request):
+@by_tables
+def may_complete(kind):
     """Return whether the tables have the rows that completing a request can need."""
-    if t.rules[KIND] == RADIX:
-        return rows_for_radix(t)
-    return rows_left(t, 2 * (t.plan[request, PATH_STOP] - t.plan[request, PATH_START]))
+    return _radix_may_complete if kind is RadixTables else _may_complete
 
 
 @inner
 def complete(t, request):
     """Add the response of an admitted request where it fits, then give everything back."""
-    if t.rules[KIND] == RADIX:
-        complete_radix(t, request)
-    else:
-        _complete_blocks(t, request)
+    _complete_in(t, request)
     t.outcome[request, STATUS] = COMPLETED
     if t.rules[HOLD_NS] == 0:
         t.outcome[request, FREE_AFTER] = free_blocks(t)
@@ -112,7 +101,37 @@ def reject(t, request):
     attribute(t, request, 0, 0, NONE)
 
 
+@by_tables
+def _admit_to(kind):
+    return _admit_nodes if kind is RadixTables else _admit_blocks
+
+
+@by_tables
+def _complete_in(kind):
+    return complete_radix if kind is RadixTables else _complete_blocks
+
+
+# --- radix cache ----------------------------------------------------------------------------
+
+
+@inner
+def _admit_nodes(t, request):
+    if not rows_for_radix(t):
+        return OUT_OF_ROWS
+    return ADMITTED if admit_radix(t, request) else REFUSED
+
+
+@inner
+def _radix_may_complete(t, request):
+    return rows_for_radix(t)
+
+
 # --- block pool and session store -----------------------------------------------------------
+
+
+@inner
+def _may_complete(t, request):
+    return rows_left(t, 2 * (t.plan[request, PATH_STOP] - t.plan[request, PATH_START]))
 
 
 @inner

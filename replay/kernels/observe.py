@@ -18,14 +18,13 @@ After the look-up no more evictions are noted.
 from __future__ import annotations
 
 from replay.kernels.in_flight import shared_blocks
-from replay.kernels.jit import inner
+from replay.kernels.jit import by_tables, inner, rare
 from replay.kernels.layout import (
     BLOCK_SIZE,
     COMPUTING_BY,
     EXPIRED,
     FIRST,
     HOLDER,
-    KIND,
     LAST_HOLD,
     LOST_NS,
     LOST_TO,
@@ -39,10 +38,10 @@ from replay.kernels.layout import (
     PATH_START,
     PROMPT_BLOCKS,
     PUBLISHED,
-    RADIX,
     SIBLING,
     START,
     STOP,
+    RadixTables,
 )
 from replay.kernels.radix_layout import ABOVE, FIRST_PAGE, STOP_PAGE, WRITTEN_BY
 
@@ -53,8 +52,12 @@ def note_loss(t, edge, first, stop, writer, request, now_ns):
 
     Blocks are counted from the edge's first. What expired was lost before the clock came to now.
     """
-    if t.watched.size == 0 or not t.watched[edge]:
-        return
+    if t.watched.size > 0 and t.watched[edge]:
+        _note_loss(t, edge, first, stop, writer, request, now_ns)
+
+
+@rare
+def _note_loss(t, edge, first, stop, writer, request, now_ns):
     for block in range(t.edges[edge, FIRST] + first, t.edges[edge, FIRST] + stop):
         t.watch[block, LOST_TO] = request
         t.watch[block, LOST_NS] = now_ns
@@ -62,16 +65,13 @@ def note_loss(t, edge, first, stop, writer, request, now_ns):
         t.watch[block, EXPIRED] = now_ns < t.counters[NOW_NS]
 
 
-@inner
+@rare
 def observe(t, request, oldest):
     """Note who put there, or computes, the blocks of the watched request's prompt.
 
     `oldest` starts the list of running requests, the request itself not among them yet.
     """
-    if t.rules[KIND] == RADIX:
-        _observe_nodes(t, request)
-    else:
-        _observe_runs(t, request)
+    _observe_holders(t, request)
     other = oldest
     while other != NONE:
         start = t.state[other, PUBLISHED]
@@ -83,6 +83,11 @@ def observe(t, request, oldest):
         other = t.state[other, NEXT_RUNNING]
     for at in range(t.plan[request, PATH_START], t.plan[request, PATH_PROMPT_STOP]):
         t.watched[t.path_edges[at]] = False
+
+
+@by_tables
+def _observe_holders(kind):
+    return _observe_nodes if kind is RadixTables else _observe_runs
 
 
 @inner

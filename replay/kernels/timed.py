@@ -16,6 +16,7 @@ from __future__ import annotations
 from replay.kernels.batch import (
     emit_first,
     finish_decoding,
+    longest_context,
     opens_block_now,
     peaks_left,
     preempt,
@@ -33,9 +34,10 @@ from replay.kernels.cache import (
     rows_left,
     step_ended,
     take_blocks,
+    take_spare,
 )
 from replay.kernels.causes import attribute, mark_seen
-from replay.kernels.cost import decode_attention_ns, prefill_attention_ns, step_ns
+from replay.kernels.cost import UNSPLIT, add_chunk, clear_chunks, step_ns
 from replay.kernels.jit import inner, kernel
 from replay.kernels.layout import (
     ARRIVAL_NS,
@@ -93,6 +95,7 @@ from replay.kernels.layout import (
     PREFILL_TOKENS,
     PREFILLING_COUNT,
     PREVIOUS_RUNNING,
+    RADIX,
     RECOMPUTED,
     REJECTED,
     ROW_RESERVE,
@@ -106,6 +109,7 @@ from replay.kernels.layout import (
     STEP_PREEMPTIONS,
     STEPS,
     TARGET,
+    TTL_NS,
     USED_BLOCK_NS,
     WAITING_NS,
 )
@@ -169,7 +173,7 @@ def _schedule_running(t, e):
     now[STEP_EVICTIONS] = t.counters[EVICTIONS]
     opened = e.phases[now[DECODE_STEP] % t.rules[BLOCK_SIZE]]
     if opened <= free_blocks(t):
-        take_blocks(t, opened, NONE, now[DECODING_COUNT] - opened)
+        take_spare(t, opened, NONE, now[DECODING_COUNT] - opened)
     else:
         _open_one_by_one(t, e)
     now[BUDGET] = t.rules[MAX_BATCHED_TOKENS] - now[DECODING_COUNT]
@@ -228,7 +232,7 @@ def _blocks_wanted(t, request, chunk):
 @inner
 def _take_chunk(t, e, request, at, chunk, wanted):
     evictions = t.counters[EVICTIONS]
-    take_blocks(t, wanted, request, 1)
+    take_spare(t, wanted, request, 1)
     t.outcome[request, EVICTED_BLOCKS] += t.counters[EVICTIONS] - evictions
     t.state[request, HELD] += wanted
     e.chunks[at] = chunk
@@ -267,13 +271,19 @@ def _admit(t, e):
         size = t.rules[BLOCK_SIZE]
         blocks = (t.state[request, TARGET] + size - 1) // size
         if blocks - hit + idle > free_blocks(t):
-            now[BLOCKED] = 1
+            now[BLOCKED] = not _looking_matters(t)
             return True
         path = t.plan[request, PATH_STOP] - t.plan[request, PATH_START]
         if not rows_left(t, t.rules[ROW_RESERVE] + 2 * (pieces + path)):
             return False
         _start(t, e, request, hit, computed, again)
     return True
+
+
+@inner
+def _looking_matters(t):
+    """Return whether a look-up that fails changes what a cache keeps: in time, not in order."""
+    return t.rules[KIND] == RADIX and t.rules[TTL_NS] > 0
 
 
 @inner
@@ -366,23 +376,23 @@ def _compute(t, e):
     decoding = now[DECODING_COUNT]
     prompt_tokens = 0
     sampled = decoding
-    prefill_ns = 0.0
-    decode_ns = 0.0
+    clear_chunks(e.chunk_sums)
     for at in range(now[PREFILLING_COUNT]):
         chunk = e.chunks[at]
         if chunk > 0:
             request = e.prefilling[at]
             computed = t.state[request, COMPUTED]
             prompt_tokens += chunk
-            prefill_ns += prefill_attention_ns(e.attention, chunk, computed)
+            add_chunk(e.cost.attention, e.chunk_sums, chunk, computed)
             if computed + chunk == t.state[request, TARGET]:
                 sampled += 1
     if decoding + prompt_tokens == 0:
         return  # the only running request preempted itself: try again at the same instant
-    if decoding > 0:
-        decode_ns = decode_attention_ns(e.attention, decoding, now[CONTEXT_TOKENS])
-    linear_ns = e.linear_ns[decoding + prompt_tokens]
-    duration_ns = step_ns(linear_ns, e.head_ns[sampled], prefill_ns, decode_ns)
+    longest = 0
+    if decoding > 0 and e.cost.attention[0, UNSPLIT] > 0.0:
+        longest = longest_context(t, e)
+    context = now[CONTEXT_TOKENS]
+    duration_ns = step_ns(e.cost, e.chunk_sums, decoding, context, longest, sampled)
     now[CLOCK_NS] += duration_ns
     step_ended(t, now[CLOCK_NS])
     now[DECODE_STEP] += 1

@@ -109,7 +109,7 @@ def curve_chart(
         layers += _ceiling(ceiling)
     layers += _marks(marks)
     heading = alt.TitleParams(title, subtitle=subtitle, anchor="start", offset=14)
-    return _styled(alt.layer(*layers).properties(width=_WIDTH, height=_HEIGHT, title=heading))
+    return styled(alt.layer(*layers).properties(width=_WIDTH, height=_HEIGHT, title=heading))
 
 
 def write_chart(chart: altair.Chart, path: Path) -> None:
@@ -157,7 +157,8 @@ def _marks(marks: Sequence[Mark]) -> list[Any]:
     return layers
 
 
-def _styled(chart: Any) -> altair.Chart:
+def styled(chart: Any) -> altair.Chart:
+    """Return a chart in the look that all of them share."""
     return (
         chart.configure(background="white", font="Helvetica, Arial, sans-serif")
         .configure_view(stroke=None)

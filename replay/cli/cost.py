@@ -1,0 +1,128 @@
+"""`replay cost`: what one step costs, where it goes, and when a prefix is faster fetched."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from replay.cli.options import output_options
+from replay.cli.output import PEOPLE, emit, note
+
+if TYPE_CHECKING:
+    from replay.gpu.breakdown import Step
+
+DTYPES = ("native", "bf16", "fp8", "fp4")
+
+
+@click.command()
+@click.option("--gpu", default="h100-sxm", show_default=True, metavar="NAME", help="GPU.")
+@click.option("--model", default="llama-3.1-8b", show_default=True, metavar="NAME", help="Model.")
+@click.option("--tp", type=click.IntRange(1, 64), default=1, metavar="N", help="GPUs of a stage.")
+@click.option("--pp", type=click.IntRange(1, 64), default=1, metavar="N", help="Stages.")
+@click.option("--new", type=click.IntRange(0), default=0, metavar="TOKENS", help="Prompt tokens.")
+@click.option(
+    "--cached", type=click.IntRange(0), default=0, metavar="TOKENS", help="Cached before them."
+)
+@click.option("--decode", metavar="NxCONTEXT", help="Decodes beside them, such as 32x4096.")
+@click.option(
+    "--budget",
+    type=click.IntRange(1),
+    default=8192,
+    metavar="TOKENS",
+    show_default=True,
+    help="Token budget of a step: longer prompts are chunked.",
+)
+@click.option("--weight-dtype", type=click.Choice(DTYPES), default="native", help="Weights.")
+@click.option("--kv-dtype", default="bf16", show_default=True, metavar="TYPE", help="KV.")
+@click.option(
+    "--all-reduce",
+    type=click.Choice(["graph", "nccl"]),
+    default="graph",
+    show_default=True,
+    help="One kernel in a CUDA graph, or an eager NCCL call.",
+)
+@click.option(
+    "--backend",
+    default="roofline",
+    show_default=True,
+    metavar="NAME",
+    help="roofline, table or aiconfigurator.",
+)
+@click.option(
+    "--table",
+    "table_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Measured step times, for --backend table.",
+)
+@click.option("--host", metavar="NAME", help="Machine; default: the one the GPU usually is in.")
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Draw the parts over a range, as .png, .svg or .html.",
+)
+@click.option(
+    "--over",
+    type=click.Choice(["new", "cached"]),
+    default="cached",
+    show_default=True,
+    help="What the plot ranges over.",
+)
+@click.option("--force", is_flag=True, help="Replace files that are there already.")
+@output_options
+def cost(
+    decode: str | None,
+    plot: Path | None,
+    over: str,
+    force: bool,
+    format: str | None,
+    output: Path | None,
+    **parameters: Any,
+) -> None:  # fmt: skip
+    """Show what one engine step costs and where its time goes.
+
+    A step computes --new prompt tokens after --cached ones, and one token of each decode. The
+    floor is what no software can beat. With --new, a second table says from which length a cached
+    prefix is faster loaded than computed again, from each tier of the machine. With --pp a step
+    takes the sum of its stages, and a new one can start after the longest of them.
+
+    \b
+    replay cost --gpu h100-sxm --model llama-3.1-8b --new 512 --cached 65536 --decode 32x4096
+    replay cost --model deepseek-v3 --tp 8 --new 512 --plot cost.svg --over cached
+    """
+    from replay.cli.cost_tables import CostQuestion, cost_plot, cost_tables
+    from replay.cli.output import check_output
+    from replay.report.charts import check_plot, write_chart
+    from replay.trace.writers.target import check_target
+
+    chosen = check_output(format, output, force=force)
+    if plot is not None:
+        check_target(plot, force=force)
+        check_plot(plot)
+    question = CostQuestion.ask(parameters, _step(parameters, decode))
+    tables = cost_tables(question)
+    for line in question.notes:
+        note(f"Note: {line}")
+    emit(tables if chosen in PEOPLE else tables[:1], format=format, output=output)
+    if plot is not None:
+        write_chart(cost_plot(question, over), plot)
+        note(f"Plot written to {plot}")
+
+
+def _step(parameters: dict[str, Any], decode: str | None) -> Step:
+    from replay.errors import InputError
+    from replay.gpu.breakdown import Step
+
+    decodes, context = 0, 0
+    if decode is not None:
+        found = re.fullmatch(r"(\d+)x(\d+)", decode)
+        if found is None or int(found[1]) == 0 or int(found[2]) == 0:
+            raise InputError(f"--decode is a count and a context, such as 32x4096 (got {decode!r})")
+        decodes, context = int(found[1]), int(found[2])
+    if not decodes and not parameters["new"]:
+        raise InputError("a step needs tokens", hint="give --new 512 or --decode 32x4096, or both")
+    return Step(parameters["new"], parameters["cached"], decodes, context)

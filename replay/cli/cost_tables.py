@@ -1,0 +1,150 @@
+"""The answer of `replay cost` as tables and as a plot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from replay.report.tables import Table
+
+if TYPE_CHECKING:
+    from replay.gpu.backends import Compiled
+    from replay.gpu.breakdown import Step
+    from replay.gpu.replica import Replica
+
+SUFFIX = 512  # prompt tokens after a prefix, where --new does not say
+POINTS = 60
+RANGES = {"new": (16, 8192), "cached": (256, 131072)}
+SHORTEST_STEP_TABLE = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class CostQuestion:
+    """One replica, one step, and the machine that its KV moves in."""
+
+    replica: Replica
+    compiled: Compiled
+    step: Step
+    host: str | None
+    budget: int
+
+    @classmethod
+    def ask(cls, parameters: Mapping[str, Any], step: Step) -> Self:
+        """Return the question that the options of `replay cost` ask."""
+        from replay.gpu.backends import Wanted, compile_cost
+        from replay.gpu.replica import Replica
+        from replay.gpu.spec import load_gpu, load_model
+
+        replica = Replica(
+            load_gpu(parameters["gpu"]),
+            load_model(parameters["model"]),
+            parameters["tp"],
+            parameters["pp"],
+            weight_dtype=parameters["weight_dtype"],
+            kv_dtype=parameters["kv_dtype"],
+            all_reduce=parameters["all_reduce"],
+        )
+        replica.check()
+        most = max(parameters["budget"], step.tokens, SHORTEST_STEP_TABLE)
+        wanted = Wanted(replica, most, max(step.sampled, 256), parameters["table_file"])
+        compiled = compile_cost(parameters["backend"], wanted)
+        host = parameters["host"] or replica.gpu.host
+        return cls(replica, compiled, step, host, parameters["budget"])
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know about the times."""
+        from replay.engine.costing import calibration_notes
+
+        gpu = self.replica.gpu
+        known: tuple[str, ...] = ()
+        if gpu.calibrated:
+            prefill, decode = gpu.fit.error.prefill, gpu.fit.error.decode
+            known = (
+                f"expect step times on {gpu.name} off by {prefill.median_percent:g} % (p90 "
+                f"{prefill.p90_percent:g} %) in prefill and {decode.median_percent:g} % (p90 "
+                f"{decode.p90_percent:g} %) in decode",
+            )
+        return (*self.compiled.notes, *calibration_notes(gpu), *known)
+
+
+def cost_tables(question: CostQuestion) -> list[Table]:
+    """Return the parts of the step, and recompute against load where there is a machine."""
+    tables = [_parts(question)]
+    if question.host is not None:
+        tables.append(_tiers(question))
+    return tables
+
+
+def _parts(question: CostQuestion) -> Table:
+    from replay.gpu.breakdown import break_down
+
+    found = break_down(question.replica, question.compiled.cost, question.step)
+    rows = sorted(found.parts_ns.items(), key=lambda part: -part[1])
+    if found.correction_ns:
+        rows.append(("correction by measurements", found.correction_ns))
+    rows.append(("step", found.total_ns))
+    rows.append(("floor: peak FLOP or bytes", found.floor_ns))
+    if question.replica.pipeline_parallel > 1:
+        rows.append(("a new step each, stages overlapping", found.interval_ns))
+    return Table(
+        ("part", "time_ms", "of_step"),
+        [(name, part / 1e6, part / found.total_ns) for name, part in rows],
+    )
+
+
+def _tiers(question: CostQuestion) -> Table:
+    from replay.gpu.recompute import break_even_tokens, recompute_ns, tiers_of
+    from replay.gpu.spec import load_host
+
+    assert question.host is not None  # the caller asked
+    replica, cost = question.replica, question.compiled.cost
+    suffix = question.step.new or SUFFIX
+    prefix = question.step.cached or SHORTEST_STEP_TABLE
+    again = recompute_ns(cost, prefix, suffix) / 1e6
+    rows = []
+    for tier in tiers_of(load_host(question.host)):
+        least = break_even_tokens(replica, cost, tier, suffix=suffix)
+        over = " + ".join(link.name for link in tier.links) or "-"
+        rate = "measured" if tier.measured else "assumed"
+        load = tier.load_ns(replica, prefix) / 1e6
+        rows.append((tier.name, over, rate, least, prefix, load, again))
+    return Table(
+        (
+            "tier", "over", "rate", "break_even_tokens", "prefix_tokens", "load_ms", "recompute_ms",
+        ),
+        rows,
+    )  # fmt: skip
+
+
+def cost_plot(question: CostQuestion, over: str) -> Any:
+    """Return the parts of the step over a range of new or cached tokens."""
+    import dataclasses
+
+    import numpy as np
+
+    from replay.gpu.backends import Wanted, compile_cost
+    from replay.gpu.breakdown import break_down
+    from replay.report.step_charts import parts_chart
+
+    low, high = RANGES[over]
+    x = np.unique(np.rint(np.geomspace(low, high, POINTS)).astype(int)).tolist()
+    step, replica = question.step, question.replica
+    wanted = Wanted(replica, high + step.tokens, max(step.sampled + 1, 256))
+    cost = compile_cost("roofline", wanted).cost
+    found = [break_down(replica, cost, dataclasses.replace(step, **{over: at})) for at in x]
+    names = sorted(
+        {name for one in found for name in one.parts_ns},
+        key=lambda name: -sum(one.parts_ns.get(name, 0.0) for one in found),
+    )
+    parts = {name: [one.parts_ns.get(name, 0.0) / 1e6 for one in found] for name in names}
+    beside = f", {step.decodes} decodes of {step.context:,}" if step.decodes else ""
+    fixed = f"{step.new:,} new tokens" if over == "cached" else f"{step.cached:,} cached tokens"
+    return parts_chart(
+        x,
+        parts,
+        title=f"One step of {replica.model.name} on {replica.tensor_parallel} × {replica.gpu.name}",
+        subtitle=fixed + beside,
+        x_title=f"{over} tokens",
+    )

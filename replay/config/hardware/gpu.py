@@ -1,0 +1,191 @@
+"""One GPU or other accelerator: its peaks, and how much of them the cost model reaches."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from replay.config.hardware.section import Efficiency, HardwareSection, SourcedFile
+
+
+class ErrorBand(HardwareSection):
+    """Absolute percentage error of step times against measured rows."""
+
+    rows: PositiveInt | None = Field(None, description="rows compared; null when not published")
+    median_percent: float = Field(ge=0)
+    p90_percent: float = Field(ge=0)
+
+
+class FitError(HardwareSection):
+    """How far the cost model is from measurement on one GPU."""
+
+    data: str = Field(description="what was compared with what")
+    prefill: ErrorBand
+    decode: ErrorBand
+    short_suffix: ErrorBand | None = Field(
+        None, description="prefill of at most 512 tokens after at least 4,096 cached ones"
+    )
+    mixed: ErrorBand | None = Field(None, description="prompt chunks and decodes in one step")
+
+
+class GpuFit(HardwareSection):
+    """The parameters of the cost model on one GPU; `docs/gpu-model.md` has the formulas."""
+
+    gemm_efficiency: Efficiency = Field(description="GEMM share of bf16_flop_per_s")
+    memory_efficiency: Efficiency = Field(
+        description="share of hbm_bytes_per_s that GEMMs and prefill attention read at"
+    )
+    attention_efficiency: Efficiency = Field(
+        description="attention share of bf16_flop_per_s, of the whole GPU and of one SM alike"
+    )
+    kv_read_efficiency: Efficiency = Field(
+        description="share of hbm_bytes_per_s that decode attention reads KV at"
+    )
+    elementwise_efficiency: Efficiency = Field(
+        description="share of hbm_bytes_per_s of norms, rotary embedding, activation and residuals"
+    )
+    attention_tile_rows: PositiveInt = Field(
+        description="query rows of one head that one thread block works through"
+    )
+    attention_tile_ns: float = Field(
+        4_000, ge=0, description="fixed time of one attention tile: it starts, and writes its rows"
+    )
+    mixed_decode: Literal["apart", "by_tile"] = Field(
+        "apart",
+        description="decodes beside prompt chunks cost what they do alone (apart), or each of "
+        "their query heads is one tile (by_tile: FlashAttention-2)",
+    )
+    layer_ns: float = Field(
+        ge=0, description="fixed time per layer: launches, tails, small kernels"
+    )
+    all_reduce_ns: float = Field(ge=0, description="latency of one all-reduce")
+    all_reduce_efficiency: Efficiency = Field(
+        description="share of link_bytes_per_s that an all-reduce moves data at"
+    )
+    nccl_all_reduce_ns: float = Field(
+        35_000, ge=0, description="latency of one all-reduce as an eager NCCL call"
+    )
+    fp8_gemm_efficiency: Efficiency = Field(0.6, description="GEMM share of fp8_flop_per_s")
+    fp4_gemm_efficiency: Efficiency = Field(0.5, description="GEMM share of fp4_flop_per_s")
+    moe_efficiency: Efficiency = Field(
+        0.45, description="share of the peak that the GEMMs of routed experts reach"
+    )
+    moe_layer_ns: float = Field(
+        30_000, ge=0, description="fixed time more per layer with experts: routing and sorting"
+    )
+    provenance: str = Field(description="where each parameter comes from")
+    error: FitError
+
+
+_WIDE_TILES = ("hopper", "blackwell", "blackwell-ultra")  # 128 query rows a tile; others 64
+_FLASH_ATTENTION_2 = ("ampere", "ada", "blackwell-rtx")  # what serving engines run there
+
+
+def uncalibrated_fit(architecture: str) -> GpuFit:
+    """Return what is assumed of a GPU without measurements: the means over those that have some."""
+    wide = architecture in _WIDE_TILES
+    return GpuFit(
+        gemm_efficiency=0.78,
+        memory_efficiency=0.82,
+        attention_efficiency=0.55,
+        kv_read_efficiency=0.82,
+        elementwise_efficiency=0.8,
+        attention_tile_rows=128 if wide else 64,
+        mixed_decode="by_tile" if architecture in _FLASH_ATTENTION_2 else "apart",
+        layer_ns=30_000,
+        all_reduce_ns=8_000,
+        all_reduce_efficiency=0.6,
+        provenance="no measurements of this GPU: means over the GPUs that were fitted",
+        error=FitError(
+            data="each fitted GPU predicted from the others, the worst of them",
+            prefill=ErrorBand(rows=None, median_percent=19, p90_percent=34),
+            decode=ErrorBand(rows=None, median_percent=12, p90_percent=23),
+        ),
+    )
+
+
+def _assumed_fit(data: dict[str, Any]) -> GpuFit:
+    return uncalibrated_fit(data.get("architecture", ""))
+
+
+def _assumed_link(data: dict[str, Any]) -> int:
+    return data.get("pcie_bytes_per_s") or 0
+
+
+class Gpu(SourcedFile):
+    """One GPU type; without `fit` it has the assumed one and is not `calibrated`."""
+
+    name: str
+    vendor: str = Field("unknown", description="nvidia, amd, intel, google, ...")
+    architecture: str = Field(
+        "unknown", description="generation, as ampere, ada, hopper, blackwell, cdna3"
+    )
+    memory_bytes: PositiveInt = Field(description="device memory as CUDA reports it")
+    hbm_bytes_per_s: PositiveInt = Field(description="memory bandwidth")
+    bf16_flop_per_s: PositiveInt = Field(description="dense bf16 tensor peak, FP32 accumulate")
+    fp8_flop_per_s: PositiveInt | None = Field(
+        None, description="dense FP8 tensor peak; null: no FP8 arithmetic"
+    )
+    fp4_flop_per_s: PositiveInt | None = Field(
+        None, description="dense FP4 tensor peak; null: no FP4 arithmetic"
+    )
+    int8_op_per_s: PositiveInt | None = Field(
+        None, description="dense INT8 tensor peak; null: none, or not found"
+    )
+    sms: PositiveInt = Field(
+        description="units that each work through one attention tile: SMs, compute units, cores"
+    )
+    l2_bytes: PositiveInt | None = Field(
+        None, description="L2 cache that all SMs share; null: so large that KV stays in it"
+    )
+    pcie_bytes_per_s: PositiveInt | None = Field(
+        None, description="nominal PCIe bandwidth to the host, one direction; null: no PCIe"
+    )
+    link_bytes_per_s: PositiveInt = Field(
+        default_factory=_assumed_link,
+        description="scale-up bandwidth to the other GPUs, one direction; null: that of PCIe",
+    )
+    c2c_bytes_per_s: PositiveInt | None = Field(
+        None, description="coherent link to the host's CPU, one direction; null: none"
+    )
+    nvl_domain: PositiveInt | None = Field(
+        None, description="GPUs that share the scale-up link; null: one node of 8"
+    )
+    host: str | None = Field(None, description="the machine it usually stands in, a file of hosts/")
+    fit: GpuFit = Field(
+        default_factory=_assumed_fit,
+        description="parameters of the cost model; left out: uncalibrated, the means of others",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_left_out(cls, data: Any) -> Any:
+        """Take `null` for a key that is worked out as if it were not there."""
+        if not isinstance(data, dict):
+            return data
+        worked_out = ("link_bytes_per_s", "fit")
+        return {
+            key: value for key, value in data.items() if key not in worked_out or value is not None
+        }
+
+    @model_validator(mode="after")
+    def _can_reach_other_gpus(self) -> Gpu:
+        if not self.link_bytes_per_s:
+            raise ValueError("link_bytes_per_s or pcie_bytes_per_s is needed")
+        return self
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the parameters come from measurements of this GPU."""
+        return "fit" in self.model_fields_set
+
+    @property
+    def scale_up(self) -> bool:
+        """Whether GPUs have a link of their own; without one they meet over PCIe."""
+        return "link_bytes_per_s" in self.model_fields_set
+
+    @property
+    def host_bytes_per_s(self) -> int | None:
+        """Nominal bandwidth to host memory, one direction: C2C where there is one, else PCIe."""
+        return self.c2c_bytes_per_s or self.pcie_bytes_per_s

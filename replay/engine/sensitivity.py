@@ -1,0 +1,165 @@
+"""How much a run's answer depends on the error of its GPU model: the same run at its edges.
+
+Each knob is turned up and down by the 90th percentile of the GPU's error: arithmetic efficiency by
+that of prefill, bandwidth by that of decode, fixed times by that of prefill and the engine's
+overhead to the ends of its range. No efficiency passes one. A difference between two ways to run
+that is no larger than what the knobs move is a tie.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+import polars as pl
+
+from replay.engine.costing import EngineOverhead, engine_overhead, make_costing
+from replay.engine.run import Prepared, RunResult, execute
+from replay.errors import InputError
+from replay.gpu.calibrate import with_fit
+from replay.gpu.spec import Gpu
+from replay.progress import Hook, ignore
+
+ARITHMETIC = (
+    "gemm_efficiency", "attention_efficiency", "fp8_gemm_efficiency", "fp4_gemm_efficiency",
+    "moe_efficiency",
+)  # fmt: skip
+BANDWIDTH = (
+    "memory_efficiency", "kv_read_efficiency", "elementwise_efficiency", "all_reduce_efficiency",
+)  # fmt: skip
+FIXED = ("layer_ns", "attention_tile_ns", "all_reduce_ns", "moe_layer_ns")
+METRICS = ("ttft_mean_ms", "ttft_p50_ms", "ttft_p99_ms", "e2e_mean_ms")
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One run of the band: its knob, and the metrics with and without caching, in ms."""
+
+    knob: str
+    token_hit_rate: float | None
+    metrics: dict[str, float | None]
+    no_cache: dict[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether caching on against off makes a difference in a metric that the band leaves standing.
+
+    `band_ms` is the most that a knob moves the metric, with or without caching: within it the two
+    could change places if the model erred differently for each. `sign_holds` says that they do not
+    where it errs alike for both.
+    """
+
+    metric: str
+    caching_on_ms: float
+    caching_off_ms: float
+    difference_ms: float
+    band_ms: float
+    sign_holds: str
+    verdict: str
+
+
+def band_runs(
+    prepared: Prepared, result: RunResult, *, threads: int = 1, progress: Hook = ignore
+) -> list[Variant]:
+    """Return the run as it was, and again with each knob turned up and down.
+
+    Raises InputError for an untimed run, and for step times that are not the fitted model's.
+    """
+    hardware, scenario = prepared.sizing.hardware, prepared.scenario
+    if prepared.costing is None or hardware is None:
+        raise InputError("--sensitivity turns the knobs of step times: the run is untimed")
+    if scenario.gpu.backend != "roofline":
+        raise InputError(
+            f"--sensitivity turns the knobs of the roofline (gpu.backend {scenario.gpu.backend})"
+        )
+    found = [_variant("as it is", result)]
+    turns = list(_turns(hardware.gpu))
+    overhead = prepared.costing.overhead
+    ends = [
+        (f"overhead {which}", _end(prepared, which))
+        for which in ("low", "high")
+        if overhead != EngineOverhead()
+    ]
+    total = len(turns) + len(ends)
+    for done, (knob, gpu) in enumerate(turns):
+        progress(f"Replaying with {knob}", done, total)
+        costing = make_costing(scenario, hardware, gpu=gpu)
+        again = dataclasses.replace(
+            prepared, costing=dataclasses.replace(costing, overhead=overhead)
+        )
+        found.append(_variant(knob, execute(again, threads=threads)))
+    for done, (knob, other) in enumerate(ends, len(turns)):
+        progress(f"Replaying with {knob}", done, total)
+        costing = dataclasses.replace(prepared.costing, overhead=other)
+        again = dataclasses.replace(prepared, costing=costing)
+        found.append(_variant(knob, execute(again, threads=threads)))
+    return found
+
+
+def _turns(gpu: Gpu) -> list[tuple[str, Gpu]]:
+    prefill = gpu.fit.error.prefill.p90_percent / 100
+    decode = gpu.fit.error.decode.p90_percent / 100
+    knobs = (("efficiency", ARITHMETIC, prefill), ("bandwidth", BANDWIDTH, decode))
+    turns = []
+    for name, fields, share in knobs:
+        for word, factor in (("down", 1 / (1 + share)), ("up", 1 + share)):
+            values = {field: min(getattr(gpu.fit, field) * factor, 1.0) for field in fields}
+            turns.append((f"{name} {word} {share:.0%}", with_fit(gpu, values)))
+    for word, factor in (("up", 1 + prefill), ("down", 1 / (1 + prefill))):
+        values = {field: getattr(gpu.fit, field) * factor for field in FIXED}
+        turns.append((f"fixed times {word} {prefill:.0%}", with_fit(gpu, values)))
+    return turns
+
+
+def _end(prepared: Prepared, which: str) -> EngineOverhead:
+    engine = prepared.scenario.engine.model_copy(update={"overhead": which})
+    return engine_overhead(prepared.scenario.model_copy(update={"engine": engine}))
+
+
+def _variant(knob: str, result: RunResult) -> Variant:
+    requests = result.tables["requests"]
+    done = requests.filter(requests["status"] == "completed")
+    pairs = done.filter(done["no_cache_status"].eq_missing("completed"))
+    tokens = int(done["input_tokens"].sum())
+    return Variant(
+        knob,
+        int(done["hit_tokens"].sum()) / tokens if tokens else None,
+        _metrics(pairs if len(pairs) else done, ""),
+        _metrics(pairs, "no_cache_"),
+    )
+
+
+def _metrics(done: pl.DataFrame, prefix: str) -> dict[str, float | None]:
+    ttft, e2e = done[f"{prefix}ttft_ns"].drop_nulls(), done[f"{prefix}e2e_ns"].drop_nulls()
+    if not len(ttft) or not len(e2e):
+        return dict.fromkeys(METRICS)
+    ordered = ttft.sort()
+    at = [ordered[max(math.ceil(share * len(ordered)), 1) - 1] / 1e6 for share in (0.5, 0.99)]
+    means = [int(column.sum()) / len(column) / 1e6 for column in (ttft, e2e)]
+    return dict(zip(METRICS, (means[0], at[0], at[1], means[1]), strict=True))
+
+
+def verdicts(variants: list[Variant]) -> list[Verdict]:
+    """Return for each metric whether caching on against off is more than the band."""
+    base = variants[0]
+    found = []
+    for metric in METRICS:
+        on, off = base.metrics[metric], base.no_cache[metric]
+        if on is None or off is None:
+            continue
+        moved, signs = [0.0], {off > on}
+        for variant in variants[1:]:
+            for before, after in (
+                (on, variant.metrics[metric]),
+                (off, variant.no_cache[metric]),
+            ):
+                moved.append(abs((after if after is not None else before) - before))
+            here, there = variant.metrics[metric], variant.no_cache[metric]
+            if here is not None and there is not None:
+                signs.add(there > here)
+        band, holds = max(moved), "yes" if len(signs) == 1 else "no"
+        verdict = "tie: inside the band" if abs(off - on) <= band else "stands"
+        found.append(Verdict(metric, on, off, off - on, band, holds, verdict))
+    return found

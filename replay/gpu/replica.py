@@ -1,0 +1,80 @@
+"""How a model is spread over the GPUs of one replica, and in which types it is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from replay.config.hardware import BYTES_PER_VALUE, KV_DTYPE_BYTES, NATIVE, WEIGHT_DTYPE_BITS
+from replay.errors import InputError, UnknownNameError
+from replay.gpu.spec import Gpu, Model, check_splits
+
+AllReduce = Literal["graph", "nccl"]
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One replica: `tensor_parallel` times `pipeline_parallel` GPUs of one type.
+
+    `weight_dtype` native is as published. With FP8 or FP4 weights the products run in that type
+    where the GPU has a peak for it, else the weights are widened on the way and only their bytes
+    are saved, as INT4 and MXFP4 kernels do.
+    """
+
+    gpu: Gpu
+    model: Model
+    tensor_parallel: int = 1
+    pipeline_parallel: int = 1
+    weight_dtype: str = NATIVE
+    kv_dtype: str = "bf16"
+    all_reduce: AllReduce = "graph"
+
+    def check(self) -> None:
+        """Raise InputError where the model cannot be spread so, UnknownNameError for a type."""
+        check_splits(self.model, self.tensor_parallel)
+        _check_stages(self.model, self.pipeline_parallel)
+        if self.kv_dtype not in KV_DTYPE_BYTES:
+            raise UnknownNameError("KV type", self.kv_dtype, KV_DTYPE_BYTES)
+        if self.weight_dtype not in (NATIVE, *WEIGHT_DTYPE_BITS):
+            raise UnknownNameError("weight type", self.weight_dtype, (NATIVE, *WEIGHT_DTYPE_BITS))
+
+    @property
+    def kv_value_bytes(self) -> float:
+        """Bytes of one value of KV."""
+        return float(KV_DTYPE_BYTES[self.kv_dtype])
+
+    def weights(self, part: str) -> WeightKind:
+        """Return how weights of `linear`, `expert` or `unquantised` parts are kept and used."""
+        gpu, fit = self.gpu, self.gpu.fit
+        if part == "unquantised":
+            return WeightKind(BYTES_PER_VALUE, BYTES_PER_VALUE, gpu.bf16_flop_per_s, 1.0)
+        dtype = self.model.dtype_of(part, self.weight_dtype)
+        size = float(WEIGHT_DTYPE_BITS[dtype] / 8)
+        if dtype == "fp8" and gpu.fp8_flop_per_s:
+            share = fit.fp8_gemm_efficiency / fit.gemm_efficiency
+            return WeightKind(size, 1.0, gpu.fp8_flop_per_s, share)
+        if dtype == "fp4" and gpu.fp4_flop_per_s:
+            share = fit.fp4_gemm_efficiency / fit.gemm_efficiency
+            return WeightKind(size, 0.5, gpu.fp4_flop_per_s, share)
+        return WeightKind(size, BYTES_PER_VALUE, gpu.bf16_flop_per_s, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightKind:
+    """Bytes of a weight and of an input, the peak they meet at, and how much of it is reached.
+
+    `share` is relative to the efficiency of a bf16 product.
+    """
+
+    weight_bytes: float
+    input_bytes: float
+    flop_per_s: float
+    share: float
+
+
+def _check_stages(model: Model, stages: int) -> None:
+    if not 1 <= stages <= model.layers:
+        raise InputError(
+            f"{model.name} has {model.layers} layers: it cannot be cut into {stages} stages",
+            hint=f"pipeline_parallel may be 1 to {model.layers}",
+        )

@@ -1,0 +1,119 @@
+"""Overhead outside the GPU as a column, and runs again at the edges of the model's error."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from replay.config.scenario import Scenario
+from replay.engine.costing import engine_overhead
+from replay.engine.run import execute, prepare_trace, run_notes
+from replay.engine.sensitivity import Variant, band_runs, verdicts
+from replay.errors import ConfigError, InputError, UnknownNameError
+from replay.gpu.spec import load_engine
+from tests.random_traces import unit_trace_of
+from tests.test_session_store import conversation
+
+
+def run_of(**sections):
+    prepared = prepare_trace(unit_trace_of(conversation()), Scenario(**sections))
+    return prepared, execute(prepared)
+
+
+def test_ttft_is_queue_and_overhead_and_prefill():
+    _, plain = run_of()
+    prepared, named = run_of(engine={"name": "vllm"})
+    without, with_it = plain.tables["requests"], named.tables["requests"]
+    assert without["overhead_ns"].to_list() == [0] * len(without)
+    engine = load_engine("vllm")
+    expected = np.rint(
+        engine.a0_ns.typical + engine.a1_ns_per_token.typical * with_it["input_tokens"].to_numpy()
+    )
+    assert with_it["overhead_ns"].to_list() == expected.tolist()
+    for frame in (without, with_it):
+        parts = frame["queue_ns"] + frame["overhead_ns"] + frame["prefill_ns"]
+        assert parts.equals(frame["ttft_ns"])
+    for column in ("ttft_ns", "e2e_ns", "no_cache_ttft_ns", "no_cache_e2e_ns"):
+        assert (with_it[column] - without[column]).to_list() == expected.tolist()
+    assert named.manifest["step_times"]["overhead_a0_ns"] == engine.a0_ns.typical
+    assert plain.manifest["step_times"]["overhead_a0_ns"] == 0.0
+    assert prepared.costing is not None
+
+
+def test_the_ends_of_an_engines_range_can_be_asked_for():
+    low, high = (
+        engine_overhead(Scenario(engine={"name": "vllm", "overhead": which}))
+        for which in ("low", "high")
+    )
+    assert low.a0_ns < high.a0_ns
+    with pytest.raises(UnknownNameError, match="unknown engine"):
+        run_of(engine={"name": "abacus"})
+    with pytest.raises((ConfigError, ValueError), match="no effect without name"):
+        Scenario(engine={"overhead": "low"})
+
+
+def test_a_gpu_without_measurements_is_called_uncalibrated_with_its_error():
+    prepared, result = run_of(gpu={"name": "mi300x"})
+    assert any("mi300x is uncalibrated" in note and "19 %" in note for note in run_notes(prepared))
+    assert result.manifest["step_times"]["calibrated"] is False
+    prepared, result = run_of()
+    assert not any("uncalibrated" in note for note in run_notes(prepared))
+    assert result.manifest["step_times"]["calibrated"] is True
+
+
+def test_each_knob_is_turned_up_and_down():
+    prepared, result = run_of(engine={"name": "vllm"})
+    band = band_runs(prepared, result)
+    knobs = [variant.knob for variant in band]
+    assert knobs[0] == "as it is"
+    assert len(knobs) == 9
+    ttft = {variant.knob: variant.metrics["ttft_mean_ms"] for variant in band}
+    base = ttft.pop("as it is")
+    for knob, value in ttft.items():
+        slower = (
+            "down" in knob
+            if not knob.startswith(("fixed", "overhead"))
+            else ("up" in knob or "high" in knob)
+        )
+        assert (value > base) == slower, knob
+    assert knobs[1].endswith("8%")  # the p90 of prefill on an H100
+    assert all(variant.token_hit_rate == band[0].token_hit_rate for variant in band)
+
+
+def test_a_run_without_a_clock_or_with_measured_times_has_no_band(tmp_path):
+    prepared, result = run_of(engine={"mode": "untimed"})
+    with pytest.raises(InputError, match="untimed"):
+        band_runs(prepared, result)
+    prepared, result = run_of()
+    gpu = prepared.scenario.gpu.model_copy(update={"backend": "aiconfigurator"})
+    measured = dataclasses.replace(
+        prepared, scenario=prepared.scenario.model_copy(update={"gpu": gpu})
+    )
+    with pytest.raises(InputError, match="the roofline"):
+        band_runs(measured, result)
+
+
+def variant(knob, on, off):
+    return Variant(knob, 0.5, dict.fromkeys(METRICS, on), dict.fromkeys(METRICS, off))
+
+
+METRICS = ("ttft_mean_ms", "ttft_p50_ms", "ttft_p99_ms", "e2e_mean_ms")
+
+
+def test_a_difference_inside_the_band_is_a_tie():
+    clear = verdicts([variant("as it is", 100, 200), variant("up", 130, 240)])
+    assert {one.verdict for one in clear} == {"stands"}
+    assert {one.band_ms for one in clear} == {40}
+    tie = verdicts([variant("as it is", 100, 110), variant("up", 130, 143)])
+    assert {one.verdict for one in tie} == {"tie: inside the band"}
+    assert {one.sign_holds for one in tie} == {"yes"}
+    flips = verdicts([variant("as it is", 100, 101), variant("up", 130, 120)])
+    assert {one.sign_holds for one in flips} == {"no"}
+
+
+def test_without_a_pair_there_is_nothing_to_compare():
+    _, result = run_of(engine={"baseline": False})
+    prepared, _ = run_of(engine={"baseline": False})
+    assert verdicts(band_runs(prepared, result)) == []
