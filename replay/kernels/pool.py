@@ -179,6 +179,7 @@ def _note_eviction(t, run, first, request, now_ns):
     copies were computed at once may it be of another one; `name_evictor` then stays silent.
     """
     edge = t.runs[run, EDGE]
+    note_loss(t, edge, first, t.runs[run, STOP], t.runs[run, OWNER], request, now_ns)
     t.taken[edge, TAKEN_BY] = request
     t.taken[edge, TAKEN_NS] = now_ns
     t.taken[edge, TAKEN_FROM] = first
