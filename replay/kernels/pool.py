@@ -174,16 +174,12 @@ def free_blocks(t):
 def _note_eviction(t, run, first, request, now_ns):
     """Note on its edge that a run lost its blocks from `first` on, to whom and when.
 
-    Requests use an edge from its start, so the shallowest missing block is the one asked for
-    first: the note of it stays until that block is computed again.
+    Whoever holds a block holds one of each before it and lets go of those later, so no block goes
+    while one behind it stays, and the last note is of the first missing block. Only where several
+    copies were computed at once may it be of another one; `name_evictor` then stays silent.
     """
     edge = t.runs[run, EDGE]
     note_loss(t, edge, first, t.runs[run, STOP], t.runs[run, OWNER], request, now_ns)
-    missing = t.taken[edge, TAKEN_FROM]
-    if missing < first and t.taken[edge, TAKEN_TO] > 0:
-        covering, _ = _covering(t, edge, missing)
-        if covering == NONE:
-            return
     t.taken[edge, TAKEN_BY] = request
     t.taken[edge, TAKEN_NS] = now_ns
     t.taken[edge, TAKEN_FROM] = first
