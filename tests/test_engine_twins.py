@@ -304,6 +304,32 @@ def test_timed_engine_equals_request_by_request_engine(
     )  # fmt: skip
 
 
+def test_a_waiting_prompt_fits_once_an_older_copy_of_a_pinned_block_has_expired():
+    columns = ("arrival_ns", "block_ids", "input_tokens", "output_tokens", "session_id")
+    rows = [
+        (0, [10, 11, 12, 16], 13, 12, 2),
+        (57, [0, 2, 3, 4, 5], 20, 6, 2),
+        (79, [0], 4, 1, 2),
+        (80, [0, 1], 5, 4, 0),
+        (80, [0, 8, 9], 9, 1, None),
+        (83, [10, 11, 12, 13, 15], 17, 1, None),
+        (250, [10, 11, 12, 13, 14], 20, 12, 2),
+    ]
+    drawn = [dict(zip(columns, row, strict=True)) for row in rows]
+    compare_timed(
+        trace_of(drawn), naive.make_requests(drawn, BLOCK), size=1, capacity=25,
+        cache={
+            "enabled": True, "responses": False, "partial_blocks": False, "commit": "incremental"
+        },
+        kept={"ttl": 60, "pins": [0.75]},
+        engine={
+            "max_batched_tokens": 5, "max_sequences": 2, "chunked_prefill": True,
+            "prefill_chunk_tokens": None,
+        },
+        horizon=None, decodes="apart",
+    )  # fmt: skip
+
+
 @pytest.mark.slow
 @settings(max_examples=250)
 @given(

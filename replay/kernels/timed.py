@@ -89,6 +89,7 @@ from replay.kernels.layout import (
     PATH_STOP,
     PHASE,
     PINNED_IDLE,
+    PINS,
     PREEMPTED,
     PREEMPTED_COUNT,
     PREFILL_CHUNK_TOKENS,
@@ -282,8 +283,12 @@ def _admit(t, e):
 
 @inner
 def _looking_matters(t):
-    """Return whether a look-up that fails changes what a cache keeps: in time, not in order."""
-    return t.rules[KIND] == RADIX and t.rules[TTL_NS] > 0
+    """Return whether looking up again may matter although nothing was given back since.
+
+    It does where KV expires: in a radix cache a look-up that fails still touches, and in a pool an
+    older copy of a pinned block may have gone, so that one which is not free anyway is found.
+    """
+    return t.rules[TTL_NS] > 0 and (t.rules[KIND] == RADIX or t.rules[PINS] != 0)
 
 
 @inner
