@@ -75,6 +75,7 @@ def test_what_cannot_be_asked_is_an_error_with_a_way_out(arguments, message):
     assert message in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("over", ["new", "cached"])
 def test_the_parts_are_drawn_over_a_range(tmp_path, over):
     pytest.importorskip("vl_convert")

@@ -77,6 +77,7 @@ def attention_ns(cost, *, chunks=(), contexts=()):
 # --- against the twin -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     replicas,
@@ -135,6 +136,7 @@ def random_gpus(draw):
     return with_fit(changed, fit)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(random_gpus(), replicas_of(EVERY_MODEL), chunks, contexts)
 def test_no_step_beats_the_hardware(gpu, replica, chunks, contexts):
