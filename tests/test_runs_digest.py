@@ -13,7 +13,7 @@ import pytest
 from replay.runs.digest import result_digest
 from replay.schema import TABLES
 
-GOLDEN = "88dabbf461a5563365728acdb4701a015ec7a6fcb624e998151975596bba6439"
+GOLDEN = "9997f21fa99951995036c34d40968693eea7b6998dbd150f6e228cb8728519b8"
 ROWS = 30
 
 
