@@ -64,8 +64,10 @@ def read_question(
 
     Raises what reading the scenario and the trace, and what `ask` raise.
     """
+    from dataclasses import replace
+
     from replay.cache.replays import chosen_names
-    from replay.engine.question import Ask, ask
+    from replay.engine.question import Ask, ask, unsized
     from replay.engine.run import prepare, prepare_trace
     from replay.trace.prefix_sample import sample_prefixes
     from replay.units import parse_capacity, parse_duration_ns
@@ -80,21 +82,24 @@ def read_question(
         points=parameters.get("points"),
         threads=parameters["threads"],
     )
+    bare = unsized(scenario)
     share = parameters.get("sample")
+    drawn = None
     if share is not None:
         if not share:
             raise click.BadParameter("must be above 0", param_hint="--sample")
         full = read_trace(trace, parameters, hook)
         drawn = sample_prefixes(full, round(1 / share), seed=scenario.seed)
-        return ask(prepare_trace(drawn.trace, scenario, progress=hook), wanted, drawn)
-    prepared = prepare(
-        trace,
-        scenario,
-        format_name=parameters["format_in"],
-        options=read_options(parameters),
-        progress=hook,
-    )
-    return ask(prepared, wanted)
+        prepared = prepare_trace(drawn.trace, bare, progress=hook)
+    else:
+        prepared = prepare(
+            trace,
+            bare,
+            format_name=parameters["format_in"],
+            options=read_options(parameters),
+            progress=hook,
+        )
+    return ask(replace(prepared, scenario=scenario), wanted, drawn)
 
 
 def _block_sizes(text: str | None) -> list[int]:

@@ -134,6 +134,17 @@ def ask(prepared: Prepared, wanted: Ask, sample: PrefixSample | None = None) -> 
     )
 
 
+def unsized(scenario: Scenario) -> Scenario:
+    """Return a scenario that names no hardware, for preparing a trace without sizing its cache.
+
+    A question needs the bytes of a model's KV, not that the model fits a GPU.
+    """
+    cache = scenario.cache.model_copy(update={"capacity": "inf"})
+    bare = scenario.model_copy(update={"cache": cache})
+    bare.model_fields_set.difference_update({"gpu", "model"})
+    return bare
+
+
 def _bytes(scenario: Scenario, wanted: Ask) -> tuple[int | None, int | None]:
     """Return (KV bytes of a token, KV memory of the GPU), each None where nothing asks for it."""
     asked = {one.unit for one in wanted.capacities}

@@ -15,6 +15,10 @@ from replay.cache.replays import replay_all
 from replay.cache.view import block_view
 from replay.config.scenario import Scenario
 from replay.engine.run import execute, prepare_trace
+from replay.gpu.breakdown import Step, break_down
+from replay.gpu.cost import replica_cost
+from replay.gpu.replica import Replica
+from replay.gpu.spec import load_gpu, load_model
 from replay.trace.chain import chained
 from replay.trace.content import block_ids_of
 from replay.trace.describe import describe
@@ -63,6 +67,7 @@ def compile_kernels() -> None:
         frame = pl.DataFrame({"arrival_ns": [0], "input_tokens": [1], "output_tokens": [1]})
         build_tree(canonical_trace(frame.with_columns(content), meta))
     _compile_policies(trace, tree)
+    _compile_costs()
     _compile_readers(trace)
     _compile_generator()
 
@@ -74,6 +79,13 @@ def _compile_policies(trace: Trace, tree: PrefixTree) -> None:
     known = hints_of(trace, _BLOCK, ttl_ns=1)
     hints = replace(known, priority=np.zeros(2, np.int64), category=np.zeros(2, np.int32))
     replay_all(view, possible_policies(hints), [1], hints, threads=1)
+
+
+def _compile_costs() -> None:
+    """Break one step down."""
+    replica = Replica(load_gpu("h100-sxm"), load_model("llama-3.1-8b"))
+    cost = replica_cost(replica, max_batched_tokens=2, max_sequences=2)
+    break_down(replica, cost, Step(new=1, cached=1, decodes=1, context=1))
 
 
 def _compile_readers(trace: Trace) -> None:
