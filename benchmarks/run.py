@@ -120,6 +120,18 @@ def main() -> None:
             ("replay --help", ["--help"], "0.10", "-"),
             ("describe", ["describe", str(options.trace)], "-", "aiperf analyze-trace 3.3"),
             (
+                "curve, every capacity",
+                ["curve", str(options.trace)],
+                "1.1",
+                "kvcache-simulator 1.1 (14 capacities)",
+            ),
+            (
+                f"curve, {COPIES} copies",
+                ["curve", str(many)],
+                "4",
+                "kvcache-simulator 12.3, 352 MB",
+            ),
+            (
                 "run --untimed, 20,000 blocks",
                 ["run", str(options.trace), "--untimed", "--capacity", "20000blocks", *out],
                 "1.2",

@@ -60,7 +60,7 @@ def announce_compiling(entry: str) -> float:
     if is_compiled(entry):
         return PATIENCE_S
     when = "on first use only" if CACHED else "on every run: `replay doctor` says why"
-    click.echo(f"Compiling kernels, up to 15 s ({when})", err=True)
+    click.echo(f"Compiling kernels, half a minute or so ({when})", err=True)
     return 0.0
 
 
