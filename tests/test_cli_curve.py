@@ -86,6 +86,27 @@ def test_tables_say_what_could_be_hit_and_where_the_knees_are():
     assert "55.25" in result.stdout  # the GPU's own memory is among the capacities
 
 
+def test_what_is_assumed_inside_blocks_leaves_the_block_size(tmp_path):
+    assumed = ("--set", "trace.system_prompt_tokens=880")
+    found = rows("curve", *assumed, "--capacity", "884blocks")[0]
+    run = tmp_path / "run"
+    invoke("run", SAMPLE, "--untimed", "--capacity", "884blocks", *assumed, "-o", run)
+    query = invoke("query", run, "SELECT sum(hit_tokens) AS hit FROM requests", "--format", "json")
+    assert found["block_size"] == 512
+    # a run keeps duplicates of last blocks and refuses what is too long: nearly the same
+    assert abs(json.loads(query.stdout)[0]["hit"] / found["hit_tokens"] - 1) < 0.01
+
+
+def test_a_sample_of_everything_is_exact_and_one_too_small_has_no_error():
+    whole = rows("curve", "--sample", "100%", "--capacity", "884blocks")[0]
+    assert whole["hit_tokens"] == rows("curve", "--capacity", "884blocks")[0]["hit_tokens"]
+    assert whole["token_hit_rate_error"] is None
+    assert (
+        rows("curve", "--sample", "0.01%", "--capacity", "884blocks")[0]["token_hit_rate_error"]
+        is None
+    )
+
+
 def test_points_and_samples():
     assert 30 < len(rows("curve", "--points", "40")) <= 40  # small ones coincide
     sampled = rows("curve", "--sample", "50%", "--capacity", "2000blocks")[0]
@@ -113,6 +134,14 @@ def test_points_and_samples():
         (["--sample", "10%", "--by", "turn"], ["--by"]),
         (["--plot", "curve.gif"], ["suffix"]),
         (["--unit", "pages"], ["--unit"]),
+        (["--set", "cache.capacity=10blocks"], ["cache.capacity", "--capacity"]),
+        (["--set", "cache.kind=radix"], ["cache.kind", "no effect"]),
+        (["--set", "engine.hold=10s"], ["engine.hold", "no effect"]),
+        (["--set", "cache.block_size=64", "--block-size", "32"], ["--block-size"]),
+        (["--ttl", "5m"], ["--ttl", "policy ttl"]),
+        (["--window", "5m"], ["--by window"]),
+        (["--points", "5", "--capacity", "10blocks"], ["--points"]),
+        (["--capacity", ","], ["--capacity"]),
     ],
 )  # fmt: skip
 def test_bad_questions_are_refused(arguments, words):

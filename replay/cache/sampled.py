@@ -29,6 +29,8 @@ class SampledCurve:
 
     def rate_error(self, capacity_blocks: np.ndarray) -> np.ndarray:
         """Return the standard error of the token hit rate at each capacity, float64."""
+        if len(self.parts) < 2:
+            return np.full(np.shape(capacity_blocks), np.nan)
         rates = np.stack([part.token_hit_rate(capacity_blocks) for part in self.parts])
         return rates.std(axis=0, ddof=1) / np.sqrt(len(self.parts))
 

@@ -73,6 +73,10 @@ def read_question(
     from replay.units import parse_capacity, parse_duration_ns
 
     scenario = read_scenario(parameters, {"engine.mode": "untimed"})
+    if parameters["capacities"] and not list(chosen_names(parameters["capacities"])):
+        raise click.BadParameter("names no capacity", param_hint="--capacity")
+    if policies and not list(chosen_names(policies)):
+        raise click.BadParameter("names no policy", param_hint="--policy")
     wanted = Ask(
         policies=list(chosen_names(policies)),
         block_sizes=_block_sizes(parameters["block_sizes"]),
@@ -89,8 +93,11 @@ def read_question(
         if not share:
             raise click.BadParameter("must be above 0", param_hint="--sample")
         full = read_trace(trace, parameters, hook)
-        drawn = sample_prefixes(full, round(1 / share), seed=scenario.seed)
-        prepared = prepare_trace(drawn.trace, bare, progress=hook)
+        one_in = round(1 / share)
+        if one_in > 1:  # the whole trace is no sample: its curve is exact
+            drawn = sample_prefixes(full, one_in, seed=scenario.seed)
+            full = drawn.trace
+        prepared = prepare_trace(full, bare, progress=hook)
     else:
         prepared = prepare(
             trace,

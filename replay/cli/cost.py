@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from replay.gpu.breakdown import Step
 
 DTYPES = ("native", "bf16", "fp8", "fp4")
+MOST_NEW = 2**20  # as many as a step of an engine may have
+MOST_TOKENS = 2**24
+MOST_DECODES = 65_536
 
 
 @click.command()
@@ -22,9 +25,15 @@ DTYPES = ("native", "bf16", "fp8", "fp4")
 @click.option("--model", default="llama-3.1-8b", show_default=True, metavar="NAME", help="Model.")
 @click.option("--tp", type=click.IntRange(1, 64), default=1, metavar="N", help="GPUs of a stage.")
 @click.option("--pp", type=click.IntRange(1, 64), default=1, metavar="N", help="Stages.")
-@click.option("--new", type=click.IntRange(0), default=0, metavar="TOKENS", help="Prompt tokens.")
 @click.option(
-    "--cached", type=click.IntRange(0), default=0, metavar="TOKENS", help="Cached before them."
+    "--new", type=click.IntRange(0, MOST_NEW), default=0, metavar="TOKENS", help="Prompt tokens."
+)
+@click.option(
+    "--cached",
+    type=click.IntRange(0, MOST_TOKENS),
+    default=0,
+    metavar="TOKENS",
+    help="Cached before them.",
 )
 @click.option("--decode", metavar="NxCONTEXT", help="Decodes beside them, such as 32x4096.")
 @click.option(
@@ -123,6 +132,15 @@ def _step(parameters: dict[str, Any], decode: str | None) -> Step:
         if found is None or int(found[1]) == 0 or int(found[2]) == 0:
             raise InputError(f"--decode is a count and a context, such as 32x4096 (got {decode!r})")
         decodes, context = int(found[1]), int(found[2])
+        if decodes > MOST_DECODES or context > MOST_TOKENS:
+            raise InputError(
+                f"--decode goes up to {MOST_DECODES}x{MOST_TOKENS} (got {decode!r})",
+            )
     if not decodes and not parameters["new"]:
         raise InputError("a step needs tokens", hint="give --new 512 or --decode 32x4096, or both")
+    if parameters["cached"] and not parameters["new"]:
+        raise InputError(
+            "--cached has no effect without --new: it is what the new tokens follow",
+            hint="the context of decodes stands in --decode",
+        )
     return Step(parameters["new"], parameters["cached"], decodes, context)

@@ -66,7 +66,30 @@ class CostQuestion:
                 f"{prefill.p90_percent:g} %) in prefill and {decode.median_percent:g} % (p90 "
                 f"{decode.p90_percent:g} %) in decode",
             )
-        return (*self.compiled.notes, *calibration_notes(gpu), *known)
+        return (*self.compiled.notes, *calibration_notes(gpu), *known, *self._too_large())
+
+    def _too_large(self) -> tuple[str, ...]:
+        """Return a warning where the model does not fit the GPUs whose step is costed."""
+        from replay.errors import DoesNotFitError
+        from replay.gpu.memory import kv_pool
+
+        replica = self.replica
+        if replica.pipeline_parallel > 1:
+            return ()  # stages hold a part of the layers each, which the pool does not know
+        try:
+            kv_pool(
+                replica.gpu,
+                replica.model,
+                tensor_parallel=replica.tensor_parallel,
+                memory_utilization=1.0,
+                max_batched_tokens=self.budget,
+                max_sequences=1,
+                weight_dtype=replica.weight_dtype,
+                kv_dtype=replica.kv_dtype,
+            )
+        except DoesNotFitError as error:
+            return (f"{error.message}; no engine could run this step",)
+        return ()
 
 
 def cost_tables(question: CostQuestion) -> list[Table]:

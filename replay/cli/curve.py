@@ -22,7 +22,7 @@ from replay.cli.trace_options import SHARE, trace_options
     default=("lru",),
     show_default="lru",
     metavar="NAME,…",
-    help="Eviction policies, see `replay list policies`; min is the optimum.",
+    help="Eviction policies, see `replay list policies`; min knows the future.",
 )
 @cache_options
 @click.option(

@@ -42,8 +42,10 @@ def policies(
 ) -> None:
     """Compare eviction policies on TRACE at one capacity or several; default: the GPU's memory.
 
-    Requests come one after another, no clock. `gap closed` is 0 for LRU and 100% for the optimum
-    (min), which knows the future; stranded blocks were resident but behind a missing one.
+    Requests come one after another, no clock. `gap closed` is 0 for LRU and 100% for min, which
+    knows the future: the optimum of caches that keep what a request uses while it runs. Queue
+    policies need not, so in a cache hardly larger than a request they may pass it; min_bypass
+    bounds every cache. Stranded blocks were resident but behind a missing one.
 
     \b
     replay policies trace.jsonl --capacity 10000blocks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,7 +12,7 @@ from replay.cache.curve import KNEES, Curve, lru_curve
 from replay.cache.replays import Replay, replay_all
 from replay.cache.sampled import SampledCurve
 from replay.cache.view import BlockView
-from replay.engine.groups import Groups, group_requests
+from replay.engine.groups import WINDOW, Groups, group_requests
 from replay.engine.question import Question
 from replay.errors import InputError
 from replay.progress import Hook, ignore
@@ -143,7 +144,8 @@ def lru_points(
             gain = (gained * (GIB / (more * block_bytes))).tolist()
         error: Sequence[float | None] = [None] * len(capacity)
         if one.estimate is not None:
-            error = one.estimate.rate_error(capacity).tolist()
+            found = one.estimate.rate_error(capacity).tolist()
+            error = [None if math.isnan(value) else value for value in found]
         for at, blocks in enumerate(capacity.tolist()):
             point = _point(view, one, "lru", blocks, int(hits[at]), block_bytes)
             yield replace(point, marginal_tokens_per_gib=gain[at], token_hit_rate_error=error[at])
@@ -214,6 +216,8 @@ def answer_curves(
     Raises what `group_requests` raises, and InputError for groups of a sample.
     """
     groups = None
+    if window_ns is not None and by != WINDOW:
+        raise InputError("--window has no effect without --by window", hint="give --by window")
     sampled = any(estimate is not None for estimate in question.estimates)
     if by is not None:
         if sampled:

@@ -107,8 +107,13 @@ def explain_request(
     return _explanation(run, row, prepared, plan, watched)
 
 
+def _table(run: Run, name: str) -> pl.LazyFrame:
+    """Return a table of a run, whatever bytes the path to it is made of."""
+    return pl.read_parquet(run.tables[name].read_bytes()).lazy()
+
+
 def _row(run: Run, request: int) -> dict[str, Any]:
-    table = pl.scan_parquet(run.tables["requests"])
+    table = _table(run, "requests")
     found = table.filter(pl.col("request_id") == request).collect()
     if not len(found):
         last = table.select(pl.col("request_id").max()).collect().item()
@@ -220,7 +225,7 @@ def _explanation(
 
 def _shared(run: Run, row: Mapping[str, Any], prefixes: set[int]) -> dict[int, Sharing]:
     """Return who shares each prefix; the run's table has those of more than one request."""
-    table = pl.scan_parquet(run.tables["prefixes"])
+    table = _table(run, "prefixes")
     known = table.filter(pl.col("prefix_id").is_in(sorted(prefixes))).collect()
     alone = Sharing(1, None if row["session_id"] is None else 1)
     return dict.fromkeys(prefixes, alone) | {

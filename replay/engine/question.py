@@ -85,6 +85,7 @@ def ask(prepared: Prepared, wanted: Ask, sample: PrefixSample | None = None) -> 
     if wanted.unit not in UNITS:
         raise UnknownNameError("unit", wanted.unit, UNITS)
     scenario = prepared.scenario
+    _refuse_what_does_nothing(scenario, wanted)
     notes = [*prepared.trace.meta.notes, *run_notes(prepared)]
     kv_bytes, pool = _bytes(scenario, wanted)
     if kv_bytes is not None:
@@ -132,6 +133,27 @@ def ask(prepared: Prepared, wanted: Ask, sample: PrefixSample | None = None) -> 
         threads=wanted.threads or os.cpu_count() or 1,
         notes=notes,
     )
+
+
+_HEEDED = {"cache": {"block_size", "partial_blocks", "responses"}, "engine": {"mode"}}
+
+
+def _refuse_what_does_nothing(scenario: Scenario, wanted: Ask) -> None:
+    """Raise InputError for settings that ask for something a question does not look at."""
+    for name, heeded in _HEEDED.items():
+        section = getattr(scenario, name)
+        for key, field in type(section).model_fields.items():
+            if key not in heeded and getattr(section, key) != field.default:
+                raise InputError(
+                    f"{name}.{key} has no effect here: policies and capacities are options",
+                    hint="`--capacity` and `--policy` name them; `replay run` heeds the rest",
+                )
+    if wanted.block_sizes and scenario.cache.block_size is not None:
+        raise InputError("cache.block_size and --block-size are both given", hint="give one")
+    if wanted.points is not None and wanted.capacities:
+        raise InputError("--points and --capacity are both given", hint="give one")
+    if wanted.ttl_ns is not None and wanted.policies and "ttl" not in wanted.policies:
+        raise InputError("--ttl has no effect without policy ttl", hint="add it to --policy")
 
 
 def unsized(scenario: Scenario) -> Scenario:

@@ -9,8 +9,6 @@ all children of its parent have in common, and the rest that is its own.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from replay.errors import InputError
@@ -54,8 +52,7 @@ def share_within_blocks(trace: Trace, *, system_prompt_tokens: int, shared_part:
         list_column(segments[kept].astype(np.uint64), counts).alias("segments"),
         list_column(lengths[kept].astype(np.int32), counts).alias("segment_tokens"),
     )
-    meta = replace(trace.meta, block_size=None)
-    return trace.changed(frame, meta.noting(_said(system_prompt_tokens, shared_part)))
+    return trace.changed(frame, trace.meta.noting(_said(system_prompt_tokens, shared_part)))
 
 
 def _said(system_prompt_tokens: int, shared_part: float) -> str:
