@@ -6,12 +6,19 @@ import datetime
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from replay.cli.options import read_scenario, scenario_options
 from replay.cli.trace_options import read_options, trace_options
+
+if TYPE_CHECKING:
+    from replay.config.scenario import Scenario
+    from replay.engine.run import Prepared, RunResult
+    from replay.engine.sensitivity import Variant
+
+    Band = list[Variant]
 
 
 @click.command()
@@ -59,13 +66,8 @@ def run(
     replay run trace.jsonl --gpu h100-sxm --model llama-3.1-8b -o runs/h100
     replay run trace.jsonl --untimed --capacity 20000blocks -o runs/lru
     """
-    from replay.cli.output import emit, note
     from replay.cli.progress import announce_compiling, progress
-    from replay.config.dump import dump_scenario
-    from replay.report.notices import notes, warnings
-    from replay.runs.layout import REJECTED, check_target
-    from replay.runs.write import write_run
-    from replay.trace.rejected import rejected_text
+    from replay.runs.layout import check_target
 
     scenario = read_scenario(parameters)
     target = output or _default_folder(trace)
@@ -73,8 +75,7 @@ def run(
         check_target(target, force)
     patience_s = announce_compiling("replay_" + scenario.engine.mode)
     with progress("Starting", patience_s=patience_s) as bar:
-        from replay.engine.headline import headline
-        from replay.engine.run import describe_size, execute, prepare
+        from replay.engine.run import execute, prepare
 
         prepared = prepare(
             trace,
@@ -85,31 +86,61 @@ def run(
         )
         if not dry_run:
             result = execute(prepared, threads=threads, progress=bar.hook)
-            manifest = {"argv": sys.argv[1:], **result.manifest}
             band = None
             if sensitivity:
-                from replay.cli.sensitivity_tables import band_record
                 from replay.engine.sensitivity import band_runs
 
                 band = band_runs(prepared, result, threads=threads, progress=bar.hook)
-                manifest["sensitivity"] = band_record(band)
             bar.hook("Writing", 0, 0)
-            scenario_yaml = dump_scenario(result.scenario)
-            write_run(
-                target,
-                result.tables,
-                manifest,
-                scenario_yaml,
-                rejected=rejected_text(prepared.trace.rejected),
-                force=force,
-            )
+            _write(target, prepared, result, band, force=force)
     if dry_run:
-        from replay.report.tables import Table
+        _tell_plan(scenario, prepared)
+    else:
+        _tell(target, prepared, result, band)
 
-        size = describe_size(prepared)
-        click.echo(dump_scenario(scenario))
-        emit([Table(tuple(size), [tuple(size.values())])])
-        return
+
+def _write(
+    target: Path, prepared: Prepared, result: RunResult, band: Band | None, *, force: bool
+) -> None:
+    """Write the run directory, whole or not at all."""
+    from replay.cli.sensitivity_tables import band_record
+    from replay.config.dump import dump_scenario
+    from replay.runs.write import write_run
+    from replay.trace.rejected import rejected_text
+
+    manifest = {"argv": sys.argv[1:], **result.manifest}
+    if band is not None:
+        manifest["sensitivity"] = band_record(band)
+    write_run(
+        target,
+        result.tables,
+        manifest,
+        dump_scenario(result.scenario),
+        rejected=rejected_text(prepared.trace.rejected),
+        force=force,
+    )
+
+
+def _tell_plan(scenario: Scenario, prepared: Prepared) -> None:
+    """Print what would run."""
+    from replay.cli.output import emit
+    from replay.config.dump import dump_scenario
+    from replay.engine.run import describe_size
+    from replay.report.tables import Table
+
+    size = describe_size(prepared)
+    click.echo(dump_scenario(scenario))
+    emit([Table(tuple(size), [tuple(size.values())])])
+
+
+def _tell(target: Path, prepared: Prepared, result: RunResult, band: Band | None) -> None:
+    """Print the summary of a run, and where it lies."""
+    from replay.cli.output import emit, note
+    from replay.cli.sensitivity_tables import band_tables
+    from replay.engine.headline import headline
+    from replay.report.notices import notes, warnings
+    from replay.runs.layout import REJECTED
+
     for line in notes(result.manifest):
         note(f"Note: {line}")
     for line in warnings(result.manifest):
@@ -117,8 +148,6 @@ def run(
     for label, line in headline(result):
         click.echo(f"{label:18}{line}")
     if band is not None:
-        from replay.cli.sensitivity_tables import band_tables
-
         click.echo()
         emit(band_tables(band))
     if prepared.trace.rejected:
