@@ -101,6 +101,34 @@ def kernel_rates(trace: Path) -> dict[str, float]:
     }
 
 
+def step_query_ns(steps: int = 200_000) -> dict[str, float]:
+    """Return CPU nanoseconds a step of a vectorised query: mixed steps, and decodes alone."""
+    import numpy as np
+
+    from replay.gpu.cost import step_cost, time_steps, uniform_steps
+    from replay.gpu.spec import load_gpu, load_model
+
+    cost = step_cost(
+        load_gpu("h100-sxm"),
+        load_model("llama-3.1-8b"),
+        tensor_parallel=1,
+        max_batched_tokens=8192,
+        max_sequences=256,
+    )
+    draw = np.random.default_rng(0)
+    decodes, context = draw.integers(1, 256, steps), draw.integers(1, 30_000, steps)
+    mixed = uniform_steps(draw.integers(1, 7_000, steps), context, decodes, context)
+    found = {}
+    for name, asked in (("mixed", mixed), ("decode", uniform_steps(0, 0, decodes, context))):
+        times = []
+        for _ in range(6):
+            start = time.process_time()
+            time_steps(cost, asked)
+            times.append(time.process_time() - start)
+        found[name] = min(times[1:]) / steps * 1e9
+    return found
+
+
 def main() -> None:
     """Measure, print a table, and write JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -172,6 +200,10 @@ def main() -> None:
     print(f"\nuntimed kernel  {requests / untimed:12,.0f} requests/s")
     print(f"{'':16}{ratio:12,.0f} x the dictionary LRU")
     print(f"timed kernel    {requests / timed:12,.0f} requests/s (goal 300,000)")
+    query = step_query_ns()
+    print(f"step query      {query['mixed']:12.0f} ns a mixed step, vectorised (goal 500)")
+    print(f"{'':16}{query['decode']:12.0f} ns a decode step")
+    rates |= {f"step_query_{name}_ns": ns for name, ns in query.items()}
     if options.output:
         options.output.write_text(json.dumps({"commands": rows, "kernels": rates}, indent=1) + "\n")
 
