@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from replay.cache.capacities import round_capacities, spaced_capacities
-from replay.cache.hints import Hints, hints_of, recompute_cost
+from replay.cache.hints import Hints, RecomputeCost, hints_of, recompute_cost
 from replay.cache.replacement import Replacement, possible_policies, replacement
 from replay.cache.sampled import SampledCurve, sampled_curve
 from replay.cache.view import BlockView, block_view
@@ -19,6 +19,8 @@ from replay.gpu.spec import load_gpu, load_model
 from replay.trace.prefix_sample import PrefixSample
 from replay.units import Capacity, format_bytes
 
+_BY_COST = {"gdsf", "pgdsf"}  # what blocks cost is looked up for these alone
+_EQUAL_COST = RecomputeCost(linear_ns=1, context_ns=0)
 UNITS = ("blocks", "tokens", "GiB")
 GIB = 2**30
 
@@ -105,7 +107,9 @@ def ask(prepared: Prepared, wanted: Ask, sample: PrefixSample | None = None) -> 
         )
         for size in sizes
     ]
-    cost = recompute_cost(load_gpu(scenario.gpu.name), load_model(scenario.model.name))
+    cost = _EQUAL_COST
+    if not wanted.policies or _BY_COST & set(wanted.policies):
+        cost = recompute_cost(load_gpu(scenario.gpu.name), load_model(scenario.model.name))
     hints = [
         hints_of(prepared.trace, size, cost=cost, ttl_ns=wanted.ttl_ns, seed=scenario.seed)
         for size in sizes
