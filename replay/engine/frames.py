@@ -14,6 +14,7 @@ from replay.engine.plan import Plan
 from replay.engine.simulate import Simulation
 from replay.kernels import layout
 from replay.schema import REQUESTS, TRACE, column_names
+from replay.trace.ceilings import global_prefix_tokens
 
 if TYPE_CHECKING:
     from replay.trace.frame import Trace
@@ -99,6 +100,12 @@ def requests_frame(
     known = {*column_names(TRACE), *frame.columns} - {"kind"}
     extra = [name for name in trace.frame.columns if name not in known]
     return frame.hstack(trace.frame.select(extra)) if extra else frame
+
+
+def source_frame(tree: PrefixTree, outcome: np.ndarray) -> pl.DataFrame:
+    """Return what of each request's hits lies on the prefix that most requests start with."""
+    common = np.minimum(outcome[:, layout.HIT], global_prefix_tokens(tree))
+    return pl.DataFrame({"global_prefix_hit_tokens": common})
 
 
 def _evictors(simulation: Simulation) -> dict[str, pl.Series]:

@@ -180,7 +180,7 @@ def _content(patient: _Patient) -> Iterator[Finding]:
             "content",
             WARNING,
             "unknown: the trace has lengths only",
-            "no prompt can be told to share a prefix: hit rates are zero by ignorance",
+            "no content: reuse unknown, and no hit rate means anything",
         )
         return
     assumed = trace.meta.content.startswith("assumed")
@@ -198,7 +198,8 @@ def _content(patient: _Patient) -> Iterator[Finding]:
     yield Finding(
         "content",
         OK,
-        f"an unbounded cache hits {facts.ideal_hit_rate:.1%} of prompt tokens",
+        f"content ceiling: an unbounded cache hits {facts.ideal_hit_rate:.1%} of prompt tokens "
+        f"({int(facts.ideal_hit_tokens.sum()):,} tokens, responses included where they are known)",
     )
     if facts.repeated_share > REPEATED_SHARE:
         yield Finding(
