@@ -10,8 +10,8 @@ from replay.cache.replacement import replacement
 from replay.cache.replays import replay_all
 from replay.cache.view import block_view
 from replay.config.scenario import Scenario
-from replay.engine.frames import source_frame
 from replay.engine.plan import make_plan
+from replay.engine.run import execute, prepare_trace
 from replay.engine.simulate import simulate_untimed
 from replay.kernels import layout
 from replay.trace.ceilings import (
@@ -60,7 +60,7 @@ def untimed(trace, tree, block_size):
     """What an untimed run with an unlimited cache makes of each request."""
     scenario = Scenario.model_validate({"engine": {"mode": "untimed"}})
     plan = make_plan(trace, tree, scenario, block_size=block_size, capacity_blocks=None)
-    return plan, simulate_untimed(plan).outcome
+    return simulate_untimed(plan).outcome
 
 
 def asked_alone(trace, tree, block_size, policies=POLICIES):
@@ -104,7 +104,7 @@ def test_curve_policies_and_run_give_one_block_ceiling(drawn, block_size):
     trace = random_traces.unit_trace_of(drawn)
     tree = build_tree(trace)
     by_request = block_hit_tokens(tree, content_hit_tokens(tree), block_size)
-    _, outcome = untimed(trace, tree, block_size)
+    outcome = untimed(trace, tree, block_size)
     assert outcome[:, layout.HIT].tolist() == by_request.tolist()
     ceiling = ceilings(tree, block_size).block_ceiling_tokens
     curve, policies = asked_alone(trace, tree, block_size)
@@ -117,7 +117,7 @@ def test_curve_policies_and_run_give_one_block_ceiling(drawn, block_size):
 def test_block_ids_give_one_block_ceiling_too(drawn):
     trace = random_traces.trace_of(drawn)
     tree = build_tree(trace)
-    _, outcome = untimed(trace, tree, random_traces.BLOCK)
+    outcome = untimed(trace, tree, random_traces.BLOCK)
     ceiling = ceilings(tree, random_traces.BLOCK).block_ceiling_tokens
     assert outcome[:, layout.HIT].sum() == ceiling
     assert asked_alone(trace, tree, random_traces.BLOCK) == (ceiling, dict.fromkeys(POLICIES, ceiling))
@@ -129,7 +129,7 @@ def test_causes_of_a_run_add_up_to_both_ceilings(drawn, block_size):
     trace = random_traces.unit_trace_of(drawn)
     tree = build_tree(trace)
     found = ceilings(tree, block_size)
-    _, outcome = untimed(trace, tree, block_size)
+    outcome = untimed(trace, tree, block_size)
     assert found.input_tokens - outcome[:, layout.COLD].sum() == found.content_ceiling_tokens
     assert outcome[:, layout.GRANULARITY].sum() == found.granularity_tokens
 
@@ -145,14 +145,14 @@ def test_sources_are_who_put_it_there_in_describe_and_in_a_run(drawn):
         [session[by] == session[request] >= 0 for by in found] for request, found in enumerate(hits)
     ]
     assert session_hit_tokens(tree, session).tolist() == [sum(found) for found in own]
-    plan, outcome = untimed(trace, tree, 1)
-    reused = outcome[:, layout.HIT]
-    assert outcome[:, layout.SESSION_HIT].tolist() == [
+    wanted = {"engine": {"mode": "untimed"}, "cache": {"block_size": 1}}
+    run = execute(prepare_trace(trace, Scenario.model_validate(wanted))).tables["requests"]
+    reused = run["hit_tokens"].to_list()
+    assert run["session_hit_tokens"].to_list() == [
         sum(found[:stop]) for found, stop in zip(own, reused, strict=True)
     ]
     common = np.minimum(reused, global_prefix_tokens(tree)).tolist()
-    assert source_frame(tree, outcome)["global_prefix_hit_tokens"].to_list() == common
-    assert plan.requests == len(drawn)
+    assert run["global_prefix_hit_tokens"].to_list() == common
 
 
 @settings(deadline=None, max_examples=100)
@@ -187,7 +187,7 @@ def test_real_traces_give_one_number_whatever_the_command(name):
     assert facts["ceilings"]["content_ceiling_tokens"] == content.sum()
     for size in sizes:
         ceiling = ceilings(tree, size)
-        _, outcome = untimed(trace, tree, size)
+        outcome = untimed(trace, tree, size)
         assert outcome[:, layout.HIT].sum() == ceiling.block_ceiling_tokens
         curve, policies = asked_alone(trace, tree, size, ("lru", "arc"))
         assert {curve, *policies.values()} == {ceiling.block_ceiling_tokens}
