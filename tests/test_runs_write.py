@@ -68,7 +68,7 @@ def test_missing_parents_are_made(tmp_path: Path) -> None:
 
 def test_the_manifest_says_what_the_tables_are(tmp_path: Path) -> None:
     found = open_run(write_fixture(tmp_path / "run")).manifest
-    assert found["schema_version"] == 3
+    assert found["schema_version"] == 4
     assert found["tables"] == {"requests": 30, "timeline": 3, "prefixes": 26}
     assert found["result_digest"] == result_digest(tables())
 
