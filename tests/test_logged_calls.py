@@ -312,10 +312,17 @@ def test_json_in_text_that_is_cut_off_is_refused_with_its_line(row, key):
         trace_of([ONE, row])
 
 
+def test_what_holds_the_call_is_no_column_beside_it():
+    names = trace_of([IN_TEXT["bodies"] | {"metadata": "{", "host": "h"}]).frame.columns
+    assert not {"request_body", "response_body"} & set(names)
+    assert "host" in names
+
+
 @pytest.mark.parametrize(
     "said",
     ['{"bird": "robin"}', '{"id": 5, "name": "x"}', "[1, 2]", '[{"a": 1}]', "{not json", '"quoted"',
-     "[INST] x", "{}", "[]", '{"type": "object"}', '[{"type": "text_input", "label": "x"}]',
+     "data: 5", "event: x", "[INST] x", "{}", "[]", '{"type": "object"}',
+     '[{"type": "text_input", "label": "x"}]',
      '{"id": "a", "content": "x", "model": "m"}', '{"error": "none"}'],
 )  # fmt: skip
 def test_json_that_was_said_stays_what_was_said(said):
@@ -397,7 +404,7 @@ def test_calls_and_reasoning_are_put_together_from_their_parts():
         ([{"a": 1}], "response is a list of no known stream's parts"),
         ([1], "response must be an object or text"),
         ("data: {\n\n", "a part of the stream is not valid JSON (got '{')"),
-        ("data: 5\n\n", "a part of the stream must be an object (got 5)"),
+        ('data: {"a": 1}\n\ndata: 5\n\n', "a part of the stream must be an object (got 5)"),
     ],
 )
 def test_what_is_no_stream_is_refused_with_its_line(response, message):

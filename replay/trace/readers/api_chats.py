@@ -12,7 +12,7 @@ from typing import Any
 
 from replay.trace.chat import Chat
 from replay.trace.problems import shown
-from replay.trace.readers.api_rows import ANSWERS, PROMPTS, ApiRow
+from replay.trace.readers.api_rows import ANSWERS, PROMPTS, WRAPPINGS, ApiRow
 from replay.trace.readers.api_usage import tokens_in
 from replay.trace.readers.chat_messages import (
     Message,
@@ -29,7 +29,7 @@ from replay.trace.readers.log_keys import LoggedRow, own_values
 from replay.trace.readers.logged_requests import LoggedRequest
 
 _LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
-_NOT_KEPT = frozenset((*PROMPTS, *ANSWERS, "response", "system", "instructions", "usage"))
+_NOT_KEPT = frozenset((*PROMPTS, *ANSWERS, *WRAPPINGS, "system", "instructions", "usage", "tools"))
 _KEPT_OF_REQUESTS = ("user",)
 _GOES_ON = ("prefix", "partial")  # of a last message: Mistral and DeepSeek; Moonshot and Qwen
 _TEMPLATE_KEYS = (

@@ -22,6 +22,7 @@ PROMPTS = ("messages", "prompt", "input")
 ANSWERS = ("choices", "output", "content", "completion")
 _REQUESTS = ("request", "request_body", "requestBody", "body", "params")
 _RESPONSES = ("response", "response_body", "responseBody", "result")
+WRAPPINGS = (*_REQUESTS, *_RESPONSES)
 _COUNTS = ("prompt_tokens", "input_tokens")
 _FAILED = frozenset(("failed", "cancelled", "canceled", "expired", "errored"))
 

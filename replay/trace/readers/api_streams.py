@@ -8,6 +8,7 @@ or as server-sent events in one text (https://html.spec.whatwg.org/multipage/ser
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from replay.trace.problems import shown
 from replay.trace.readers.chat_messages import RowError
 
 _DONE = "[DONE]"
+_FIRST_EVENT = re.compile(r"\s*(?:(?:event|id|retry): ?[^\n]*\n)*data: ?\{")
 _TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
 _DELTAS = {
     "text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json",
@@ -22,8 +24,8 @@ _DELTAS = {
 
 
 def is_event_stream(text: str) -> bool:
-    """Return whether a text is one of server-sent events."""
-    return text.lstrip().startswith(("data:", "event:")) and "data:" in text
+    """Return whether a text is one of server-sent events, each an object."""
+    return bool(_FIRST_EVENT.match(text))
 
 
 def events_in(text: str) -> list[Mapping[str, Any]]:
