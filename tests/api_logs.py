@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from replay.errors import ReplayError
 from replay.trace.frame import Trace
 from replay.trace.readers.openai import read_openai
 from replay.trace.readers.options import ReadOptions
@@ -32,6 +33,14 @@ def source_of(rows) -> Source:
 
 def trace_of(rows, **options) -> Trace:
     return read_openai(source_of(rows), ReadOptions(**options))
+
+
+def told_or_read(text: bytes) -> bool:
+    """Whether there is a trace, or an error that names the file; anything else is raised."""
+    try:
+        return trace_of(text, max_rejected=0.5).requests > 0
+    except ReplayError as error:
+        return "log.jsonl" in str(error)
 
 
 def ids(text: str) -> list[int]:

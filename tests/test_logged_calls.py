@@ -15,7 +15,19 @@ from replay.trace.readers.continued import inferred_sessions
 from replay.trace.readers.logged_requests import LoggedRequest
 from replay.trace.readers.openai import looks_like_openai
 from replay.trace.sessions import infer_sessions
-from tests.api_logs import NOW, column, ids, logged, notes, prompts, source_of, trace_of, user
+from tests.api_logs import (
+    NOW,
+    column,
+    ids,
+    logged,
+    notes,
+    prompts,
+    source_of,
+    told_or_read,
+    trace_of,
+    user,
+)
+from tests.reader_fuzz import any_json
 
 HI = [user("Hi there")]
 WORDS = " ".join(["word"] * 100)  # a token each
@@ -553,3 +565,38 @@ def test_keys_of_tools_and_of_arguments_stand_in_the_order_sent(tmp_path):
         first, other, again = prompts(trace)
         assert first == again != other
     assert ids('{"b": 1, "a": 1}') == first[-len(ids('{"b": 1, "a": 1}')) :]
+
+
+# Anything else
+
+
+def replaced(draw, value):
+    """The value with one of the values in it replaced by any other, or a text in it cut off."""
+    if isinstance(value, dict) and value and draw(st.booleans()):
+        key = draw(st.sampled_from(sorted(value)))
+        return value | {key: replaced(draw, value[key])}
+    if isinstance(value, list) and value and draw(st.booleans()):
+        place = draw(st.integers(0, len(value) - 1))
+        return [*value[:place], replaced(draw, value[place]), *value[place + 1 :]]
+    if isinstance(value, str) and len(value) > 2 and draw(st.booleans()):
+        return value[: draw(st.integers(0, len(value)))]
+    return draw(any_json)
+
+
+ROWS = [
+    *IN_TEXT.values(),
+    *(ONE | {"response": events} for events in (CHUNKS, BLOCKS, EVENTS, sent(BLOCKS))),
+    *(counted(begun("Yes") | more, 20) for more in [*REASONING.values(), *SEALED.values()]),
+    anthropic([*HI, begun("{")], "1"),
+    *talk("a", 2, user="x", tools=[{"name": "t"}], chat_template_kwargs={"a": 1}),
+]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_any_row_gives_a_trace_or_an_error_that_names_its_place(data):
+    rows = [data.draw(st.sampled_from(ROWS)) for _ in range(2)]
+    rows[0] = replaced(data.draw, rows[0])
+    text = "\n".join(map(json.dumps, rows)).encode()
+    looks_like_openai(text)
+    assert told_or_read(text)
