@@ -23,6 +23,7 @@ from replay.trace.readers.head import head_rows
 from replay.trace.readers.json_lines import as_lines, walk_objects
 from replay.trace.readers.llmservingsim import LLMSERVINGSIM
 from replay.trace.readers.lmcache import LMCACHE
+from replay.trace.readers.lmcache_lookups import LMCACHE_LOOKUPS
 from replay.trace.readers.messages import MESSAGES
 from replay.trace.readers.mooncake import MOONCAKE
 from replay.trace.readers.mooncake_agentic import MOONCAKE_AGENTIC
@@ -56,10 +57,11 @@ READERS = (
     DYNAMO,
     TAIR,
     LMCACHE,
+    LMCACHE_LOOKUPS,
     MESSAGES,
     SHAREGPT,
-    OPENAI,
     VLLM_MULTITURN,
+    OPENAI,
     OTEL,
     PARQUET,
     COLUMNS,
