@@ -15,6 +15,7 @@ from replay.trace.readers.bailian import BAILIAN
 from replay.trace.readers.bidaw import BIDAW
 from replay.trace.readers.burstgpt import BURSTGPT
 from replay.trace.readers.canonical import PARQUET, looks_like_parquet, parquet_columns
+from replay.trace.readers.claude_code import CLAUDE_CODE
 from replay.trace.readers.columns import COLUMNS
 from replay.trace.readers.dynamo import DYNAMO
 from replay.trace.readers.files import trace_files
@@ -34,11 +35,13 @@ from replay.trace.readers.tair import TAIR
 from replay.trace.readers.tracelab import TRACELAB
 from replay.trace.readers.vllm_multiturn import VLLM_MULTITURN
 from replay.trace.readers.weka import WEKA
+from replay.trace.repeated import once_each
 
 _HEAD_BYTES = 1 << 20
 
 # The first that recognises a file reads it: narrow formats stand before those that take more.
 READERS = (
+    CLAUDE_CODE,
     BIDAW,
     BURSTGPT,
     AZURE,
@@ -82,6 +85,7 @@ def load_trace(
     for number, file in enumerate(files):
         progress("Reading the traces", number, len(files))
         traces.append(_read(file, reader, options))
+    traces = once_each(traces, {one.name: one.call_column for one in READERS if one.call_column})
     return merge_traces(traces, path=str(path), name=Path(path).name or str(path))
 
 

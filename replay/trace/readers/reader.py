@@ -26,7 +26,8 @@ class Reader:
     `content` says what identifies equal content in it, `sessions` where sessions come from,
     `assumes` what is taken for granted. `takes` names the options of ReadOptions that mean
     something to it, beside max_rejected. `parquet_columns` are those that tell its Parquet files
-    from others, where it has such.
+    from others, where it has such. `call_column` names a call alike in every file that tells of it,
+    where logs are copied from file to file.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Reader:
     read: Read
     takes: tuple[str, ...] = ()
     parquet_columns: frozenset[str] = frozenset()
+    call_column: str | None = None
 
     def refuse_others(self, options: ReadOptions) -> None:
         """Raise InputError for an option that was given and means nothing to this format."""
