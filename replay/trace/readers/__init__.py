@@ -16,9 +16,11 @@ from replay.trace.readers.bidaw import BIDAW
 from replay.trace.readers.burstgpt import BURSTGPT
 from replay.trace.readers.canonical import PARQUET, looks_like_parquet, parquet_columns
 from replay.trace.readers.claude_code import CLAUDE_CODE
+from replay.trace.readers.codex import CODEX
 from replay.trace.readers.columns import COLUMNS
 from replay.trace.readers.dynamo import DYNAMO
 from replay.trace.readers.files import trace_files
+from replay.trace.readers.gemini_cli import GEMINI_CLI
 from replay.trace.readers.json_lines import as_lines, walk_objects
 from replay.trace.readers.llmservingsim import LLMSERVINGSIM
 from replay.trace.readers.lmcache import LMCACHE
@@ -42,6 +44,8 @@ _HEAD_BYTES = 1 << 20
 # The first that recognises a file reads it: narrow formats stand before those that take more.
 READERS = (
     CLAUDE_CODE,
+    CODEX,
+    GEMINI_CLI,
     BIDAW,
     BURSTGPT,
     AZURE,

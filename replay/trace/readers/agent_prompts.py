@@ -15,19 +15,22 @@ far. The provider counted each prompt, so lengths are its counts, and content is
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from replay.trace.frame import Trace
 from replay.trace.lists import list_column
-from replay.trace.problems import ProblemList
+from replay.trace.problems import ProblemList, shown
 from replay.trace.readers.api_usage import Usage
+from replay.trace.readers.chat_messages import RowError
 from replay.trace.readers.content_requests import SESSION, frame_trace, source_meta
 from replay.trace.readers.options import ReadOptions
 from replay.trace.readers.source import Source
+from replay.trace.readers.source_clock import date_ns
 from replay.trace.readers.source_columns import dropped_note, scalar_columns
 from replay.trace.text import load_splitter
 
@@ -85,6 +88,17 @@ class _Counts:
     start_tokens: int = 0
     apart: int = 0
     lost_responses: int = 0
+
+
+def time_of(row: Mapping[str, Any]) -> int:
+    """Return the `timestamp` of a line in ns since 1970; raises RowError for what is no date."""
+    value = row.get("timestamp")
+    found = date_ns(value) if isinstance(value, str) else None
+    if found is None:
+        raise RowError(
+            f"timestamp must be a date from 1970 on, as 2025-01-31T12:00:00.5Z (got {shown(value)})"
+        )
+    return found
 
 
 def agent_trace(

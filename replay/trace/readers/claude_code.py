@@ -21,7 +21,7 @@ from typing import Any
 
 from replay.trace.frame import Trace
 from replay.trace.problems import ProblemList, shown
-from replay.trace.readers.agent_prompts import CALL, AgentCall, agent_trace
+from replay.trace.readers.agent_prompts import CALL, AgentCall, agent_trace, time_of
 from replay.trace.readers.api_usage import Usage, usage_of
 from replay.trace.readers.chat_messages import RowError, messages_of, spoken_text
 from replay.trace.readers.first_object import first_objects
@@ -29,7 +29,6 @@ from replay.trace.readers.json_lines import as_lines, walk_objects
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.source import Source
-from replay.trace.readers.source_clock import date_ns
 from replay.trace.readers.text_requests import writable
 
 _SYNTHETIC = "<synthetic>"
@@ -44,11 +43,11 @@ def looks_like_claude_code(head: bytes) -> bool:
     """Return whether the first bytes of a file are those of a Claude Code session log."""
     for row in first_objects(head):
         kind = row.get("type")
-        if isinstance(kind, str) and "parentUuid" in row and "sessionId" in row:
-            return True
-        if kind not in _BESIDE and not (isinstance(kind, str) and "sessionId" in row):
+        if not isinstance(kind, str):
             return False
-        if kind in _BESIDE and _BESIDE[kind] not in row:
+        if "parentUuid" in row and "sessionId" in row:
+            return True
+        if _BESIDE.get(kind, "sessionId") not in row:
             return False
     return False
 
@@ -133,7 +132,7 @@ class _Log:
         if parent is not None and not isinstance(parent, str):
             raise RowError(f"parentUuid must be text or null (got {shown(parent)})")
         answer = self._answered(line, row, uuid, parent) if kind == "assistant" else None
-        time_ns = _time(row) if kind in (*_SAYING, "assistant") else None
+        time_ns = time_of(row) if kind in (*_SAYING, "assistant") else None
         if kind == "user" and parent in self._lines:
             before = self._lines[parent].answer
             if before is not None and time_ns is not None:
@@ -164,7 +163,7 @@ class _Log:
         counted = message.get("usage")
         if not isinstance(counted, Mapping):
             raise RowError(f"message.usage must be an object (got {shown(counted)})")
-        usage, time_ns = usage_of(counted), _time(row)
+        usage, time_ns = usage_of(counted), time_of(row)
         name = _call_name(message, row, uuid)
         place = self._by_name.get(name)
         if place is None:
@@ -274,16 +273,6 @@ def _call_name(message: Mapping[str, Any], row: Mapping[str, Any], uuid: str) ->
         if isinstance(name, str) and name:
             return writable(name) or uuid
     return uuid
-
-
-def _time(row: Mapping[str, Any]) -> int:
-    value = row.get("timestamp")
-    found = date_ns(value) if isinstance(value, str) else None
-    if found is None:
-        raise RowError(
-            f"timestamp must be a date from 1970 on, as 2025-01-31T12:00:00.5Z (got {shown(value)})"
-        )
-    return found
 
 
 def _says(row: Mapping[str, Any]) -> str:
