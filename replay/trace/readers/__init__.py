@@ -30,6 +30,7 @@ from replay.trace.readers.mooncake_agentic import MOONCAKE_AGENTIC
 from replay.trace.readers.openai import OPENAI
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.otel import OTEL
+from replay.trace.readers.ragpulse import RAGPULSE
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.sharegpt import SHAREGPT
 from replay.trace.readers.source import Source, read_source
@@ -53,6 +54,7 @@ READERS = (
     BAILIAN,
     MOONCAKE_AGENTIC,
     WEKA,
+    RAGPULSE,
     MOONCAKE,
     LLMSERVINGSIM,
     DYNAMO,

@@ -14,7 +14,6 @@ far. The provider counted each prompt, so lengths are its counts, and content is
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,12 +22,12 @@ import numpy as np
 import polars as pl
 
 from replay.trace.frame import Trace
-from replay.trace.lists import list_column
 from replay.trace.problems import ProblemList, shown
 from replay.trace.readers.api_usage import Usage
 from replay.trace.readers.chat_messages import RowError
 from replay.trace.readers.content_requests import SESSION, frame_trace, source_meta
 from replay.trace.readers.options import ReadOptions
+from replay.trace.readers.segment_lists import segment_columns, segment_id
 from replay.trace.readers.source import Source
 from replay.trace.readers.source_clock import date_ns
 from replay.trace.readers.source_columns import dropped_note, scalar_columns
@@ -194,10 +193,8 @@ def _first(call: AgentCall, length: int, start: int, counts: _Counts) -> _Prompt
 
 
 def _ids(*names: str) -> np.ndarray:
-    """Return the one segment of that name, the same in every file, as an array."""
-    text = "\0".join(names).encode(errors="surrogatepass")
-    digest = hashlib.blake2b(text, digest_size=8).digest()
-    return np.frombuffer(digest, "<u8").astype(np.uint64)
+    """Return the one segment of that name as an array."""
+    return np.array([segment_id(*names)], np.uint64)
 
 
 def _frame(
@@ -205,10 +202,7 @@ def _frame(
 ) -> tuple[pl.DataFrame, list[str]]:
     """Return the calls as a frame, and the names of what could not be kept."""
     usages = [call.usage for call in calls]
-    counts = np.array([len(prompt.segments) for prompt in prompts], np.int64)
-    none = np.zeros(0, np.uint64)
-    segments = np.concatenate([none, *(prompt.segments for prompt in prompts)])
-    tokens = np.concatenate([none, *(prompt.tokens for prompt in prompts)]).astype(np.int32)
+    content = segment_columns([(prompt.segments, prompt.tokens) for prompt in prompts])
     other, dropped = scalar_columns(
         [{**call.other, **call.usage.columns(), CALL: call.name} for call in calls]
     )
@@ -217,15 +211,13 @@ def _frame(
             "arrival_ns": pl.Series([call.arrival_ns for call in calls], dtype=pl.Int64),
             "input_tokens": pl.Series([use.input_tokens or 0 for use in usages], dtype=pl.Int64),
             "output_tokens": pl.Series([use.output_tokens or 0 for use in usages], dtype=pl.Int64),
-            "segments": list_column(segments, counts),
-            "segment_tokens": list_column(tokens, counts),
             "response_segment": pl.Series(
-                [int(_ids("response", call.name)[0]) for call in calls], dtype=pl.UInt64
+                [segment_id("response", call.name) for call in calls], dtype=pl.UInt64
             ),
             SESSION: pl.Series([call.session for call in calls], dtype=pl.String),
         }
     )
-    return frame.with_columns(other), dropped
+    return frame.with_columns(*content, *other), dropped
 
 
 def _notes(counts: _Counts, splitter: str) -> list[str]:
