@@ -32,10 +32,12 @@ from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.otel import OTEL
 from replay.trace.readers.ragpulse import RAGPULSE
 from replay.trace.readers.reader import Reader
+from replay.trace.readers.sglang_log import SGLANG_LOG
 from replay.trace.readers.sharegpt import SHAREGPT
 from replay.trace.readers.source import Source, read_source
 from replay.trace.readers.tair import TAIR
 from replay.trace.readers.tracelab import TRACELAB
+from replay.trace.readers.vllm_log import VLLM_LOG
 from replay.trace.readers.vllm_multiturn import VLLM_MULTITURN
 from replay.trace.readers.weka import WEKA
 from replay.trace.repeated import once_each
@@ -47,6 +49,8 @@ READERS = (
     CLAUDE_CODE,
     CODEX,
     GEMINI_CLI,
+    SGLANG_LOG,
+    VLLM_LOG,
     BIDAW,
     BURSTGPT,
     AZURE,
