@@ -14,7 +14,6 @@ From level 2 on content is there, cut in the middle where it is long; level 3 cu
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -34,6 +33,7 @@ from replay.trace.readers.content_requests import (
 from replay.trace.readers.first_object import first_object
 from replay.trace.readers.json_lines import walk_objects
 from replay.trace.readers.options import DEFAULTS, ReadOptions
+from replay.trace.readers.python_literals import QUOTED, text_in, token_ids_in
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.source import Source
 from replay.trace.readers.source_clock import date_ns
@@ -46,11 +46,10 @@ _LINE = re.compile(rb"Finish: obj=\w*ReqInput\(")
 _FINISH = "Finish: obj="
 _DATE = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?Z?")
 _OUT = ", out={"
-_QUOTED = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
-_RID = re.compile(rf"(?:^|, )rid=({_QUOTED})")
-_TEXT = re.compile(rf"(?:^|, )text=({_QUOTED})(?:, |$)")
+_RID = re.compile(rf"(?:^|, )rid=({QUOTED})")
+_TEXT = re.compile(rf"(?:^|, )text=({QUOTED})(?:, |$)")
 _IDS = re.compile(r"(?:^|, )input_ids=\[([0-9, ]*)\]")
-_OUT_TEXT = re.compile(rf"^'text': ({_QUOTED}), ")
+_OUT_TEXT = re.compile(rf"^'text': ({QUOTED}), ")
 _OUT_IDS = re.compile(r"'output_ids': \[([0-9, ]*)\]")
 _NUMBER = re.compile(r"'(\w+)': (-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)(?=[,}])")
 _REASON = re.compile(r"'finish_reason': \{'type': '(\w+)'")
@@ -259,22 +258,22 @@ def _of_line(before: str, told: str) -> _Parts:
     asked, _, out = told[text.end() if text else 0 :].partition(_OUT)
     ids, rid, date = _IDS.search(asked), _RID.search(told), _DATE.search(before)
     if text:
-        obj["text"] = _literal(text[1])
+        obj["text"] = text_in(text[1])
     if ids:
-        obj["input_ids"] = _numbers(ids[1])
+        obj["input_ids"] = token_ids_in(ids[1])
     answered: dict[str, Any] = {}
     answer = _OUT_TEXT.match(out)
     if answer:
-        answered["text"] = _literal(answer[1])
+        answered["text"] = text_in(answer[1])
         out = out[answer.end() :]  # it may hold anything, names of counts too
     given = _OUT_IDS.search(out)
     if given:
-        answered["output_ids"] = _numbers(given[1])
+        answered["output_ids"] = token_ids_in(given[1])
     meta: dict[str, Any] = {name: _number(value) for name, value in _NUMBER.findall(out)}
     reason = _REASON.search(out)
     if reason:
         meta["finish_reason"] = reason[1]
-    named = _literal(rid[1]) if rid else None
+    named = text_in(rid[1]) if rid else None
     return named, obj, answered, meta, date[0] if date else None
 
 
@@ -306,20 +305,6 @@ def _whole(value: object) -> str | None:
 
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
-
-
-def _literal(text: str) -> str | None:
-    try:
-        found = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return None
-    return found if isinstance(found, str) else None
-
-
-def _numbers(text: str) -> list[int]:
-    """Return the token ids in a list, none where one is no such id."""
-    found = [one.strip() for one in text.split(",")]
-    return [int(one) for one in found] if all(0 < len(one) <= 10 for one in found) else []
 
 
 def _number(text: str) -> int | float:

@@ -12,10 +12,9 @@ their own, at level DEBUG: `Request cmpl-1-0 details: prompt: 'Hi', prompt_token
 
 from __future__ import annotations
 
-import ast
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -23,6 +22,7 @@ from replay.trace.frame import Trace
 from replay.trace.problems import ProblemList, shown
 from replay.trace.readers.content_requests import ContentRequest, content_trace, source_meta
 from replay.trace.readers.options import DEFAULTS, ReadOptions
+from replay.trace.readers.python_literals import QUOTED, text_in, token_ids_in
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.source import Source
 from replay.trace.readers.text_requests import TextRequest, text_trace, writable
@@ -31,13 +31,12 @@ from replay.units import NS_PER_S
 _SIGN = re.compile(rb"Received request \S+: (?:prompt: ['\"N]|params: )")
 _CLOCK = re.compile(r"\b(\d\d)-(\d\d) (\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?")
 _RECEIVED, _DETAILS, _RESPONSE = "Received request ", " details: ", "Generated response "
-_QUOTED = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
-_PROMPT = re.compile(rf"^prompt: (?:({_QUOTED})|None)(?:, |$)")
+_PROMPT = re.compile(rf"^prompt: (?:({QUOTED})|None)(?:, |$)")
 _IDS = re.compile(r"prompt_token_ids: \[([0-9, ]*)\]")
-_OUTPUT = re.compile(rf"^output: (?:({_QUOTED})|None)(?:, |$)")
+_OUTPUT = re.compile(rf"^output: (?:({QUOTED})|None)(?:, |$)")
 _OUTPUT_IDS = re.compile(r"output_token_ids: (?:array\('\w', )?\[([0-9, ]*)\]")
 _MOST = re.compile(r"\bmax_tokens=(\d{1,9})\b")
-_ADAPTER = re.compile(rf"lora_request: LoRARequest\(lora_name=({_QUOTED})")
+_ADAPTER = re.compile(rf"lora_request: LoRARequest\(lora_name=({QUOTED})")
 _REASON = re.compile(r"finish_reason: (\w+)$")
 _LEAP_YEAR = 2000  # the log has none
 _NO_PROMPT = "neither the text of the prompt nor its token ids were logged"
@@ -120,7 +119,7 @@ class _Log:
         rest = told[_end_of_prompt(told) :]
         most, adapter = _MOST.search(rest), _ADAPTER.search(rest)
         request.most_tokens = int(most[1]) if most else None
-        request.adapter = _literal(adapter[1]) if adapter else None
+        request.adapter = text_in(adapter[1]) if adapter else None
         self._open[name] = request
         self.requests.append(request)
 
@@ -191,20 +190,20 @@ def _take_prompt(request: _Request, told: str) -> None:
     """Take the prompt of a request from what is told of it, text and token ids."""
     found = _PROMPT.match(told)
     if found and found[1]:
-        request.prompt = _literal(found[1])
+        request.prompt = text_in(found[1])
     ids = _IDS.search(told, found.end() if found else 0)
     if ids:
-        request.tokens = _numbers(ids[1])
+        request.tokens = token_ids_in(ids[1])
 
 
 def _take_response(request: _Request, told: str) -> None:
     found, reason = _OUTPUT.match(told), _REASON.search(told)
     request.finished = True
     if found and found[1]:
-        request.response = _literal(found[1])
+        request.response = text_in(found[1])
     ids = _OUTPUT_IDS.search(told, found.end() if found else 0)
     if ids:
-        request.response_tokens = _numbers(ids[1])
+        request.response_tokens = token_ids_in(ids[1])
     request.reason = reason[1] if reason else None
 
 
@@ -246,21 +245,6 @@ def _other(request: _Request) -> dict[str, object]:
         "finish_reason": request.reason,
     }
     return {name: value for name, value in kept.items() if value is not None}
-
-
-def _literal(text: str) -> str | None:
-    try:
-        found = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return None
-    return found if isinstance(found, str) else None
-
-
-def _numbers(text: str) -> list[int]:
-    """Return the token ids in a list, none where one is no such id."""
-    found: Sequence[str] = [one.strip() for one in text.split(",")]
-    known = all(0 < len(one) <= 10 and int(one) < 2**32 for one in found)
-    return [int(one) for one in found] if known else []
 
 
 VLLM_LOG = Reader(
