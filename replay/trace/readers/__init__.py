@@ -10,6 +10,8 @@ from replay.progress import Hook, ignore
 from replay.trace.frame import Trace
 from replay.trace.merge import merge_traces
 from replay.trace.problems import ProblemList
+from replay.trace.readers.aiperf import AIPERF
+from replay.trace.readers.applied_compute import APPLIED_COMPUTE
 from replay.trace.readers.azure import AZURE
 from replay.trace.readers.bailian import BAILIAN
 from replay.trace.readers.bidaw import BIDAW
@@ -37,6 +39,7 @@ from replay.trace.readers.sharegpt import SHAREGPT
 from replay.trace.readers.source import Source, read_source
 from replay.trace.readers.tair import TAIR
 from replay.trace.readers.tracelab import TRACELAB
+from replay.trace.readers.vllm_bench import VLLM_BENCH
 from replay.trace.readers.vllm_log import VLLM_LOG
 from replay.trace.readers.vllm_multiturn import VLLM_MULTITURN
 from replay.trace.readers.weka import WEKA
@@ -50,6 +53,9 @@ READERS = (
     CODEX,
     GEMINI_CLI,
     SGLANG_LOG,
+    AIPERF,
+    VLLM_BENCH,
+    APPLIED_COMPUTE,
     VLLM_LOG,
     BIDAW,
     BURSTGPT,
