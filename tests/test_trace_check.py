@@ -63,7 +63,9 @@ def test_rejected_rows_are_counted_by_reason():
     trace = replace(healthy(), rejected=(*rows_, Rejected("t", 99, "no response: a failed", "")))
     found = findings(trace, "rows")
     assert "31 of 2,031 rows" in found[0].found
-    assert found[1].found == "30: length must be above # (got #)"
+    assert found[1].found == (
+        "30: length must be above # (got #) (lines 0, 1, 2, 3, 4 and 25 more)"
+    )
     assert found[0].verdict == FAULT
     assert verdicts(trace, "rows", rejected_allowed=0.02)[0] == NOTE
 

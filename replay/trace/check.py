@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from replay.trace.arrivals import burstiness
 from replay.trace.check_content import ContentFacts, content_facts
-from replay.trace.frame import SESSIONS_INFERRED, Trace
+from replay.trace.frame import SESSIONS_INFERRED, Rejected, Trace
 from replay.trace.tree import PrefixTree
 from replay.units import NS_PER_S, format_duration
 
@@ -24,6 +25,7 @@ VERDICTS = (OK, NOTE, WARNING, FAULT)
 
 FEW_REQUESTS = 1000
 SHOWN_REASONS = 5
+SHOWN_LINES = 5
 SLOW_PER_S, FAST_PER_S = 1 / 600, 20_000  # rates that a wrong unit of time would give
 LONG_SILENCE_SHARE = 0.2
 REPEATED_SHARE = 0.001
@@ -82,19 +84,33 @@ def _rows(patient: _Patient) -> Iterator[Finding]:
             found = f"{trace.requests:,} requests; {earlier:,} rows were rejected before"
         yield Finding("rows", NOTE if earlier else OK, found)
     else:
-        reasons = Counter(_kind(row.reason) for row in trace.rejected)
+        by_reason: dict[str, list[Rejected]] = {}
+        for row in trace.rejected:
+            by_reason.setdefault(_kind(row.reason), []).append(row)
+        reasons = Counter({reason: len(rows) for reason, rows in by_reason.items()})
         faulty = sum(n for reason, n in reasons.items() if not reason.startswith("no response"))
         verdict = FAULT if faulty > patient.rejected_allowed * read else NOTE
         found = f"{rejected:,} of {read:,} rows are not used ({rejected / read:.2%})"
         yield Finding("rows", verdict, found, "see the reasons below; convert keeps them aside")
         for reason, count in reasons.most_common(SHOWN_REASONS):
-            yield Finding("rows", verdict, f"{count:,}: {reason}")
+            yield Finding("rows", verdict, f"{count:,}: {reason} ({_lines(by_reason[reason])})")
         if len(reasons) > SHOWN_REASONS:
             yield Finding("rows", verdict, f"and {len(reasons) - SHOWN_REASONS:,} more reasons")
     if trace.requests < FEW_REQUESTS:
         yield Finding(
             "rows", WARNING, f"only {trace.requests:,} requests", "rates of so few are chance"
         )
+
+
+def _lines(rows: Sequence[Rejected]) -> str:
+    """Return where rows stand, the first few of them, with their file where there are several."""
+    several = len({row.file for row in rows}) > 1
+    shown = [
+        f"{Path(row.file).name}:{row.line}" if several else str(row.line)
+        for row in rows[:SHOWN_LINES]
+    ]
+    more = f" and {len(rows) - SHOWN_LINES:,} more" if len(rows) > SHOWN_LINES else ""
+    return f"line{'s' if len(rows) > 1 else ''} {', '.join(shown)}{more}"
 
 
 def _kind(reason: str) -> str:

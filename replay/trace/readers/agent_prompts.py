@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from replay.errors import Problem
 from replay.trace.frame import Trace
 from replay.trace.problems import ProblemList, shown
 from replay.trace.readers.api_usage import Usage
@@ -28,7 +29,7 @@ from replay.trace.readers.chat_messages import RowError
 from replay.trace.readers.content_requests import SESSION, frame_trace, source_meta
 from replay.trace.readers.options import ReadOptions
 from replay.trace.readers.segment_lists import segment_columns, segment_id
-from replay.trace.readers.source import Source
+from replay.trace.readers.source import EmptyFileError, Source
 from replay.trace.readers.source_clock import date_ns
 from replay.trace.readers.source_columns import dropped_note, scalar_columns
 from replay.trace.text import load_splitter
@@ -113,13 +114,17 @@ def agent_trace(
     """Return the trace of the calls in a log, whose `after` are earlier places in the sequence.
 
     `read` calls were in the file, and `problems` knows the faulty ones; those of which nothing was
-    counted are put aside. Raises TraceError where more is faulty than the options allow.
+    counted are put aside. Raises TraceError where more is faulty than the options allow, and
+    EmptyFileError for a log without calls, of which a folder may have many.
     """
     for call in calls:
         if not call.usage.input_tokens:
             problems.leave_out(call.line, _NO_PROMPT)
         elif not call.usage.output_tokens:
             problems.leave_out(call.line, _NO_RESPONSE)
+    if not problems.total and all(call.line in problems.put_aside for call in calls):
+        what = "no call of a model with a response" if calls else "no requests"
+        raise EmptyFileError([Problem(source.path, what)])
     splitter = load_splitter(options.tokenizer)
     firsts = [place for place, call in enumerate(calls) if call.after is None]
     counted = splitter.split([calls[place].added for place in firsts])

@@ -20,13 +20,15 @@ from replay.trace.readers.content_requests import (
     content_trace,
     source_meta,
 )
-from replay.trace.readers.first_object import first_object
+from replay.trace.readers.head import head_rows
 from replay.trace.readers.json_lines import as_lines, walk_objects
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
+from replay.trace.readers.shapes import OBJECT, RowShape, key
 from replay.trace.readers.source import Source
 from replay.units import NS_PER_MS, NS_PER_S
 
+_SHAPE = RowShape((key("metadata", kind=OBJECT), key("metrics", kind=OBJECT)))
 _PROFILING = "profiling"
 _WARM_UP = "a request of the warm-up, which is not measured"
 _CANCELLED = "a failed request: it was cancelled"
@@ -37,9 +39,10 @@ _TIMES = {"recorded_ttft_ns": "time_to_first_token", "recorded_e2e_ns": "request
 
 def looks_like_aiperf(head: bytes) -> bool:
     """Return whether the first bytes of a file are those of AIPerf's records of requests."""
-    row = first_object(head) or {}
-    metadata = row.get("metadata")
-    return isinstance(metadata, dict) and "request_start_ns" in metadata and "metrics" in row
+    return any(
+        _SHAPE.has(row) and "request_start_ns" in row["metadata"]  # type: ignore[operator]
+        for row in head_rows(head)
+    )
 
 
 def read_aiperf(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
@@ -147,4 +150,5 @@ AIPERF = Reader(
     assumes="nothing",
     sniff=looks_like_aiperf,
     read=read_aiperf,
+    shapes=(_SHAPE,),
 )

@@ -21,11 +21,11 @@ from replay.trace.frame import Trace
 from replay.trace.problems import ProblemList, shown
 from replay.trace.readers.checked_row import LARGEST_NS, LARGEST_TOKENS, CheckedRow
 from replay.trace.readers.content_requests import NO_RESPONSE, SESSION, frame_trace, source_meta
-from replay.trace.readers.first_object import first_object
 from replay.trace.readers.json_lines import as_lines, walk_objects
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.segment_lists import segment_columns, segment_id
+from replay.trace.readers.shapes import INTEGER, LIST, RowShape, fits_any, key
 from replay.trace.readers.source import Source
 from replay.trace.readers.text_requests import START_GAP_NS
 from replay.units import NS_PER_S
@@ -34,6 +34,11 @@ _TURNS, _FIRST = "num_turns", "input_prompt_length"
 _SAID, _TOLD, _WAITS = "assistant_response_length", "tool_call_output_length", "tool_call_latency"
 _FINAL = "final_assistant_response_length"
 _LARGEST_TURNS = 4096  # what a prompt holds grows with them, and so does the table
+_SHAPES = (
+    RowShape(
+        (key(_TURNS, kind=INTEGER), *(key(name, kind=LIST) for name in (_SAID, _TOLD, _WAITS)))
+    ),
+)
 _CONTENT = "sessions that grow by what was said and told, as the format has it; nothing is shared"
 _ASSUMED = (
     "the source has no times; assumed: a session starts each second, and a request arrives when "
@@ -43,8 +48,7 @@ _ASSUMED = (
 
 def looks_like_applied_compute(head: bytes) -> bool:
     """Return whether the first bytes of a file are those of such sessions."""
-    row = first_object(head) or {}
-    return all(name in row for name in (_TURNS, _SAID, _TOLD, _WAITS))
+    return fits_any(head, _SHAPES)
 
 
 def read_applied_compute(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
@@ -160,4 +164,5 @@ APPLIED_COMPUTE = Reader(
     assumes="a session starts each second; responses take no time",
     sniff=looks_like_applied_compute,
     read=read_applied_compute,
+    shapes=_SHAPES,
 )

@@ -31,6 +31,7 @@ from replay.trace.readers.json_lines import as_lines, walk_objects
 from replay.trace.readers.named_sessions import with_turns
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
+from replay.trace.readers.shapes import INTEGER, LIST, NUMBER, RowShape, fits_any, key
 from replay.trace.readers.source import Source
 from replay.trace.readers.source_columns import dropped_note, scalar_columns
 from replay.units import NS_PER_S
@@ -62,6 +63,18 @@ _COLUMNS = {
     "turn": "source_turn",
     "hash_ids": "block_ids",
 }
+_SHAPES = (
+    RowShape(
+        (
+            key("chat_id", kind=INTEGER),
+            key("parent_chat_id", kind=INTEGER),
+            key("timestamp", kind=NUMBER),
+            key("input_length", kind=INTEGER),
+            key("output_length", kind=INTEGER),
+            key("hash_ids", kind=LIST, optional=True),
+        )
+    ),
+)
 _EXACT_NS = 2**50  # up to here a float of seconds tells every ns from the next
 
 
@@ -77,12 +90,7 @@ class _Rows:
 
 def looks_like_bailian(head: bytes) -> bool:
     """Return whether the first bytes of a file are those of a Bailian trace."""
-    return (
-        head.lstrip().startswith((b"{", b"["))
-        and b'"hash_ids"' in head
-        and b'"chat_id"' in head
-        and b'"parent_chat_id"' in head
-    )
+    return fits_any(head, _SHAPES)
 
 
 def read_bailian(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
@@ -274,4 +282,5 @@ BAILIAN = Reader(
     sniff=looks_like_bailian,
     read=read_bailian,
     takes=("block_size",),
+    shapes=_SHAPES,
 )

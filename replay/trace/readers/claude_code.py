@@ -24,10 +24,10 @@ from replay.trace.problems import ProblemList, shown
 from replay.trace.readers.agent_prompts import CALL, AgentCall, agent_trace, time_of
 from replay.trace.readers.api_usage import Usage, usage_of
 from replay.trace.readers.chat_messages import RowError, messages_of, spoken_text
-from replay.trace.readers.first_object import first_objects
 from replay.trace.readers.json_lines import as_lines, walk_objects
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
+from replay.trace.readers.shapes import OBJECT, TEXT, RowShape, fits_any, key, one_of
 from replay.trace.readers.source import Source
 from replay.trace.readers.text_requests import writable
 
@@ -35,21 +35,25 @@ _SYNTHETIC = "<synthetic>"
 _SAYING = ("user", "attachment")
 _BOUNDARY = "compact_boundary"
 _CUT = "calls follow messages that the file does not hold; what they share with the call before"
-# Lines of a log that are no messages; a file may start with any number of them.
-_BESIDE = {"summary": "leafUuid", "file-history-snapshot": "messageId"}
+_SHAPES = (
+    RowShape(
+        (
+            key("type", kind=TEXT),
+            key("uuid", kind=TEXT),
+            key("sessionId", kind=TEXT),
+            key("timestamp", kind=TEXT),
+            key("message", kind=OBJECT, optional=True),
+        )
+    ),
+    # Lines that are no messages; a log may have no others.
+    RowShape((key("type", kind=one_of("summary")), key("leafUuid", kind=TEXT))),
+    RowShape((key("type", kind=one_of("file-history-snapshot")), key("messageId", kind=TEXT))),
+)
 
 
 def looks_like_claude_code(head: bytes) -> bool:
     """Return whether the first bytes of a file are those of a Claude Code session log."""
-    for row in first_objects(head):
-        kind = row.get("type")
-        if not isinstance(kind, str):
-            return False
-        if "parentUuid" in row and "sessionId" in row:
-            return True
-        if _BESIDE.get(kind, "sessionId") not in row:
-            return False
-    return False
+    return fits_any(head, _SHAPES)
 
 
 def read_claude_code(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
@@ -296,5 +300,6 @@ CLAUDE_CODE = Reader(
     sniff=looks_like_claude_code,
     read=read_claude_code,
     takes=("tokenizer",),
+    shapes=_SHAPES,
     call_column=CALL,
 )

@@ -26,14 +26,15 @@ from replay.trace.problems import ProblemList, shown
 from replay.trace.readers.agent_prompts import CALL, AgentCall, agent_trace, time_of
 from replay.trace.readers.api_usage import Usage, checked, tokens_in
 from replay.trace.readers.chat_messages import RowError, messages_of, spoken_text
-from replay.trace.readers.first_object import first_objects
 from replay.trace.readers.json_lines import as_lines, walk_objects
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
+from replay.trace.readers.shapes import OBJECT, RowShape, fits_any, key, one_of
 from replay.trace.readers.source import Source
 from replay.trace.readers.text_requests import writable
 
 _KINDS = ("session_meta", "response_item", "event_msg", "turn_context", "compacted")
+_SHAPES = (RowShape((key("type", kind=one_of(*_KINDS)), key("payload", kind=OBJECT))),)
 _TOTAL, _LAST = "total_token_usage", "last_token_usage"
 _COUNTS = ("input_tokens", "cached_input_tokens", "output_tokens")
 _WRITTEN = "cache_write_input_tokens"
@@ -46,8 +47,7 @@ _ROLLED_BACK = "thread_rolled_back"
 
 def looks_like_codex(head: bytes) -> bool:
     """Return whether the first bytes of a file are those of a Codex rollout."""
-    row = next(first_objects(head), None)
-    return row is not None and row.get("type") in _KINDS and isinstance(row.get("payload"), dict)
+    return fits_any(head, _SHAPES)
 
 
 def read_codex(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
@@ -242,5 +242,6 @@ CODEX = Reader(
     sniff=looks_like_codex,
     read=read_codex,
     takes=("tokenizer",),
+    shapes=_SHAPES,
     call_column=CALL,
 )

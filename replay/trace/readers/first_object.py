@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 _DECODER = json.JSONDecoder()
 
@@ -21,22 +20,3 @@ def first_object(head: bytes) -> dict[str, object] | None:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
-
-
-def first_objects(head: bytes, most: int = 50) -> Iterator[dict[str, object]]:
-    """Yield the JSON objects that stand whole in the first bytes of a file, in order.
-
-    Ends at the first that is no object, or is cut off. The file may be as `first_object` takes it.
-    """
-    text = head.decode(errors="replace").lstrip()
-    if text.startswith("["):
-        text = text[1:].lstrip()
-    for _ in range(most):
-        try:
-            value, end = _DECODER.raw_decode(text)
-        except (ValueError, RecursionError):
-            return
-        if not isinstance(value, dict):
-            return
-        yield value
-        text = text[end:].lstrip().removeprefix(",").lstrip()

@@ -23,13 +23,22 @@ from replay.trace.problems import ProblemList, shown
 from replay.trace.readers.agent_prompts import CALL, AgentCall, agent_trace, time_of
 from replay.trace.readers.api_usage import Usage, checked, tokens_in
 from replay.trace.readers.chat_messages import RowError
-from replay.trace.readers.first_object import first_objects
 from replay.trace.readers.json_lines import as_lines, walk_objects
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
+from replay.trace.readers.shapes import ANYTHING, TEXT, RowShape, fits_any, key
 from replay.trace.readers.source import Source
 from replay.trace.readers.text_requests import writable
 
+_SHAPES = (
+    RowShape(
+        (
+            key("sessionId", kind=TEXT),
+            key("startTime", kind=TEXT),
+            key("projectHash", "kind", "messages", kind=ANYTHING),
+        )
+    ),
+)
 _ANSWER = "gemini"
 _REWIND = "$rewindTo"
 _ASIDE = ("info", "error", "warning")
@@ -37,12 +46,7 @@ _ASIDE = ("info", "error", "warning")
 
 def looks_like_gemini_cli(head: bytes) -> bool:
     """Return whether the first bytes of a file are those of a chat of Gemini CLI."""
-    row = next(first_objects(head), None)
-    if row is None:
-        text = head.lstrip()[:2000]
-        return text.startswith(b"{") and b'"projectHash"' in text and b'"sessionId"' in text
-    known = "sessionId" in row and "startTime" in row
-    return known and any(name in row for name in ("projectHash", "kind", "messages"))
+    return fits_any(head, _SHAPES)
 
 
 def read_gemini_cli(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
@@ -245,5 +249,6 @@ GEMINI_CLI = Reader(
     sniff=looks_like_gemini_cli,
     read=read_gemini_cli,
     takes=("tokenizer",),
+    shapes=_SHAPES,
     call_column=CALL,
 )

@@ -21,6 +21,7 @@ from replay.trace.readers.chat_messages import (
     shows_reasoning,
     spoken_text,
 )
+from replay.trace.readers.decimals import is_number
 from replay.units import NS_PER_S
 
 Attributes = Mapping[str, Any]
@@ -132,6 +133,6 @@ def _tokens(values: Attributes, names: tuple[str, ...]) -> int | None:
 
 def _seconds_ns(values: Attributes, name: str) -> int:
     value = values[name]
-    if type(value) not in (int, float) or not 0 <= value < NS_PER_S:
+    if not is_number(value) or not 0 <= value < NS_PER_S:
         raise RowError(f"{name} must be seconds from 0 on (got {shown(value)})")
     return int(Decimal(repr(value)) * NS_PER_S)

@@ -28,15 +28,24 @@ from replay.trace.readers.content_requests import (
     frame_trace,
     source_meta,
 )
-from replay.trace.readers.first_object import first_object
 from replay.trace.readers.json_lines import as_lines, walk_objects
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.segment_lists import segment_columns, segment_id
+from replay.trace.readers.shapes import INTEGER, OBJECT, RowShape, fits_any, key
 from replay.trace.readers.source import Source, read_source
 from replay.trace.readers.source_columns import scalar_columns
 from replay.units import NS_PER_S
 
+_SHAPES = (
+    RowShape(
+        (
+            key("hash_ids", kind=OBJECT),
+            key("input_length", kind=INTEGER),
+            key("output_length", kind=INTEGER),
+        )
+    ),
+)
 _PARTS = ("sys_prompt", "passages_ids", "history", "web_search", "user_input")
 _LENGTHS = (
     "1_sys_prompt.jsonl", "2_passages.jsonl", "3_history.jsonl", "4_user_input.jsonl",
@@ -52,8 +61,7 @@ _JOINED = "belong to no part of their prompt: they are taken to stand last, and 
 
 def looks_like_ragpulse(head: bytes) -> bool:
     """Return whether the first bytes of a file are those of a RAGPulse trace."""
-    ids = (first_object(head) or {}).get("hash_ids")
-    return isinstance(ids, dict) and "sys_prompt" in ids and "user_input" in ids
+    return fits_any(head, _SHAPES)
 
 
 def read_ragpulse(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
@@ -199,4 +207,5 @@ RAGPULSE = Reader(
     assumes="the few tokens that belong to no part stand last and are new",
     sniff=looks_like_ragpulse,
     read=read_ragpulse,
+    shapes=_SHAPES,
 )

@@ -30,11 +30,11 @@ from replay.trace.readers.content_requests import (
     content_trace,
     source_meta,
 )
-from replay.trace.readers.first_object import first_object
 from replay.trace.readers.json_lines import walk_objects
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.python_literals import QUOTED, text_in, token_ids_in
 from replay.trace.readers.reader import Reader
+from replay.trace.readers.shapes import INTEGER, TEXT, RowShape, fits_any, key, one_of
 from replay.trace.readers.source import Source
 from replay.trace.readers.source_clock import date_ns
 from replay.trace.readers.text_requests import TextRequest, text_trace, writable
@@ -42,6 +42,10 @@ from replay.units import NS_PER_S
 
 _FINISHED = "request.finished"
 _EVENTS = (_FINISHED, "request.received", "request.received.openai")
+_SHAPES = (
+    RowShape((key("event", kind=one_of(*_EVENTS)), key("rid", kind=TEXT))),
+    RowShape((key("request_parameters", kind=TEXT), key("prompt_tokens", kind=INTEGER))),
+)
 _LINE = re.compile(rb"Finish: obj=\w*ReqInput\(")
 _FINISH = "Finish: obj="
 _DATE = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?Z?")
@@ -71,11 +75,7 @@ _KEPT_NS = {
 
 def looks_like_sglang_log(head: bytes) -> bool:
     """Return whether the first bytes of a file are those of SGLang's request log."""
-    if _LINE.search(head):
-        return True
-    row = first_object(head) or {}
-    exported = isinstance(row.get("request_parameters"), str) and "prompt_tokens" in row
-    return exported or (row.get("event") in _EVENTS and "rid" in row)
+    return bool(_LINE.search(head)) or fits_any(head, _SHAPES)
 
 
 def read_sglang_log(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
@@ -321,4 +321,5 @@ SGLANG_LOG = Reader(
     sniff=looks_like_sglang_log,
     read=read_sglang_log,
     takes=("tokenizer",),
+    shapes=_SHAPES,
 )

@@ -13,7 +13,6 @@ The first is the present form, of full blocks alone; the second the older one, o
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -38,6 +37,7 @@ from replay.trace.readers.content_requests import (
 from replay.trace.readers.json_lines import as_lines, walk_objects
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
+from replay.trace.readers.shapes import ANYTHING, INTEGER, LIST, RowShape, fits_any, key
 from replay.trace.readers.source import Source
 
 _NS_PER_US = 1_000
@@ -48,17 +48,21 @@ _PREFIX_MATCH = "prefix_match"
 _INT64, _UINT64 = -(2**63), 2**64 - 1
 _NO_OUTPUT = "the source has no lengths of responses; assumed: one token each"
 _DROPPED = ("tokens", "total_keys", "location_spec_names", "sw_size", "ttl_us", "block_mask")
-_KEY = rb'(?<!\\)"(?:%s)"\s*:'
-_SIGNS = tuple(
-    re.compile(_KEY % names)
-    for names in (b"instance_id", b"keys", b"input_len", b"timestamp_us|timestamp_ns")
+_SHAPES = (
+    RowShape(
+        (
+            key("instance_id", kind=ANYTHING),
+            key("keys", kind=LIST),
+            key("input_len", kind=INTEGER),
+            key("timestamp_us", "timestamp_ns", kind=INTEGER),
+        )
+    ),
 )
 
 
 def looks_like_tair(head: bytes) -> bool:
     """Return whether the first bytes of a file are those of a Tair optimizer trace."""
-    start = head.lstrip()
-    return start.startswith((b"{", b"[")) and all(sign.search(start) for sign in _SIGNS)
+    return fits_any(head, _SHAPES)
 
 
 def read_tair(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
@@ -235,4 +239,5 @@ TAIR = Reader(
     sniff=looks_like_tair,
     read=read_tair,
     takes=("block_size",),
+    shapes=_SHAPES,
 )

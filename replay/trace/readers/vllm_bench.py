@@ -25,10 +25,10 @@ from replay.trace.readers.content_requests import (
     content_trace,
     source_meta,
 )
-from replay.trace.readers.first_object import first_object
 from replay.trace.readers.json_lines import as_lines, walk_objects
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
+from replay.trace.readers.shapes import INTEGER, LIST, NUMBER, RowShape, fits_any, key
 from replay.trace.readers.source import Source
 from replay.trace.readers.text_requests import ASSUMED_TIMES, assumed_arrival_ns
 from replay.units import NS_PER_S
@@ -36,16 +36,16 @@ from replay.units import NS_PER_S
 _INPUTS, _OUTPUTS = "input_lens", "output_lens"
 _STARTS, _TTFTS, _ITLS, _E2ES, _ERRORS = "start_times", "ttfts", "itls", "latencies", "errors"
 _LISTS = (_INPUTS, _OUTPUTS, _STARTS, _TTFTS, _ITLS, _E2ES, _ERRORS)
+_SHAPES = (
+    RowShape((key(_INPUTS, kind=LIST), key(_OUTPUTS, kind=LIST))),
+    RowShape((key("request_throughput", kind=NUMBER), key("total_input_tokens", kind=INTEGER))),
+)
 _NO_LISTS = "the result has no lists of requests: it was saved without --save-detailed"
 
 
 def looks_like_vllm_bench(head: bytes) -> bool:
     """Return whether the first bytes of a file are those of such a result."""
-    row = first_object(head)
-    if row is not None:
-        detailed = _INPUTS in row and _OUTPUTS in row
-        return detailed or ("request_throughput" in row and "total_input_tokens" in row)
-    return all(f'"{name}"'.encode() in head for name in ("request_throughput", _INPUTS))
+    return fits_any(head, _SHAPES)
 
 
 def read_vllm_bench(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
@@ -156,4 +156,5 @@ VLLM_BENCH = Reader(
     assumes=f"without start_times, {ASSUMED_TIMES.partition('assumed: ')[2]}",
     sniff=looks_like_vllm_bench,
     read=read_vllm_bench,
+    shapes=_SHAPES,
 )

@@ -30,12 +30,23 @@ from replay.trace.readers.json_lines import as_lines, walk_objects
 from replay.trace.readers.named_sessions import with_turns
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
+from replay.trace.readers.shapes import INTEGER, OBJECTS, TEXT, RowShape, fits_any, key
 from replay.trace.readers.source import Source
 from replay.trace.readers.source_columns import dropped_note, scalar_columns
 from replay.trace.readers.text_requests import NO_RESPONSE
 from replay.units import NS_PER_S
 
 BLOCK_SIZE = 64
+_SHAPES = (
+    RowShape(
+        (
+            key("id", kind=TEXT),
+            key("block_size", kind=INTEGER),
+            key("requests", kind=OBJECTS),
+            key("hash_id_scope", kind=TEXT, optional=True),
+        )
+    ),
+)
 _KEYS = frozenset(("t", "type", "in", "out", "hash_ids"))
 _SUBAGENT = "subagent"
 _TYPES = ("n", "s", _SUBAGENT)
@@ -58,12 +69,7 @@ class _Request:
 
 def looks_like_weka(head: bytes) -> bool:
     """Return whether the first bytes of a file are those of a WEKA trace."""
-    return (
-        head.lstrip().startswith((b"{", b"["))
-        and b'"hash_id_scope"' in head
-        and b'"requests"' in head
-        and b'"block_size"' in head
-    )
+    return fits_any(head, _SHAPES)
 
 
 def read_weka(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
@@ -185,8 +191,8 @@ def _total_faults(session: Mapping[str, Any]) -> list[str]:
         return []
     rows = [row for _, _, row in _walk(session["requests"], 0, None)]
     faults = []
-    for name, key in (("input", "in"), ("output", "out")):
-        found = sum(row[key] for row in rows)
+    for name, part in (("input", "in"), ("output", "out")):
+        found = sum(row[part] for row in rows)
         if name in stated and stated[name] != found:
             faults.append(f"requests have {found} {name} tokens (got {shown(stated[name])})")
     return [f"totals.combined_tokens: {fault}" for fault in faults]
@@ -335,4 +341,5 @@ WEKA = Reader(
     assumes="partial last blocks are never seen again; sessions of several files start together",
     sniff=looks_like_weka,
     read=read_weka,
+    shapes=_SHAPES,
 )
