@@ -19,6 +19,7 @@ _GROUPS = ("resourceSpans", "batches")
 _SCOPES = ("scopeSpans", "instrumentationLibrarySpans")
 _STARTS = ("startTimeUnixNano", "start_time_unix_nano", "start_time", "startTime")
 _ENDS = ("endTimeUnixNano", "end_time_unix_nano", "end_time", "endTime")
+_PARENTS = ("parent_span_id", "parentSpanId", "parent_id", "parentId")
 _ERRORS = (2, "STATUS_CODE_ERROR", "ERROR", "StatusCode.ERROR")
 
 
@@ -26,7 +27,8 @@ _ERRORS = (2, "STATUS_CODE_ERROR", "ERROR", "StatusCode.ERROR")
 class Span:
     """One span; `start` and `end` are as the source writes them, under `start_key` and its like.
 
-    `line` counts the spans of a file from 1; `failure` says why it failed, None where it did not.
+    `line` counts the spans of a file from 1; `failure` says why it failed, None where it did not;
+    `parent_id` is the span of the same trace that it lies in.
     """
 
     raw: Mapping[str, Any]
@@ -37,6 +39,7 @@ class Span:
     end: object
     attributes: Mapping[str, Any]
     failure: str | None
+    parent_id: str | None = None
     line: int = 0
 
 
@@ -80,6 +83,7 @@ def _span(span: Mapping[str, Any], trace_id: object) -> Span:
         end=next((_time(key, span[key]) for key in _ENDS if span.get(key) is not None), None),
         attributes=attributes,
         failure=_failure(span.get("status"), attributes),
+        parent_id=_text([span.get(key) for key in _PARENTS]),
     )
 
 
