@@ -25,13 +25,17 @@ from replay.trace.readers.dynamo import DYNAMO
 from replay.trace.readers.files import trace_files
 from replay.trace.readers.gemini_cli import GEMINI_CLI
 from replay.trace.readers.head import head_rows
+from replay.trace.readers.helicone import HELICONE
 from replay.trace.readers.json_lines import as_lines, walk_objects
+from replay.trace.readers.langfuse import LANGFUSE
+from replay.trace.readers.litellm import LITELLM
 from replay.trace.readers.llmservingsim import LLMSERVINGSIM
 from replay.trace.readers.lmcache import LMCACHE
 from replay.trace.readers.messages import MESSAGES
 from replay.trace.readers.mooncake import MOONCAKE
 from replay.trace.readers.mooncake_agentic import MOONCAKE_AGENTIC
 from replay.trace.readers.openai import OPENAI
+from replay.trace.readers.openrouter import OPENROUTER
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.otel import OTEL
 from replay.trace.readers.ragpulse import RAGPULSE
@@ -62,6 +66,10 @@ READERS = (
     VLLM_BENCH,
     APPLIED_COMPUTE,
     VLLM_LOG,
+    LITELLM,
+    LANGFUSE,
+    HELICONE,
+    OPENROUTER,
     BIDAW,
     BURSTGPT,
     AZURE,
