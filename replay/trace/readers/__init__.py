@@ -14,7 +14,9 @@ from replay.trace.problems import ProblemList
 from replay.trace.readers.aiperf import AIPERF
 from replay.trace.readers.applied_compute import APPLIED_COMPUTE
 from replay.trace.readers.azure import AZURE
+from replay.trace.readers.azure_apim import AZURE_APIM
 from replay.trace.readers.bailian import BAILIAN
+from replay.trace.readers.bedrock import BEDROCK
 from replay.trace.readers.bidaw import BIDAW
 from replay.trace.readers.burstgpt import BURSTGPT
 from replay.trace.readers.canonical import PARQUET, looks_like_parquet, parquet_columns
@@ -40,12 +42,14 @@ from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.otel import OTEL
 from replay.trace.readers.ragpulse import RAGPULSE
 from replay.trace.readers.reader import Reader
+from replay.trace.readers.sagemaker import SAGEMAKER
 from replay.trace.readers.sglang_log import SGLANG_LOG
 from replay.trace.readers.shapes import nearest_in
 from replay.trace.readers.sharegpt import SHAREGPT
 from replay.trace.readers.source import EmptyFileError, Source, read_source
 from replay.trace.readers.tair import TAIR
 from replay.trace.readers.tracelab import TRACELAB
+from replay.trace.readers.vertex import VERTEX
 from replay.trace.readers.vllm_bench import VLLM_BENCH
 from replay.trace.readers.vllm_log import VLLM_LOG
 from replay.trace.readers.vllm_multiturn import VLLM_MULTITURN
@@ -70,6 +74,10 @@ READERS = (
     LANGFUSE,
     HELICONE,
     OPENROUTER,
+    BEDROCK,
+    VERTEX,
+    SAGEMAKER,
+    AZURE_APIM,
     BIDAW,
     BURSTGPT,
     AZURE,
