@@ -88,7 +88,7 @@ def _rows(patient: _Patient) -> Iterator[Finding]:
         for row in trace.rejected:
             by_reason.setdefault(_kind(row.reason), []).append(row)
         reasons = Counter({reason: len(rows) for reason, rows in by_reason.items()})
-        faulty = sum(n for reason, n in reasons.items() if not reason.startswith("no response"))
+        faulty = sum(row.is_fault for row in trace.rejected)
         verdict = FAULT if faulty > patient.rejected_allowed * read else NOTE
         found = f"{rejected:,} of {read:,} rows are not used ({rejected / read:.2%})"
         yield Finding("rows", verdict, found, "see the reasons below; convert keeps them aside")
@@ -286,7 +286,7 @@ def _warm_up(patient: _Patient) -> Iterator[Finding]:
         yield Finding("cold start", OK, found)
 
 
-def _recorded(patient: _Patient) -> Iterator[Finding]:
+def _recorded_hits(patient: _Patient) -> Iterator[Finding]:
     frame, facts = patient.trace.frame, patient.content
     inputs = patient.trace.column("input_tokens")
     if "recorded_hit_tokens" in frame.columns and facts is not None:
@@ -304,19 +304,26 @@ def _recorded(patient: _Patient) -> Iterator[Finding]:
                 f"{over:,} requests hit more than their content allows",
                 "the source shares more than the trace says, or earlier requests are missing",
             )
-    if "recorded_input_tokens" in frame.columns:
-        known = frame["recorded_input_tokens"].is_not_null().to_numpy()
-        recorded = frame["recorded_input_tokens"].drop_nulls().to_numpy()
-        if recorded.sum():
-            off = inputs[known].sum() / recorded.sum() - 1
-            yield Finding(
-                "recorded lengths",
-                WARNING if abs(off) > MISCOUNTED_SHARE else OK,
-                f"prompts have {off:+.1%} tokens against what the source recorded",
-                "give the model's own --tokenizer" if abs(off) > MISCOUNTED_SHARE else "",
-            )
+
+
+def _recorded_lengths(patient: _Patient) -> Iterator[Finding]:
+    frame = patient.trace.frame
+    for what, name in (("prompts", "input_tokens"), ("responses", "output_tokens")):
+        if f"recorded_{name}" not in frame.columns:
+            continue
+        known = frame[f"recorded_{name}"].is_not_null().to_numpy()
+        recorded = int(frame[f"recorded_{name}"].drop_nulls().sum())
+        if not recorded:
+            continue
+        off = patient.trace.column(name)[known].sum() / recorded - 1
+        yield Finding(
+            "recorded lengths",
+            WARNING if abs(off) > MISCOUNTED_SHARE else OK,
+            f"{what} have {off:+.1%} tokens against what the source recorded",
+            "give the model's own --tokenizer" if abs(off) > MISCOUNTED_SHARE else "",
+        )
 
 
 CHECKS: tuple[Callable[[_Patient], Iterator[Finding]], ...] = (
-    _rows, _clock, _lengths, _content, _sessions, _warm_up, _recorded,
+    _rows, _clock, _lengths, _content, _sessions, _warm_up, _recorded_hits, _recorded_lengths,
 )  # fmt: skip

@@ -12,23 +12,24 @@ from typing import Any
 
 from replay.trace.chat import Chat
 from replay.trace.problems import shown
-from replay.trace.readers.api_rows import ANSWERS, PROMPTS, ApiRow
+from replay.trace.readers.api_rows import ANSWERS, PROMPTS, WRAPPINGS, ApiRow
 from replay.trace.readers.api_usage import tokens_in
 from replay.trace.readers.chat_messages import (
     Message,
     RowError,
+    hides_reasoning,
     joined,
     messages_of,
     shows_reasoning,
     spoken_text,
     tools_of,
 )
-from replay.trace.readers.json_text import answer_in, messages_in, object_in
+from replay.trace.readers.json_text import messages_in, object_in
 from replay.trace.readers.log_keys import LoggedRow, own_values
 from replay.trace.readers.logged_requests import LoggedRequest
 
 _LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
-_NOT_KEPT = frozenset((*PROMPTS, *ANSWERS, "response", "system", "instructions", "usage"))
+_NOT_KEPT = frozenset((*PROMPTS, *ANSWERS, *WRAPPINGS, "system", "instructions", "usage", "tools"))
 _KEPT_OF_REQUESTS = ("user",)
 _GOES_ON = ("prefix", "partial")  # of a last message: Mistral and DeepSeek; Moonshot and Qwen
 _TEMPLATE_KEYS = (
@@ -59,6 +60,8 @@ class ApiChats:
         usage = parts.usage()
         if shows_reasoning(replies):
             usage = replace(usage, hidden_tokens=0)
+        elif hides_reasoning(replies):
+            usage = replace(usage, hidden_tokens=max(1, usage.hidden_tokens))
         limits = [tokens for name in _LIMITS if (tokens := tokens_in(request, name))]
         model = request.get("model") or answer.get("model") or parts.row.get("model")
         asked = self._asked(request, answer, replies)
@@ -99,7 +102,7 @@ class ApiChats:
         if messages is not None:
             asked = _system(request, "system") + messages_of(messages, "messages")
         elif prompt is not None and not _is_chat(prompt):
-            return _plain(prompt)
+            return _plain(request["prompt"])
         elif prompt is not None:
             asked = messages_of(prompt, "prompt")
         elif (given := _messages_key(request, "input")) is not None:
@@ -130,10 +133,6 @@ class ApiChats:
             return self._choice(object_in(answer["choices"], "choices"))
         for name in ("output", "content", "completion"):
             said = answer.get(name)
-            if isinstance(said, str) and name != "content":
-                said = answer_in(said, name)
-                if isinstance(said, Mapping) and said.keys() & {"choices", "output"}:
-                    return self._replies(said)
             if isinstance(said, list) and name == "output":
                 return joined(messages_of(said, name))
             if isinstance(said, Mapping):

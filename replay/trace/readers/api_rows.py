@@ -22,6 +22,7 @@ PROMPTS = ("messages", "prompt", "input")
 ANSWERS = ("choices", "output", "content", "completion")
 _REQUESTS = ("request", "request_body", "requestBody", "body", "params")
 _RESPONSES = ("response", "response_body", "responseBody", "result")
+WRAPPINGS = (*_REQUESTS, *_RESPONSES)
 _COUNTS = ("prompt_tokens", "input_tokens")
 _FAILED = frozenset(("failed", "cancelled", "canceled", "expired", "errored"))
 
@@ -84,6 +85,8 @@ def split_row(row: Mapping[str, Any]) -> ApiRow:
     name, answer = _first(row, _RESPONSES)
     answer = _answer(answer, name)
     if answer is None:
+        answer = _whole_in_text(row)
+    if answer is None:
         own = ApiRow(row, request, row, {})
         if own.has_counts or any(row.get(name) is not None for name in ANSWERS):
             return own
@@ -96,6 +99,16 @@ def split_row(row: Mapping[str, Any]) -> ApiRow:
         if isinstance(inner, Mapping):
             return ApiRow(row, request, inner, answer)
     return ApiRow(row, request, answer, answer)
+
+
+def _whole_in_text(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the response that a key of a flat row holds as text, with more than what was said."""
+    for name in ("completion", "output"):
+        if isinstance(row.get(name), str):
+            found = _answer(row[name], name)
+            if isinstance(found, Mapping) and found.keys() & {"choices", "output", "content"}:
+                return found
+    return None
 
 
 def _request(row: Mapping[str, Any]) -> Mapping[str, Any]:

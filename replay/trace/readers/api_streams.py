@@ -8,6 +8,7 @@ or as server-sent events in one text (https://html.spec.whatwg.org/multipage/ser
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from replay.trace.problems import shown
 from replay.trace.readers.chat_messages import RowError
 
 _DONE = "[DONE]"
+_FIRST_EVENT = re.compile(r"\s*(?:(?:event|id|retry): ?[^\n]*\n)*data: ?\{")
 _TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
 _DELTAS = {
     "text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json",
@@ -22,8 +24,8 @@ _DELTAS = {
 
 
 def is_event_stream(text: str) -> bool:
-    """Return whether a text is one of server-sent events."""
-    return text.lstrip().startswith(("data:", "event:")) and "data:" in text
+    """Return whether a text is one of server-sent events, each an object."""
+    return bool(_FIRST_EVENT.match(text))
 
 
 def events_in(text: str) -> list[Mapping[str, Any]]:
@@ -71,11 +73,11 @@ def assembled(parts: Sequence[Any]) -> Mapping[str, Any]:
 def _of_chat(events: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     answer: dict[str, Any] = {}
     message: dict[str, Any] = {"role": "assistant", "content": ""}
-    calls: dict[Any, dict[str, Any]] = {}
+    calls: dict[int, dict[str, Any]] = {}
     for event in events:
         answer |= {key: event[key] for key in ("id", "model", "created", "usage") if event.get(key)}
         for choice in _objects(event.get("choices")):
-            if choice.get("index", 0) != 0:
+            if _index(choice) != 0:
                 continue
             delta = choice.get("delta", choice.get("message"))
             delta = delta if isinstance(delta, Mapping) else {"content": choice.get("text")}
@@ -83,7 +85,7 @@ def _of_chat(events: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
                 if isinstance(delta.get(key), str):
                     message[key] = message.get(key, "") + delta[key]
             for call in _objects(delta.get("tool_calls")):
-                _add_call(calls.setdefault(call.get("index", 0), {}), call)
+                _add_call(calls.setdefault(_index(call), {}), call)
     if calls:
         message["tool_calls"] = list(calls.values())
     return {**answer, "choices": [{"index": 0, "message": message}]}
@@ -107,7 +109,9 @@ def _of_responses(events: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
             whole = event["response"]
         if event.get("type") == "response.output_item.done":
             items.append(event.get("item"))
-        if event.get("type") == "response.output_text.delta" and isinstance(event["delta"], str):
+        if event.get("type") == "response.output_text.delta" and isinstance(
+            event.get("delta"), str
+        ):
             said += event["delta"]
     if whole.get("output"):
         return whole
@@ -117,7 +121,7 @@ def _of_responses(events: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 def _of_anthropic(events: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     answer: dict[str, Any] = {"type": "message", "role": "assistant"}
     usage: dict[str, Any] = {}
-    blocks: dict[Any, dict[str, Any]] = {}
+    blocks: dict[int, dict[str, Any]] = {}
     for event in events:
         message = event.get("message")
         if isinstance(message, Mapping):
@@ -126,10 +130,10 @@ def _of_anthropic(events: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
             if isinstance(place, Mapping) and isinstance(place.get("usage"), Mapping):
                 usage |= {key: value for key, value in place["usage"].items() if value is not None}
         if isinstance(event.get("content_block"), Mapping):
-            blocks[event.get("index", 0)] = dict(event["content_block"])
+            blocks[_index(event)] = dict(event["content_block"])
         delta = event.get("delta")
         if isinstance(delta, Mapping) and (kind := _DELTAS.get(str(delta.get("type")))):
-            block = blocks.setdefault(event.get("index", 0), {"type": "text"})
+            block = blocks.setdefault(_index(event), {"type": "text"})
             if isinstance(delta.get(kind), str):
                 _add_text(block, kind, delta[kind])
     return {**answer, "usage": usage or None, "content": list(blocks.values())}
@@ -140,6 +144,12 @@ def _add_text(block: dict[str, Any], kind: str, text: str) -> None:
         kind = "input"
     before = block.get(kind)
     block[kind] = (before if isinstance(before, str) else "") + text
+
+
+def _index(part: Mapping[str, Any]) -> int:
+    """Return which choice, call or block a part belongs to; the first where it does not say."""
+    index = part.get("index", 0)
+    return index if type(index) is int else 0
 
 
 def _objects(value: object) -> list[Mapping[str, Any]]:

@@ -14,10 +14,13 @@ from replay.trace.problems import shown
 from replay.trace.readers.chat_messages import RowError
 
 _DEPTH = 4
-_OF_RESPONSES = frozenset(
-    ("choices", "output", "content", "completion", "candidates", "message", "error", "body")
-)
-_BESIDE = frozenset(("id", "object", "model", "usage", "created", "type", "role", "status_code"))
+_BESIDE_OUTPUT = frozenset(("id", "object", "usage", "model", "status"))
+_ITEMS = frozenset(
+    (
+        "message", "text", "output_text", "reasoning", "thinking", "redacted_thinking", "tool_use",
+        "function_call", "message_start", "content_block_start",
+    )
+)  # fmt: skip
 _STARTS = tuple(
     f'{{"{key}":'
     for key in ("id", "choices", "object", "created", "model", "output", "usage", "error")
@@ -62,8 +65,10 @@ def answer_in(value: str, name: str) -> Any:
         if start.startswith((*_STARTS, *_STARTS_OF_LISTS)) and '"' in value[2:]:
             raise RowError(f"{name} is JSON as text that {fault}")
         return value
-    entries = found if isinstance(found, list) else [found]
-    return found if entries and all(map(_is_of_api, entries)) else value
+    if isinstance(found, list):
+        told = all(isinstance(one, Mapping) for one in found) and any(map(_is_item, found[:1]))
+        return found if told else value
+    return found if _is_response(found) else value
 
 
 def messages_in(value: str, name: str) -> Any:
@@ -79,20 +84,35 @@ def messages_in(value: str, name: str) -> Any:
         raise RowError(f"{name} is JSON as text that {fault}")
     if not isinstance(found, list) or not found:
         return value
-    told = all(isinstance(one, Mapping) and ("role" in one or "type" in one) for one in found)
+    told = all(isinstance(one, Mapping) and ("role" in one or _is_input(one)) for one in found)
     return found if told else value
 
 
-def _is_of_api(value: object) -> bool:
-    """Return whether an object is a response, a part of a stream, or an item of a response."""
-    if not isinstance(value, Mapping):
-        return False
-    if "choices" in value or ("role" in value and "content" in value):
+def _is_response(value: Mapping[str, Any]) -> bool:
+    """Return whether an object has what the responses of APIs have, one message or an error."""
+    if isinstance(value.get("choices"), list):
         return True
+    if "output" in value:
+        return bool(_BESIDE_OUTPUT & value.keys())
+    if "content" in value:
+        return value.get("role") == "assistant" or "stop_reason" in value
+    error = value.get("error")
+    return isinstance(error, Mapping) and "message" in error
+
+
+def _is_item(value: Mapping[str, Any]) -> bool:
+    """Return whether an object starts a list of items, of blocks, or of a stream's parts."""
     kind = value.get("type")
-    if isinstance(kind, str) and ("." in kind or "_" in kind or kind in ("message", "text")):
+    if isinstance(kind, str) and (kind in _ITEMS or kind.startswith("response.")):
         return True
-    return bool(_OF_RESPONSES & value.keys()) and bool(_BESIDE & value.keys())
+    return isinstance(value.get("choices"), list) or (
+        value.get("role") == "assistant" and "content" in value
+    )
+
+
+def _is_input(value: Mapping[str, Any]) -> bool:
+    kind = value.get("type")
+    return isinstance(kind, str) and (kind in _ITEMS or kind == "function_call_output")
 
 
 def _text_in_text(value: str) -> str | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from replay.trace.problems import ProblemList
+from replay.trace.readers.chat_messages import RowError
 from replay.trace.readers.continued import goes_on, inferred_sessions
 from replay.trace.readers.json_text import object_in
 from replay.trace.readers.logged_requests import LoggedRequest
@@ -180,7 +181,10 @@ def _key_of(
 def _names(places: Sequence[Mapping[str, Any]]) -> Iterator[tuple[tuple[int, str], str]]:
     for values in reversed(places):  # a name in an earlier place replaces one in a later
         yield from _names_in(values, "", 0)
-        inner = object_in(values.get(_IN_METADATA), _IN_METADATA)
+        try:
+            inner = object_in(values.get(_IN_METADATA), _IN_METADATA)
+        except RowError:  # it need not say anything
+            continue
         if isinstance(inner, Mapping):
             yield from _names_in(inner, f"{_IN_METADATA}.", 1)
 

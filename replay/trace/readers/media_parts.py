@@ -115,7 +115,7 @@ def _media(kind: str, payload: str, mime: str, *, low: bool, anthropic: bool) ->
         mime, payload = found[1] or mime, found[2]
     elif payload.startswith("data:"):
         payload = payload.partition(",")[2]
-    packed = not re.match(r"[a-z0-9]{2,12}://|/|file[-_]", payload)
+    packed = not re.match(r"[a-z0-9]{2,12}://|file[-_]", payload)
     kind = _told_kind(kind, mime, payload)
     tokens = _tokens(kind, payload if packed else None, mime, low=low, anthropic=anthropic)
     return media_of(kind, payload, max(tokens, LEAST_TOKENS))

@@ -17,6 +17,7 @@ from replay.trace.readers.api_usage import Usage, checked, tokens_in
 from replay.trace.readers.chat_messages import (
     Message,
     RowError,
+    hides_reasoning,
     messages_of,
     shows_reasoning,
 )
@@ -78,7 +79,11 @@ def reply_of(values: Attributes) -> list[Message]:
 
 def usage_in(values: Attributes) -> Usage:
     """Return what was counted; input tokens include those read from the cache."""
-    hidden = 0 if shows_reasoning(reply_of(values)) else _tokens(values, _REASONING) or 0
+    reply, hidden = reply_of(values), _tokens(values, _REASONING) or 0
+    if shows_reasoning(reply):
+        hidden = 0
+    elif hides_reasoning(reply):
+        hidden = max(1, hidden)
     asked, cached, given = (_tokens(values, names) for names in (_INPUT, _CACHED, _OUTPUT))
     return checked(Usage(asked, cached, given, hidden, _tokens(values, _WRITTEN)))
 

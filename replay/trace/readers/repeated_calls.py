@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from replay.trace.problems import ProblemList
+from replay.trace.readers.continued import said_by
 from replay.trace.readers.log_keys import LoggedRow
+from replay.trace.readers.logged_requests import LoggedRequest
 
 _IDS = ("id", "request_id", "requestId", "response_id", "call_id", "x_request_id")
 _SHORTEST_ID = 8  # of a response, to be taken for one that no other has
@@ -30,7 +32,7 @@ class RepeatedCalls:
     retried: int = 0
     _again: dict[int, str] = field(default_factory=dict)
     _rows: dict[bytes, int] = field(default_factory=dict)
-    _responses: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    _responses: dict[str, LoggedRequest] = field(default_factory=dict)
     _same_response: dict[int, str] = field(default_factory=dict)
     _unlike: bool = False
     _requests: set[str] = field(default_factory=set)
@@ -51,12 +53,17 @@ class RepeatedCalls:
         self.retried += any(one in self._requests for one in ids)
         self._requests.update(ids)
         if response is not None:
-            said = call.request.chat or (call.request.prompt, call.request.response)
-            digest = _digest([repr(said), call.request.usage.columns()])
-            first, known = self._responses.setdefault(response, (line, digest))
-            self._unlike |= known != digest
-            if first < line and known == digest and len(response) >= _SHORTEST_ID:
-                self._same_response[line] = f"repeats the response {response} of line {first:,}"
+            self._see_response(response, call.request)
+
+    def _see_response(self, name: str, request: LoggedRequest) -> None:
+        first = self._responses.setdefault(name, request)
+        if first is request:
+            return
+        if first.usage != request.usage or said_by(first) != said_by(request):
+            self._unlike = True
+        elif len(name) >= _SHORTEST_ID:
+            again = f"repeats the response {name} of line {first.line:,}"
+            self._same_response[request.line] = again
 
     def once(self, rows: Sequence[LoggedRow], problems: ProblemList) -> list[LoggedRow]:
         """Return the calls, each once; the others are put aside in `problems`."""
@@ -78,5 +85,5 @@ class RepeatedCalls:
 
 
 def _digest(value: object) -> bytes:
-    text = json.dumps(value, sort_keys=True, default=str)
+    text = json.dumps(value, default=str)
     return hashlib.blake2b(text.encode(), digest_size=12).digest()
