@@ -194,3 +194,11 @@ def test_the_conversation_trace_has_ticks_and_a_system_prompt_and_grows():
     assert [(line.check, line.verdict) for line in found if line.verdict != OK] == [
         ("clock", WARNING), ("first block", NOTE), ("sessions", NOTE),
     ]  # fmt: skip
+
+
+def test_times_that_are_assumed_are_no_clock():
+    trace = healthy()
+    note = "the source has no times; assumed: a conversation starts each second"
+    assumed = trace.changed(trace.frame, trace.meta.noting(note))
+    (found,) = findings(assumed, "clock")
+    assert (found.verdict, found.found) == ("warning", note)

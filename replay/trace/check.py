@@ -26,6 +26,7 @@ VERDICTS = (OK, NOTE, WARNING, FAULT)
 FEW_REQUESTS = 1000
 SHOWN_REASONS = 5
 SHOWN_LINES = 5
+NO_TIMES = "the source has no times"  # how notes of readers begin that assume some
 SLOW_PER_S, FAST_PER_S = 1 / 600, 20_000  # rates that a wrong unit of time would give
 LONG_SILENCE_SHARE = 0.2
 REPEATED_SHARE = 0.001
@@ -119,6 +120,11 @@ def _kind(reason: str) -> str:
 
 
 def _clock(patient: _Patient) -> Iterator[Finding]:
+    assumed = [note for note in patient.trace.meta.notes if note.startswith(NO_TIMES)]
+    for text in assumed:
+        yield Finding("clock", WARNING, text, "times mean nothing: replay --untimed")
+    if assumed:
+        return
     arrival = patient.trace.column("arrival_ns")
     span, spread = int(arrival[-1]), burstiness(arrival)
     late = [note for note in patient.trace.meta.notes if "order of time" in note]

@@ -33,6 +33,7 @@ from replay.trace.readers.langfuse import LANGFUSE
 from replay.trace.readers.litellm import LITELLM
 from replay.trace.readers.llmservingsim import LLMSERVINGSIM
 from replay.trace.readers.lmcache import LMCACHE
+from replay.trace.readers.lmcache_lookups import LMCACHE_LOOKUPS
 from replay.trace.readers.messages import MESSAGES
 from replay.trace.readers.mooncake import MOONCAKE
 from replay.trace.readers.mooncake_agentic import MOONCAKE_AGENTIC
@@ -91,10 +92,11 @@ READERS = (
     DYNAMO,
     TAIR,
     LMCACHE,
+    LMCACHE_LOOKUPS,
     MESSAGES,
     SHAREGPT,
-    OPENAI,
     VLLM_MULTITURN,
+    OPENAI,
     OTEL,
     PARQUET,
     COLUMNS,

@@ -123,7 +123,8 @@ def read_mooncake_agentic(source: Source, options: ReadOptions = DEFAULTS) -> Tr
         notes=parser.notes,
     )
     read = parser.rows + problems.total - parser.told
-    return content_trace(requests, source, problems, meta, read=read)
+    timed = _UNTIMED not in parser.notes
+    return content_trace(requests, source, problems, meta, read=read, note_disorder=timed)
 
 
 @dataclass(slots=True)
