@@ -35,6 +35,9 @@ _CACHED = (
     "gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens",
     "gen_ai.usage.cached_tokens", "gen_ai.usage.prompt_tokens_details.cache_read",
 )  # fmt: skip
+_WRITTEN = (
+    "gen_ai.usage.cache_creation.input_tokens", "gen_ai.usage.cache_creation_input_tokens",
+)  # fmt: skip
 _REASONING = ("gen_ai.usage.reasoning.output_tokens",)
 _TTFT = "gen_ai.latency.time_to_first_token"  # vLLM, in seconds
 _KEPT = {
@@ -82,7 +85,7 @@ def usage_in(values: Attributes) -> Usage:
     elif hides_reasoning(reply):
         hidden = max(1, hidden)
     asked, cached, given = (_tokens(values, names) for names in (_INPUT, _CACHED, _OUTPUT))
-    return checked(Usage(asked, cached, given, hidden))
+    return checked(Usage(asked, cached, given, hidden, _tokens(values, _WRITTEN)))
 
 
 def columns_of(values: Attributes) -> dict[str, object]:
