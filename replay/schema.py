@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-RUN_SCHEMA_VERSION = 3
-TRACE_SCHEMA_VERSION = 1
+RUN_SCHEMA_VERSION = 4
+TRACE_SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
