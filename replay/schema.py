@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 RUN_SCHEMA_VERSION = 4
-TRACE_SCHEMA_VERSION = 1
+TRACE_SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from replay.runs.open import NOT_VERIFIABLE, Run
 from replay.units import format_duration
 
 
@@ -43,6 +44,11 @@ def notes(manifest: Mapping[str, Any]) -> list[str]:
     """Return what the numbers of a run assume, of the trace first."""
     trace = manifest.get("trace") or {}
     return [*(trace.get("notes") or []), *(manifest.get("notes") or [])]
+
+
+def unverified(run: Run) -> list[str]:
+    """Return that nobody can tell whether a run is what was written, where that is so."""
+    return [] if run.verified else [f"the run is {NOT_VERIFIABLE}"]
 
 
 def _how_badly(overload: dict[str, Any]) -> str:
