@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 RUN_SCHEMA_VERSION = 4
-TRACE_SCHEMA_VERSION = 1
+TRACE_SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ TIMELINE = (
     Column("waiting_request_ns", "Int64", "request ns", "requests waiting, integrated over those steps"),
     Column("used_block_ns", "Int64", "block ns", "KV blocks held by running requests, integrated over those steps"),
     Column("cached_block_ns", "Int64", "block ns", "KV blocks cached and idle, integrated over those steps"),
-    Column("evicted_blocks", "Int64", "blocks", "cached blocks evicted in those steps"),
+    Column("evicted_blocks", "Int64", "blocks", "cached blocks evicted in those steps or expired before them"),
     Column("preemptions", "Int64", "", "preemptions in those steps"),
 )  # fmt: skip
 

@@ -7,6 +7,7 @@ has computed for itself.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from tests.naive import CAUSES, Cache, Found, Request, Rules
@@ -56,6 +57,7 @@ class Store(Cache):
         self.users: dict[int, tuple[Request, tuple]] = {}
         self.ever: set[tuple] = set()
         self.uses = self.now_ns = self.evicted = 0
+        self.lost_tokens: Counter[tuple] = Counter()
 
     # --- memory
 
@@ -77,13 +79,27 @@ class Store(Cache):
     def evictions(self) -> int:
         return self.evicted
 
+    @property
+    def lost(self) -> Counter[tuple]:
+        return self.lost_tokens
+
+    @property
+    def in_use(self) -> int:
+        return self.private() + len(self.used())
+
+    @property
+    def kept_idle(self) -> int:
+        return len(self.kept() - self.used())
+
     def unused(self) -> int:
         return self.rules.capacity - self.private() - len(self.used() | self.kept())
 
     def drop(self, held: dict, name: object) -> None:
-        before = self.unused()
+        before = self.kept() | self.used()
         del held[name]
-        self.evicted += self.unused() - before
+        gone = before - self.kept() - self.used()
+        self.evicted += len(gone)
+        self.lost_tokens.update(gone)
 
     def at_time(self, now_ns: int) -> None:
         self.now_ns = now_ns
@@ -142,6 +158,7 @@ class Store(Cache):
             entry.used = self.uses
             entry.hits += 1
         self.users[request.index] = (request, request.prompt[:depth])
+        self.reused.update(prefixes(request.prompt[: found.count]))
         request.table, request.keyed = [None] * found.count, found.count
 
     def touch(self, session: Kept) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import polars as pl
@@ -218,6 +219,14 @@ def overloaded_manifest() -> dict:
     """Return the manifest of a run whose queue diverges, with caching on and off."""
     worse = {"overloaded": True, "queue_growth": 0.512, "backlog_requests": 1234, "drain_ns": MS}
     return manifest(overload=worse, no_cache_overload={**worse, "queue_growth": 0.9})
+
+
+def age(folder: Path, version: int) -> None:
+    """Turn a run into one of an earlier schema, from before runs had checksums."""
+    path = folder / "manifest.json"
+    record = json.loads(path.read_text())
+    del record["files"], record["manifest_sha256"]
+    path.write_text(json.dumps({**record, "schema_version": version}))
 
 
 def untimed_rows() -> list[dict]:

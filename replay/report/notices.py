@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from replay.runs.open import NOT_VERIFIABLE, Run
 from replay.units import format_duration
 
 FEW_PREMATURE = 0.01  # share of follow-ups too early up to which it is a note
@@ -52,6 +53,11 @@ def notes(manifest: Mapping[str, Any]) -> list[str]:
     said, share = _premature(manifest)
     few = [said] if 0 < share <= FEW_PREMATURE else []
     return [*(trace.get("notes") or []), *(manifest.get("notes") or []), *few]
+
+
+def unverified(run: Run) -> list[str]:
+    """Return that nobody can tell whether a run is what was written, where that is so."""
+    return [] if run.verified else [f"the run is {NOT_VERIFIABLE}"]
 
 
 def _why(overload: Mapping[str, Any]) -> str:
