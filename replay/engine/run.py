@@ -25,6 +25,8 @@ from replay.engine.simulate import Simulation, simulate_timed, simulate_untimed
 from replay.engine.sizing import Sizing, size_cache
 from replay.errors import Interrupted
 from replay.gpu.cost import StepCost
+from replay.gpu.hybrid import upper_bound
+from replay.gpu.spec import load_model
 from replay.kernels import layout
 from replay.kernels.jit import VERSION as NUMBA_VERSION
 from replay.progress import Hook, ignore
@@ -216,6 +218,7 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
         else None,
         "causality": _causality_record(tables["requests"]) if timed else None,
         "ceilings": _ceiling_record(prepared),
+        "upper_bound": bound_of(prepared),
         "totals": {"evicted_blocks": main.evictions, "end_ns": main.end_ns},
         "timings": {
             **prepared.timings_ns,
@@ -345,6 +348,16 @@ def _ceiling_record(prepared: Prepared) -> dict[str, int] | None:
     }
 
 
+def bound_of(prepared: Prepared) -> str | None:
+    """Return why hits and capacity are upper bounds for the model that is named, None if not."""
+    hardware = prepared.sizing.hardware
+    if hardware is not None:
+        return upper_bound(hardware.model)
+    if "model" in prepared.scenario.model_fields_set:
+        return upper_bound(load_model(prepared.scenario.model.name))
+    return None
+
+
 def run_notes(prepared: Prepared) -> list[str]:
     """Return what a reader of a run should know about the size and content of what was run."""
     cache = prepared.scenario.cache
@@ -377,4 +390,5 @@ def describe_size(prepared: Prepared) -> dict[str, object]:
         "model": hardware.model.name if hardware else None,
         "weights": format_bytes(hardware.pool.weight_bytes) if hardware else None,
         "kv_pool": format_bytes(hardware.pool.pool_bytes) if hardware else None,
+        "upper_bound": bound_of(prepared),
     }

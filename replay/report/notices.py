@@ -12,10 +12,11 @@ FEW_PREMATURE = 0.01  # share of follow-ups too early up to which it is a note
 
 
 def warnings(manifest: Mapping[str, Any]) -> list[str]:
-    """Return what must be known before any mean: overload, and requests that nobody could send."""
+    """Return what must be known before any number: bounds, overload, requests nobody could send."""
     main = manifest.get("overload") or {}
     baseline = manifest.get("no_cache_overload") or {}
-    lines = []
+    bound = manifest.get("upper_bound")
+    lines = [] if bound is None else [bound]
     if main.get("overloaded"):
         lines.append(
             f"OVERLOADED: {_why(main)} {_how_badly(main)} "
