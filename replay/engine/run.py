@@ -70,7 +70,11 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """The tables of a run, its manifest, and the scenario with everything resolved."""
+    """The tables of a run, its manifest, and the scenario as it was given.
+
+    What the scenario leaves to the hardware and the trace, such as `capacity: auto`, stays so; the
+    manifest's `cache` and `gpu` say what it came to.
+    """
 
     tables: dict[str, pl.DataFrame]
     manifest: dict[str, Any]
@@ -169,7 +173,7 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
 
     The pair runs in two threads where `threads` allows; the result is the same either way.
     """
-    scenario, sizing = _resolved(prepared), prepared.sizing
+    scenario, sizing = prepared.scenario, prepared.sizing
     started = time.perf_counter_ns()
     plan = make_plan(
         prepared.trace,
@@ -228,18 +232,6 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
         "notes": run_notes(prepared),
     }
     return RunResult(tables, manifest, scenario)
-
-
-def _resolved(prepared: Prepared) -> Scenario:
-    """Return the scenario with block size and capacity written out, so that it runs again alike."""
-    blocks = prepared.sizing.capacity_blocks
-    cache = prepared.scenario.cache.model_copy(
-        update={
-            "block_size": prepared.sizing.block_size,
-            "capacity": "inf" if blocks is None else f"{blocks}blocks",
-        }
-    )
-    return prepared.scenario.model_copy(update={"cache": cache})
 
 
 def _simulate(
