@@ -94,7 +94,8 @@ def curve(
         answer = answer_curves(question, by=by, window_ns=window_ns, progress=bar.hook)
     for line in question.notes:
         note(f"Note: {line}")
-    tables = curve_tables(question, answer) if chosen in PEOPLE else [long_table(answer)]
+    for_people = curve_tables(question, answer) if question.prepared.content_known else []
+    tables = for_people if chosen in PEOPLE else [long_table(answer)]
     emit(tables, format=format, output=output, force=force, preface=question.preface)
     if plot is not None:
         from replay.cli.curve_plot import curve_plot

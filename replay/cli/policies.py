@@ -64,7 +64,8 @@ def policies(
         lines = compare_policies(question, progress=bar.hook)
     for line in question.notes:
         note(f"Note: {line}")
-    tables = _tables(question, lines) if chosen in PEOPLE else [_table(lines, None)]
+    for_people = _tables(question, lines) if question.prepared.content_known else []
+    tables = for_people if chosen in PEOPLE else [_table(lines, None)]
     emit(tables, format=format, output=output, force=force, preface=question.preface)
 
 

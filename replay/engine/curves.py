@@ -18,6 +18,10 @@ from replay.errors import InputError
 from replay.progress import Hook, ignore
 
 GIB = 2**30
+_ABOUT_CONTENT = (
+    "hit_tokens", "token_hit_rate", "token_hit_rate_error", "block_ceiling_tokens",
+    "block_ceiling_share", "marginal_tokens_per_gib", "evicted_blocks", "stranded_blocks",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +41,10 @@ class CurvePoint:
     capacity_blocks: int
     capacity_tokens: int
     capacity_gib: float | None
-    hit_tokens: int
+    hit_tokens: int | None
     token_hit_rate: float | None
     token_hit_rate_error: float | None
-    block_ceiling_tokens: int
+    block_ceiling_tokens: int | None
     block_ceiling_share: float | None
     marginal_tokens_per_gib: float | None
     evicted_blocks: int | None
@@ -217,7 +221,8 @@ def answer_curves(
 ) -> CurveAnswer:
     """Return the hit rates of each policy at each capacity, for all requests or for each group.
 
-    Raises what `group_requests` raises, and InputError for groups of a sample.
+    What hits there are is null where the content is unknown. Raises what `group_requests` raises,
+    and InputError for groups of a sample.
     """
     groups = None
     if window_ns is not None and by != WINDOW:
@@ -241,4 +246,7 @@ def answer_curves(
             view, others, capacities, hints, threads=question.threads, progress=progress
         ):
             answer.points.extend(replay_points(replay, curves, block_bytes))
+    if not question.prepared.content_known:
+        unknown = dict.fromkeys(_ABOUT_CONTENT)
+        return replace(answer, points=[replace(one, **unknown) for one in answer.points])
     return answer
