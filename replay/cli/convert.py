@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from replay.cli import completion
 from replay.cli.trace_options import SHARE, read_trace, trace_options
 from replay.errors import InputError
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _NOUGHT = re.compile(r"0+(\.0+)?\s*[a-zµ]*")
 
 
-@click.command()
+@click.command(short_help="Write a trace in another format, cut, sampled or merged.")
 @click.argument("inputs", nargs=-1, required=True, metavar="IN...")
 @click.option(
     "-o",
@@ -30,7 +31,10 @@ _NOUGHT = re.compile(r"0+(\.0+)?\s*[a-zµ]*")
     help="File to write; its suffix tells the format.",
 )
 @click.option(
-    "--format-out", metavar="NAME", help="How to write: parquet, mooncake, llmservingsim."
+    "--format-out",
+    metavar="NAME",
+    help="How to write: parquet, mooncake, llmservingsim.",
+    shell_complete=completion.formats_written,
 )
 @click.option(
     "--block-size",

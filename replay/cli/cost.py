@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from replay.cli import completion
 from replay.cli.options import output_options
 from replay.cli.output import PEOPLE, emit, note
 
@@ -21,8 +22,22 @@ MOST_DECODES = 65_536
 
 
 @click.command()
-@click.option("--gpu", default="h100-sxm", show_default=True, metavar="NAME", help="GPU.")
-@click.option("--model", default="llama-3.1-8b", show_default=True, metavar="NAME", help="Model.")
+@click.option(
+    "--gpu",
+    default="h100-sxm",
+    show_default=True,
+    metavar="NAME",
+    help="GPU.",
+    shell_complete=completion.gpus,
+)
+@click.option(
+    "--model",
+    default="llama-3.1-8b",
+    show_default=True,
+    metavar="NAME",
+    help="Model.",
+    shell_complete=completion.models,
+)
 @click.option("--tp", type=click.IntRange(1, 64), default=1, metavar="N", help="GPUs of a stage.")
 @click.option("--pp", type=click.IntRange(1, 64), default=1, metavar="N", help="Stages.")
 @click.option(
@@ -59,6 +74,7 @@ MOST_DECODES = 65_536
     show_default=True,
     metavar="NAME",
     help="roofline, table or aiconfigurator.",
+    shell_complete=completion.backends,
 )
 @click.option(
     "--table",
@@ -67,7 +83,12 @@ MOST_DECODES = 65_536
     metavar="FILE",
     help="Measured step times, for --backend table.",
 )
-@click.option("--host", metavar="NAME", help="Machine; default: the one the GPU usually is in.")
+@click.option(
+    "--host",
+    metavar="NAME",
+    help="Machine; default: the one the GPU usually is in.",
+    shell_complete=completion.hosts,
+)
 @click.option(
     "--plot",
     type=click.Path(path_type=Path, dir_okay=False),

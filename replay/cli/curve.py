@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from replay.cli import completion
 from replay.cli.cache_options import cache_options, read_question
 from replay.cli.options import output_options
 from replay.cli.output import PEOPLE, emit, note
@@ -22,6 +23,7 @@ from replay.cli.trace_options import SHARE, trace_options
     default=("lru",),
     show_default="lru",
     metavar="NAME,…",
+    shell_complete=completion.policies,
     help="Eviction policies, see `replay list policies`; min knows the future.",
 )
 @cache_options

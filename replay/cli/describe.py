@@ -37,7 +37,7 @@ _SQL_TYPES = {int: "BIGINT", str: "VARCHAR"}  # other facts are numbers, known o
 _FOR_PEOPLE = ("table", "md")
 
 
-@click.command()
+@click.command(short_help="Describe a trace: load, lengths, sessions, what repeats.")
 @click.argument("trace", type=click.Path(path_type=Path))
 @trace_options
 @click.option("--no-sessions", is_flag=True, help="Look for no sessions in a trace without them.")

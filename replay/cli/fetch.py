@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from replay.cli import completion
+
 if TYPE_CHECKING:
     from replay.config.catalogue import PublicTrace
     from replay.trace.fetch import Fetched
 
 
-@click.command()
-@click.argument("name", metavar="NAME")
+@click.command(short_help="Download a public trace and verify it.")
+@click.argument("name", metavar="NAME", shell_complete=completion.traces)
 @click.option(
     "-o",
     "--output",

@@ -12,7 +12,7 @@ from replay.cli.output import emit, note
 from replay.cli.trace_options import read_options, trace_options
 
 
-@click.command()
+@click.command(short_help="Compare no cache, a session cache, shared prefixes, both.")
 @click.argument("trace", type=click.Path(path_type=Path), metavar="TRACE")
 @scenario_options
 @trace_options

@@ -6,11 +6,17 @@ from pathlib import Path
 
 import click
 
+from replay.cli import completion
 from replay.errors import InputError, OutputExistsError
 
 
-@click.command()
-@click.argument("profile", type=click.Path(path_type=Path), metavar="PROFILE")
+@click.command(short_help="Draw a synthetic trace from a profile.")
+@click.argument(
+    "profile",
+    type=click.Path(path_type=Path),
+    metavar="PROFILE",
+    shell_complete=completion.profiles,
+)
 @click.option(
     "-o",
     "--output",

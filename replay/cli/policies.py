@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from replay.cli import completion
 from replay.cli.cache_options import cache_options, read_question
 from replay.cli.options import output_options
 from replay.cli.output import PEOPLE, emit, note
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
     from replay.report.tables import Table
 
 
-@click.command()
+@click.command(short_help="Compare eviction policies on a trace.")
 @click.argument("trace", type=click.Path(path_type=Path), metavar="TRACE")
 @click.option(
     "--policy",
     "policies",
     multiple=True,
     metavar="NAME,…",
+    shell_complete=completion.policies,
     help="Policies to compare, see `replay list policies`; default: all that can run.",
 )
 @cache_options

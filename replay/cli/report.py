@@ -8,12 +8,15 @@ from pathlib import Path
 
 import click
 
+from replay.cli import completion
 from replay.cli.options import output_options
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument(
+    "run", type=click.Path(path_type=Path), metavar="RUN", shell_complete=completion.runs
+)
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=completion.reports)
 @click.option("--sql", is_flag=True, help="Print the SQL of the reports instead, to copy.")
 @output_options
 def report(

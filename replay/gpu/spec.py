@@ -183,4 +183,6 @@ def _load(folder: str, kind: str, name_or_path: str | Path, schema: type[File]) 
 
 def _is_path(path: Path) -> bool:
     """Return whether a file is meant; a slash alone is part of the names that hubs give."""
-    return path.suffix in SUFFIXES or path.is_absolute() or path.parts[:1] in ((".",), ("..",), ("~",))
+    return (
+        path.suffix in SUFFIXES or path.is_absolute() or path.parts[:1] in ((".",), ("..",), ("~",))
+    )
