@@ -32,7 +32,7 @@ def completed(line: str) -> list[str]:
         ("run trace --set cache.kin", ["cache.kind="]),
         ("run trace --set cache.kind=ra", ["cache.kind=radix"]),
         ("run trace --set cache.enabled=t", ["cache.enabled=true"]),
-        ("run trace --set cache.session_store.prefix_ev", ["cache.session_store.prefix_eviction_policy="]),
+        ("run t --set cache.session_store.st", ["cache.session_store.store_whole_prompts="]),
     ],
 )  # fmt: skip
 def test_names_are_completed(line: str, found: list[str] | None) -> None:

@@ -87,7 +87,7 @@ def convert(
     replay convert long.parquet -o part.jsonl --window 10m..40m --sample 0.1
     replay convert a.jsonl b.jsonl --merge -o both.parquet
     """
-    from replay.cli.output import note
+    from replay.cli.output import note, note_all
     from replay.cli.progress import announce_compiling, progress
     from replay.trace.rejected import rejected_beside, write_rejected
     from replay.trace.writers import writer_for
@@ -105,8 +105,7 @@ def convert(
         bar.hook("Writing the trace", 0, 0)
         lost = writer.write(trace, output, block_size=block_size, force=force)
         aside = write_rejected(trace.rejected, rejected_beside(output), force=force)
-    for text in trace.meta.notes:
-        note(f"Note: {text}")
+    note_all(trace.meta.notes)
     click.echo(f"{'requests':14}{trace.requests:,}")
     click.echo(f"{'content':14}{trace.meta.content}")
     click.echo(f"{'sessions':14}{trace.meta.sessions}")

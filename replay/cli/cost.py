@@ -10,7 +10,7 @@ import click
 
 from replay.cli import completion
 from replay.cli.options import output_options
-from replay.cli.output import PEOPLE, emit, note
+from replay.cli.output import PEOPLE, emit, note, note_all
 
 if TYPE_CHECKING:
     from replay.gpu.breakdown import Step
@@ -135,8 +135,7 @@ def cost(
         check_plot(plot)
     question = CostQuestion.ask(parameters, _step(parameters, decode))
     tables = cost_tables(question)
-    for line in question.notes:
-        note(f"Note: {line}")
+    note_all(question.notes)
     emit(tables if chosen in PEOPLE else tables[:1], format=format, output=output)
     if plot is not None:
         write_chart(cost_plot(question, over), plot)

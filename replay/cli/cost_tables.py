@@ -112,7 +112,7 @@ def _parts(question: CostQuestion) -> Table:
     if question.replica.pipeline_parallel > 1:
         rows.append(("a new step each, stages overlapping", found.interval_ns))
     return Table(
-        ("part", "time_ms", "of_step"),
+        ("part", "time_ms", "of_step_share"),
         [(name, part / 1e6, part / found.total_ns) for name, part in rows],
     )
 

@@ -10,7 +10,7 @@ import click
 from replay.cli import completion
 from replay.cli.cache_options import cache_options, read_question
 from replay.cli.options import output_options
-from replay.cli.output import PEOPLE, emit, note
+from replay.cli.output import PEOPLE, emit, note, note_all
 from replay.cli.trace_options import SHARE, trace_options
 
 
@@ -94,8 +94,7 @@ def curve(
         question = read_question(trace, policies, parameters, bar.hook)
         window_ns = None if window is None else parse_duration_ns(window)
         answer = answer_curves(question, by=by, window_ns=window_ns, progress=bar.hook)
-    for line in question.notes:
-        note(f"Note: {line}")
+    note_all(question.notes)
     tables = curve_tables(question, answer) if chosen in PEOPLE else [long_table(answer)]
     emit(tables, format=format, output=output)
     if plot is not None:

@@ -55,7 +55,9 @@ def fetch(name: str, output: Path | None, catalogue: Path | None, force: bool) -
         raise
     for label, text in _facts(trace, fetched):
         click.echo(f"{label:14}{text}")
-    note(f"\n{'Already there' if fetched.hosts is None else 'Downloaded'}; next: {_next(fetched)}")
+    note(
+        f"\n{'Already there' if fetched.hosts is None else 'Downloaded'}; next: `{_next(fetched)}`"
+    )
 
 
 def _facts(trace: PublicTrace, fetched: Fetched) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from replay.cli.options import output_options, read_scenario, scenario_options
-from replay.cli.output import emit, note
+from replay.cli.output import emit, note_all
 from replay.cli.trace_options import read_options, trace_options
 
 
@@ -47,8 +47,7 @@ def gain(trace: Path, format: str | None, output: Path | None, **parameters: Any
             progress=bar.hook,
         )
         rows = [asdict(line) for line in cache_gains(prepared, progress=bar.hook)]
-    for line in (*prepared.trace.meta.notes, *run_notes(prepared)):
-        note(f"Note: {line}")
+    note_all((*prepared.trace.meta.notes, *run_notes(prepared)))
     known = [name for name in rows[0] if any(row[name] is not None for row in rows)]
     table = Table(known, [tuple(row[name] for name in known) for row in rows])
     emit([table], format=format, output=output)

@@ -60,7 +60,7 @@ def generate(
     replay generate chat -o chat.parquet
     replay generate my-profile.yaml --duration 1h --rate 20 --seed 3 -o mine.parquet
     """
-    from replay.cli.output import note
+    from replay.cli.output import note, note_all
     from replay.cli.progress import announce_compiling, progress
     from replay.trace.writers import writer_for
     from replay.units import parse_duration_ns
@@ -88,8 +88,7 @@ def generate(
         writer.write(trace, output, force=force)
         bar.hook("Looking back at it", 0, 0)
         lines = summary(trace)
-    for text in trace.meta.notes[1:]:
-        note(f"Note: {text}")
+    note_all(trace.meta.notes[1:])
     for label, line in lines:
         click.echo(f"{label:14}{line}")
     note(f"\nTrace written to {output}; `replay describe {output}` says more")

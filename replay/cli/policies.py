@@ -11,7 +11,7 @@ import click
 from replay.cli import completion
 from replay.cli.cache_options import cache_options, read_question
 from replay.cli.options import output_options
-from replay.cli.output import PEOPLE, emit, note
+from replay.cli.output import PEOPLE, emit, note_all
 from replay.cli.trace_options import trace_options
 
 if TYPE_CHECKING:
@@ -64,8 +64,7 @@ def policies(
             parameters["capacities"] = ("auto",)
         question = read_question(trace, policies, parameters, bar.hook)
         lines = compare_policies(question, progress=bar.hook)
-    for line in question.notes:
-        note(f"Note: {line}")
+    note_all(question.notes)
     tables = _tables(question, lines) if chosen in PEOPLE else [_table(lines, None)]
     emit(tables, format=format, output=output)
 

@@ -44,7 +44,7 @@ def show_reports(
     folder: Path, names: Sequence[str], *, format: str | None = None, output: Path | None = None
 ) -> None:
     """Print reports, what must be read before them first."""
-    from replay.cli.output import chosen_format, emit, note
+    from replay.cli.output import chosen_format, emit, note, note_all
     from replay.report.db import RunDatabase
     from replay.report.library import load_report, report_names, run_report, unmet_need
     from replay.report.notices import notes, warnings
@@ -56,8 +56,7 @@ def show_reports(
     with RunDatabase(run) as database:
         silent = {name: why for name in chosen if (why := unmet_need(database, name))}
         tables = {name: run_report(database, name) for name in chosen}
-    for line in notes(run.manifest):
-        note(f"Note: {line}")
+    note_all(notes(run.manifest))
     preface = [*warnings(run.manifest), *silent.values()]
     if chosen_format(format, output) == "json" and len(chosen) > 1:
         for line in preface:
