@@ -10,7 +10,7 @@ import click
 
 from replay.cli import completion
 from replay.cli.options import output_options
-from replay.cli.output import PEOPLE, emit, note, note_all
+from replay.cli.output import emit_named, note, note_all
 
 if TYPE_CHECKING:
     from replay.gpu.breakdown import Step
@@ -129,14 +129,14 @@ def cost(
     from replay.report.charts import check_plot, write_chart
     from replay.trace.writers.target import check_target
 
-    chosen = check_output(format, output, force=force)
+    check_output(format, output, force=force)
     if plot is not None:
         check_target(plot, force=force)
         check_plot(plot)
     question = CostQuestion.ask(parameters, _step(parameters, decode))
     tables = cost_tables(question)
     note_all(question.notes)
-    emit(tables if chosen in PEOPLE else tables[:1], format=format, output=output)
+    emit_named(tables, format=format, output=output)
     if plot is not None:
         write_chart(cost_plot(question, over), plot)
         note(f"Plot written to {plot}")

@@ -92,11 +92,11 @@ class CostQuestion:
         return ()
 
 
-def cost_tables(question: CostQuestion) -> list[Table]:
+def cost_tables(question: CostQuestion) -> dict[str, Table]:
     """Return the parts of the step, and recompute against load where there is a machine."""
-    tables = [_parts(question)]
+    tables = {"step": _parts(question)}
     if question.host is not None:
-        tables.append(_tiers(question))
+        tables["load_or_recompute"] = _tiers(question)
     return tables
 
 

@@ -11,7 +11,7 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -76,17 +76,44 @@ def emit(
     above = "".join(f"{line}\n\n" for line in preface)
     if chosen == "table":
         _deliver(above + _as_text([in_memory(table) for table in tables], output), output)
-        return
-    if chosen != "md":
+    elif chosen != "md":
         write_table(tables[0], chosen, output or _data_stream(chosen))
-        return
-    text = io.StringIO()
-    text.write(above)
-    for index, table in enumerate(tables):
-        if index:
-            text.write("\n")
-        write_table(table, chosen, text)
-    _deliver(text.getvalue(), output)
+    else:
+        text = io.StringIO()
+        text.write(above)
+        for index, table in enumerate(tables):
+            if index:
+                text.write("\n")
+            write_table(table, chosen, text)
+        _deliver(text.getvalue(), output)
+    _say_where(output)
+
+
+def emit_named(
+    tables: Mapping[str, Table], *, format: str | None = None, output: Path | None = None
+) -> None:
+    """Print several tables, or write them, each under its name where the format is JSON.
+
+    Formats of one table get the first, and a note says where the others are. Raises as `emit`.
+    """
+    from replay.report.tables import write_objects
+
+    chosen = chosen_format(format, output)
+    first, *others = tables
+    if chosen == "json":
+        write_objects(tables, output or _data_stream(chosen))
+        _say_where(output)
+    elif chosen in PEOPLE:
+        emit(list(tables.values()), format=format, output=output)
+    else:
+        emit([tables[first]], format=format, output=output)
+        if others:
+            note(f"Note: {chosen} holds one table; `--format json` has {', '.join(others)} too")
+
+
+def _say_where(output: Path | None) -> None:
+    if output is not None:
+        note(f"Written to {output}")
 
 
 def note(message: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,11 +43,10 @@ def show_reports(
     folder: Path, names: Sequence[str], *, format: str | None = None, output: Path | None = None
 ) -> None:
     """Print reports, what must be read before them first."""
-    from replay.cli.output import chosen_format, emit, note, note_all
+    from replay.cli.output import chosen_format, emit, emit_named, note, note_all
     from replay.report.db import RunDatabase
     from replay.report.library import load_report, report_names, run_report, unmet_need
     from replay.report.notices import notes, warnings
-    from replay.report.tables import write_objects
     from replay.runs.open import open_run
 
     chosen = [load_report(name).name for name in names or report_names()]
@@ -61,7 +59,7 @@ def show_reports(
     if chosen_format(format, output) == "json" and len(chosen) > 1:
         for line in preface:
             note(line)
-        write_objects(tables, output or sys.stdout.buffer)
+        emit_named(tables, format=format, output=output)
         return
     shown = [table for name, table in tables.items() if names or name not in silent]
     emit(shown, format=format, output=output, preface=preface)
