@@ -30,7 +30,11 @@ from replay.errors import InputError, OutputExistsError
 )
 @click.option("--duration", metavar="TIME", help="Length of the trace in time, such as 30m.")
 @click.option(
-    "--rate", type=float, metavar="X", help="Mean requests per second; sessions start to suit it."
+    "--rate",
+    type=float,
+    metavar="X",
+    help="Requests per second in the long run: sessions start to suit it. A trace that is short "
+    "against its sessions has fewer, and says so.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), metavar="N", help="Of everything drawn.")
 @click.option("--tokens", is_flag=True, help="Write token ids as well; files grow a lot.")
@@ -67,7 +71,7 @@ def generate(
     from replay.workload.generate import at_rate
     from replay.workload.generate import generate as generated
     from replay.workload.profiles import load_profile
-    from replay.workload.summary import summary
+    from replay.workload.summary import rate_missed, summary
 
     _check(output, requests=requests, duration=duration, force=force)
     writer = writer_for(output, format)
@@ -88,7 +92,7 @@ def generate(
         writer.write(trace, output, force=force)
         bar.hook("Looking back at it", 0, 0)
         lines = summary(trace)
-    note_all(trace.meta.notes[1:])
+    note_all([*trace.meta.notes[1:], *rate_missed(trace, rate)])
     for label, line in lines:
         click.echo(f"{label:14}{line}")
     note(f"\nTrace written to {output}; `replay describe {output}` says more")
