@@ -296,6 +296,10 @@ class EngineSection(Section):
     max_batched_tokens: PositiveInt = Field(8192, le=2**20, description="token budget of one step")
     max_sequences: PositiveInt = Field(256, le=65536, description="requests running at once")
     chunked_prefill: bool = Field(True, description="off: a prompt is computed in one step")
+    mixed_steps: bool = Field(
+        True,
+        description="a step computes prompts and decodes; off: prompts while any fits, else decodes",
+    )
     prefill_chunk_tokens: PositiveInt | None = Field(
         None, description="most prompt tokens of one request in one step; default: no limit"
     )
@@ -369,6 +373,7 @@ _TIMED_ONLY = (
     ("engine", "max_batched_tokens"),
     ("engine", "max_sequences"),
     ("engine", "chunked_prefill"),
+    ("engine", "mixed_steps"),
     ("engine", "prefill_chunk_tokens"),
     ("engine", "horizon"),
 )
