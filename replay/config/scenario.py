@@ -278,8 +278,9 @@ class EngineSection(Section):
 
     name: str | None = Field(
         None,
-        description="serving engine whose overhead and all-reduce are modelled, see `replay list "
-        "engines`; default: none, and TTFT has no overhead",
+        description="serving engine, see `replay list engines`: its overhead and all-reduce are "
+        "modelled, and keys of its scheduler, memory and kind of cache that are not given are its "
+        "own; default: none, and TTFT has no overhead",
     )
     overhead: Literal["low", "typical", "high"] | None = Field(
         None,
@@ -333,6 +334,10 @@ class GpuSection(Section):
     tensor_parallel: PositiveInt = Field(1, le=64, description="GPUs one replica spans")
     memory_utilization: float = Field(
         0.9, gt=0, le=1, description="share of GPU memory the engine may use"
+    )
+    memory_share_of: Literal["total", "left_after_weights"] = Field(
+        "total",
+        description="what memory_utilization is a share of; left_after_weights: TensorRT-LLM",
     )
     backend: Literal["roofline", "table", "aiconfigurator"] = Field(
         "roofline",

@@ -94,6 +94,7 @@ def find_hardware(scenario: Scenario) -> Hardware:
         model,
         tensor_parallel=scenario.gpu.tensor_parallel,
         memory_utilization=scenario.gpu.memory_utilization,
+        memory_share_of=scenario.gpu.memory_share_of,
         max_batched_tokens=scenario.engine.max_batched_tokens,
         max_sequences=scenario.engine.max_sequences,
         weight_dtype=scenario.model.weight_dtype,

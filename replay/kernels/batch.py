@@ -277,7 +277,7 @@ def _leave_batch(t, e, request, opened):
     if steps > 0:
         longest = _longest_step_since(e, state[request, JOINED] + 1)
         t.outcome[request, ITL_MAX_NS] = max(t.outcome[request, ITL_MAX_NS], longest)
-        state[request, LAST_TOKEN_NS] = now[CLOCK_NS]
+        state[request, LAST_TOKEN_NS] = now[DECODED_NS]
 
 
 @inner
