@@ -52,6 +52,7 @@ def emit(
     *,
     format: str | None = None,
     output: Path | None = None,
+    force: bool = False,
     preface: Sequence[str] = (),
 ) -> None:
     """Print tables, or write them to a file in the format asked for or told by its suffix.
@@ -62,7 +63,8 @@ def emit(
     formats for people it is read whole.
 
     Raises InputError for a suffix that tells none, for Parquet on a terminal, and for several
-    tables in a format that holds one; OutputError where the file cannot be written.
+    tables in a format that holds one; OutputExistsError for a file that is there already unless
+    `force`, and OutputError where it cannot be written.
     """
     from replay.report.tables import in_memory, write_table
 
@@ -75,22 +77,27 @@ def emit(
         note(line)
     above = "".join(f"{line}\n\n" for line in preface)
     if chosen == "table":
-        _deliver(above + _as_text([in_memory(table) for table in tables], output), output)
+        text = above + _as_text([in_memory(table) for table in tables], output)
+        _deliver(text, output, force=force)
     elif chosen != "md":
-        write_table(tables[0], chosen, output or _data_stream(chosen))
+        write_table(tables[0], chosen, output or _data_stream(chosen), force=force)
     else:
-        text = io.StringIO()
-        text.write(above)
+        parts = io.StringIO()
+        parts.write(above)
         for index, table in enumerate(tables):
             if index:
-                text.write("\n")
-            write_table(table, chosen, text)
-        _deliver(text.getvalue(), output)
+                parts.write("\n")
+            write_table(table, chosen, parts)
+        _deliver(parts.getvalue(), output, force=force)
     _say_where(output)
 
 
 def emit_named(
-    tables: Mapping[str, Table], *, format: str | None = None, output: Path | None = None
+    tables: Mapping[str, Table],
+    *,
+    format: str | None = None,
+    output: Path | None = None,
+    force: bool = False,
 ) -> None:
     """Print several tables, or write them, each under its name where the format is JSON.
 
@@ -101,12 +108,12 @@ def emit_named(
     chosen = chosen_format(format, output)
     first, *others = tables
     if chosen == "json":
-        write_objects(tables, output or _data_stream(chosen))
+        write_objects(tables, output or _data_stream(chosen), force=force)
         _say_where(output)
     elif chosen in PEOPLE:
-        emit(list(tables.values()), format=format, output=output)
+        emit(list(tables.values()), format=format, output=output, force=force)
     else:
-        emit([tables[first]], format=format, output=output)
+        emit([tables[first]], format=format, output=output, force=force)
         if others:
             note(f"Note: {chosen} holds one table; `--format json` has {', '.join(others)} too")
 
@@ -181,19 +188,6 @@ def chosen_format(format: str | None, output: Path | None) -> str:
     return SUFFIXES[output.suffix.lower()]
 
 
-def check_output(format: str | None, output: Path | None, *, force: bool) -> str:
-    """Return the format to write, before any work is done for it.
-
-    Raises InputError as `chosen_format` does, and OutputExistsError for a file that is there and
-    may not be replaced.
-    """
-    from replay.trace.writers.target import check_target
-
-    if output is not None:
-        check_target(output, force=force)
-    return chosen_format(format, output)
-
-
 def _data_stream(chosen: str) -> BinaryIO:
     """Return standard output for data that a program reads."""
     if chosen == "parquet" and sys.stdout.isatty():
@@ -225,14 +219,14 @@ def text_width(output: Path | None) -> int:
     return target.width if target.is_terminal or "COLUMNS" in os.environ else PIPE_WIDTH
 
 
-def _deliver(content: str, output: Path | None) -> None:
+def _deliver(content: str, output: Path | None, *, force: bool) -> None:
     """Send finished text to standard output or to a file."""
     if output is None:
         click.echo(content, nl=False)
         return
-    from replay.report.tables import whole_file
+    from replay.writing.whole import whole_file
 
-    with whole_file(output) as sink:
+    with whole_file(output, force=force) as sink:
         sink.write(content.encode())
 
 

@@ -255,12 +255,13 @@ BIN_NS = 18
 STARTED = 19  # 1 between the scheduling of a step and its admissions: where a pause resumes
 BUDGET = 20  # what is left of the step's token budget
 STEP_PREEMPTIONS = 21
-STEP_EVICTIONS = 22  # the pool's counter when the step began
+NOTED_EVICTIONS = 22  # how many evictions and preemptions are in the intervals of time so far
 LONGEST_START = 23  # the longest decode's context at step 0, as all grow by one a step
 LONGEST_COUNT = 24  # decodes that long; 0 where they must be counted again
-DECODED_NS = 25  # the clock when the decoding batch last advanced
-NEW_COUNT = 26  # decodes that joined since then, where steps are not mixed
-NOW_FIELDS = 27
+NOTED_PREEMPTIONS = 25
+DECODED_NS = 26  # the clock when the decoding batch last advanced
+NEW_COUNT = 27  # decodes that joined since then, where steps are not mixed
+NOW_FIELDS = 28
 
 # bins int64[*, BIN_FIELDS]: what happened in each interval of time
 STEPS = 0
