@@ -48,6 +48,13 @@ _SHORT_OPTIONS = (
         "NAME",
         complete=completion.models,
     ),
+    _Short(
+        "--engine",
+        "engine.name",
+        "Serving engine; see `replay list engines`.",
+        "NAME",
+        complete=completion.engines,
+    ),
     _Short("--kv-dtype", "model.kv_dtype", "Type of the KV: bf16, fp16, fp8 or int8.", "TYPE"),
     _Short("--tp", "gpu.tensor_parallel", "GPUs one replica spans.", "N"),
     _Short("--block-size", "cache.block_size", "Tokens in a KV block.", "N"),

@@ -54,8 +54,9 @@ def engine_notes(scenario: Scenario) -> list[str]:
         return [UNNAMED]
     engine = load_engine(scenario.engine.name)
     defaults = _defaults(scenario, engine)
-    taken = [f"{path} {_word(value)}" for path, value in defaults.items()
-             if not is_given(scenario, path)]
+    taken = [
+        f"{path} {_word(value)}" for path, value in defaults.items() if not is_given(scenario, path)
+    ]
     which = scenario.engine.overhead or "typical"
     a0_ms = getattr(engine.a0_ns, which) / 1e6
     a1_us = getattr(engine.a1_ns_per_token, which) / 1e3
@@ -67,4 +68,6 @@ def engine_notes(scenario: Scenario) -> list[str]:
 
 
 def _word(value: object) -> str:
-    return ("on" if value else "off") if isinstance(value, bool) else f"{value:,}" if isinstance(value, int) else str(value)
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:,}" if isinstance(value, int) else str(value)
