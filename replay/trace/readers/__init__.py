@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -41,6 +42,7 @@ from replay.trace.readers.weka import WEKA
 
 _HEAD_BYTES = 1 << 20
 _LATER_ROWS = 20
+_WRITTEN = re.compile(rb"\S")
 _SHOWN_FILES = 5
 
 # The first that recognises a file reads it: narrow formats stand before those that take more.
@@ -125,7 +127,8 @@ def _named(name: str) -> Reader:
 
 
 def _recognised(source: Source) -> Reader:
-    head = source.data[:_HEAD_BYTES]
+    start = _WRITTEN.search(source.data)
+    head = source.data[start.start() : start.start() + _HEAD_BYTES] if start else b""
     if looks_like_parquet(head):
         columns = parquet_columns(source.data)
         for reader in READERS:
