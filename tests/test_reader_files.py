@@ -123,7 +123,7 @@ def test_an_empty_file_among_others_is_passed_over_with_a_note(tmp_path):
     trace = load_trace(tmp_path)
     assert trace.requests == 50
     assert trace.meta.notes[-1] == (
-        "2 of 3 files are empty and were passed over: b.jsonl, c.jsonl.gz"
+        "2 of 3 files are empty or hold no requests and were passed over: b.jsonl, c.jsonl.gz"
     )
     (tmp_path / "a.jsonl").unlink()
     with pytest.raises(TraceError, match=r"b\.jsonl: the file is empty"):
@@ -196,9 +196,9 @@ def refusal(tmp_path: Path, text: str, name: str = "t.jsonl") -> str:
 
 
 def test_a_file_of_no_format_is_told_the_nearest_and_why_not(tmp_path):
-    rag = row(hash_ids=[1]).replace("[1]", '{"history": [1]}')
-    assert "nearest is mooncake, but hash_ids must be a list (got {'history': [1]})" in refusal(
-        tmp_path, rag
+    text = row(hash_ids=[1]).replace("[1]", '"1, 2"')
+    assert "nearest is mooncake, but hash_ids must be a list (got '1, 2')" in refusal(
+        tmp_path, text
     )
     tair = {"instance_id": "i", "keys": [1], "input_len": 5}
     assert "nearest is tair, but timestamp_us or timestamp_ns is missing" in refusal(

@@ -60,7 +60,7 @@ def test_a_healthy_trace_is_found_so_in_all_but_its_unknown_content():
 
 def test_rejected_rows_are_counted_by_reason():
     rows_ = tuple(Rejected("t", at, f"length must be above 0 (got -{at})", "") for at in range(30))
-    trace = replace(healthy(), rejected=(*rows_, Rejected("t", 99, "no response: a failed", "")))
+    trace = replace(healthy(), rejected=(*rows_, Rejected("t", 99, "no response", "", False)))
     found = findings(trace, "rows")
     assert "31 of 2,031 rows" in found[0].found
     assert found[1].found == (
@@ -71,7 +71,7 @@ def test_rejected_rows_are_counted_by_reason():
 
 
 def test_failed_requests_alone_are_no_fault():
-    trace = replace(healthy(), rejected=(Rejected("t", 9, "no response: a failed request", ""),))
+    trace = replace(healthy(), rejected=(Rejected("t", 9, "a failed request: 500", "", False),))
     assert verdicts(trace, "rows") == [NOTE, NOTE]
 
 
@@ -149,6 +149,14 @@ def test_recorded_lengths_far_from_the_counted_ones_are_told():
     near, far = (healthy(recorded_input_tokens=(inputs * x).astype(np.int64)) for x in (1.1, 2))
     assert verdicts(near, "recorded lengths") == [OK]
     assert verdicts(far, "recorded lengths") == [WARNING]
+
+
+def test_recorded_lengths_of_responses_are_compared_too():
+    outputs = healthy().column("output_tokens")
+    trace = healthy(recorded_output_tokens=outputs * 2)
+    (found,) = findings(trace, "recorded lengths")
+    assert found.verdict == WARNING
+    assert found.found == "responses have -50.0% tokens against what the source recorded"
 
 
 @settings(max_examples=40)

@@ -11,17 +11,28 @@ from replay.errors import Problem, TraceError, UnknownNameError
 from replay.progress import Hook, ignore
 from replay.trace.frame import Trace
 from replay.trace.merge import merge_traces
+from replay.trace.parquet_check import check_parquet
 from replay.trace.problems import ProblemList
+from replay.trace.readers.aiperf import AIPERF
+from replay.trace.readers.applied_compute import APPLIED_COMPUTE
 from replay.trace.readers.azure import AZURE
+from replay.trace.readers.azure_apim import AZURE_APIM
 from replay.trace.readers.bailian import BAILIAN
+from replay.trace.readers.bedrock import BEDROCK
 from replay.trace.readers.bidaw import BIDAW
 from replay.trace.readers.burstgpt import BURSTGPT
 from replay.trace.readers.canonical import PARQUET, looks_like_parquet, parquet_columns
+from replay.trace.readers.claude_code import CLAUDE_CODE
+from replay.trace.readers.codex import CODEX
 from replay.trace.readers.columns import COLUMNS
 from replay.trace.readers.dynamo import DYNAMO
 from replay.trace.readers.files import trace_files
+from replay.trace.readers.gemini_cli import GEMINI_CLI
 from replay.trace.readers.head import head_rows
+from replay.trace.readers.helicone import HELICONE
 from replay.trace.readers.json_lines import as_lines, walk_objects
+from replay.trace.readers.langfuse import LANGFUSE
+from replay.trace.readers.litellm import LITELLM
 from replay.trace.readers.llmservingsim import LLMSERVINGSIM
 from replay.trace.readers.lmcache import LMCACHE
 from replay.trace.readers.lmcache_lookups import LMCACHE_LOOKUPS
@@ -29,16 +40,24 @@ from replay.trace.readers.messages import MESSAGES
 from replay.trace.readers.mooncake import MOONCAKE
 from replay.trace.readers.mooncake_agentic import MOONCAKE_AGENTIC
 from replay.trace.readers.openai import OPENAI
+from replay.trace.readers.openrouter import OPENROUTER
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.otel import OTEL
+from replay.trace.readers.ragpulse import RAGPULSE
 from replay.trace.readers.reader import Reader
+from replay.trace.readers.sagemaker import SAGEMAKER
+from replay.trace.readers.sglang_log import SGLANG_LOG
 from replay.trace.readers.shapes import nearest_in
 from replay.trace.readers.sharegpt import SHAREGPT
 from replay.trace.readers.source import EmptyFileError, Source, read_source
 from replay.trace.readers.tair import TAIR
 from replay.trace.readers.tracelab import TRACELAB
+from replay.trace.readers.vertex import VERTEX
+from replay.trace.readers.vllm_bench import VLLM_BENCH
+from replay.trace.readers.vllm_log import VLLM_LOG
 from replay.trace.readers.vllm_multiturn import VLLM_MULTITURN
 from replay.trace.readers.weka import WEKA
+from replay.trace.repeated import once_each
 
 _HEAD_BYTES = 1 << 20
 _LATER_ROWS = 20
@@ -47,6 +66,22 @@ _SHOWN_FILES = 5
 
 # The first that recognises a file reads it: narrow formats stand before those that take more.
 READERS = (
+    CLAUDE_CODE,
+    CODEX,
+    GEMINI_CLI,
+    SGLANG_LOG,
+    AIPERF,
+    VLLM_BENCH,
+    APPLIED_COMPUTE,
+    VLLM_LOG,
+    LITELLM,
+    LANGFUSE,
+    HELICONE,
+    OPENROUTER,
+    BEDROCK,
+    VERTEX,
+    SAGEMAKER,
+    AZURE_APIM,
     BIDAW,
     BURSTGPT,
     AZURE,
@@ -54,6 +89,7 @@ READERS = (
     BAILIAN,
     MOONCAKE_AGENTIC,
     WEKA,
+    RAGPULSE,
     MOONCAKE,
     LLMSERVINGSIM,
     DYNAMO,
@@ -97,12 +133,14 @@ def load_trace(
             empty.append(error)
     if not traces:
         raise empty[0]
+    traces = once_each(traces, {one.name: one.call_column for one in READERS if one.call_column})
     trace = merge_traces(traces, path=str(path), name=Path(path).name or str(path))
     if not empty:
         return trace
     names = ", ".join(Path(one.problems[0].file).name for one in empty[:_SHOWN_FILES])
     more = f" and {len(empty) - _SHOWN_FILES:,} more" if len(empty) > _SHOWN_FILES else ""
-    note = f"{len(empty):,} of {len(files):,} files are empty and were passed over: {names}{more}"
+    what = "are empty or hold no requests and were passed over"
+    note = f"{len(empty):,} of {len(files):,} files {what}: {names}{more}"
     return trace.changed(trace.frame, trace.meta.noting(note))
 
 
@@ -113,6 +151,8 @@ def suffixes_of(readers: Iterable[Reader]) -> tuple[str, ...]:
 
 def _read(path: str | Path, reader: Reader | None, options: ReadOptions) -> Trace:
     source = read_source(path, max_unpacked_bytes=options.max_unpacked_bytes)
+    if looks_like_parquet(source.data[:_HEAD_BYTES]):
+        check_parquet(source.data, source.path)  # some damage would end this process
     if reader is None:
         reader = COLUMNS if options.columns is not None else _recognised(source)
     reader.refuse_others(options)

@@ -29,6 +29,7 @@ INTEGER = Kind("an integer", lambda value: type(value) is int)
 NUMBER = Kind("a number", lambda value: type(value) in (int, float))
 TEXT = Kind("text", lambda value: isinstance(value, str))
 LIST = Kind("a list", lambda value: isinstance(value, list))
+OBJECT = Kind("an object", lambda value: isinstance(value, Mapping))
 OBJECTS = Kind(
     "a list of objects",
     lambda value: isinstance(value, list) and all(isinstance(one, dict) for one in value[:1]),

@@ -39,7 +39,13 @@ class Source:
             return ()
         lines = self.data.split(b"\n")
         return tuple(
-            Rejected(self.path, line, reason, lines[line - 1].decode(errors="backslashreplace"))
+            Rejected(
+                self.path,
+                line,
+                reason,
+                lines[line - 1].decode(errors="backslashreplace"),
+                line in problems.rejected,
+            )
             for line, reason in sorted(aside.items())
         )
 

@@ -117,6 +117,14 @@ def _of_date(key: str, line: int, value: object, problems: ProblemList) -> int |
     return time
 
 
+def ns_since_1970(value: object) -> int | None:
+    """Return a time in ns since 1970: a date, or a number whose size tells the unit; else None."""
+    if isinstance(value, str):
+        return date_ns(value)
+    unit_ns = _unit_by_size(value)
+    return None if unit_ns is None else int(Decimal(repr(value)) * unit_ns)
+
+
 def date_ns(text: str) -> int | None:
     """Return the ns since 1970 of an ISO 8601 date with a time of day, exact; None for others."""
     match = _DATE.fullmatch(text.strip())
