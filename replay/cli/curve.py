@@ -95,7 +95,7 @@ def curve(
     for line in question.notes:
         note(f"Note: {line}")
     tables = curve_tables(question, answer) if chosen in PEOPLE else [long_table(answer)]
-    emit(tables, format=format, output=output, force=force)
+    emit(tables, format=format, output=output, force=force, preface=question.preface)
     if plot is not None:
         from replay.cli.curve_plot import curve_plot
         from replay.report.charts import write_chart

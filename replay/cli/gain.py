@@ -40,7 +40,7 @@ def gain(
         from dataclasses import asdict
 
         from replay.engine.gain import cache_gains
-        from replay.engine.run import prepare, run_notes
+        from replay.engine.run import bound_of, prepare, run_notes
         from replay.report.tables import Table
 
         prepared = prepare(
@@ -55,4 +55,6 @@ def gain(
         note(f"Note: {line}")
     known = [name for name in rows[0] if any(row[name] is not None for row in rows)]
     table = Table(known, [tuple(row[name] for name in known) for row in rows])
-    emit([table], format=format, output=output, force=force)
+    bound = bound_of(prepared)
+    preface = [] if bound is None else [bound]
+    emit([table], format=format, output=output, force=force, preface=preface)

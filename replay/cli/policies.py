@@ -65,7 +65,7 @@ def policies(
     for line in question.notes:
         note(f"Note: {line}")
     tables = _tables(question, lines) if chosen in PEOPLE else [_table(lines, None)]
-    emit(tables, format=format, output=output, force=force)
+    emit(tables, format=format, output=output, force=force, preface=question.preface)
 
 
 def _tables(question: Question, lines: list[PolicyLine]) -> list[Table]:
