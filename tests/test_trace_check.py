@@ -63,7 +63,9 @@ def test_rejected_rows_are_counted_by_reason():
     trace = replace(healthy(), rejected=(*rows_, Rejected("t", 99, "no response", "", False)))
     found = findings(trace, "rows")
     assert "31 of 2,031 rows" in found[0].found
-    assert found[1].found == "30: length must be above # (got #)"
+    assert found[1].found == (
+        "30: length must be above # (got #) (lines 0, 1, 2, 3, 4 and 25 more)"
+    )
     assert found[0].verdict == FAULT
     assert verdicts(trace, "rows", rejected_allowed=0.02)[0] == NOTE
 
@@ -192,3 +194,11 @@ def test_the_conversation_trace_has_ticks_and_a_system_prompt_and_grows():
     assert [(line.check, line.verdict) for line in found if line.verdict != OK] == [
         ("clock", WARNING), ("first block", NOTE), ("sessions", NOTE),
     ]  # fmt: skip
+
+
+def test_times_that_are_assumed_are_no_clock():
+    trace = healthy()
+    note = "the source has no times; assumed: a conversation starts each second"
+    assumed = trace.changed(trace.frame, trace.meta.noting(note))
+    (found,) = findings(assumed, "clock")
+    assert (found.verdict, found.found) == ("warning", note)

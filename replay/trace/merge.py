@@ -49,7 +49,7 @@ def merge_traces(traces: Sequence[Trace], *, path: str, name: str) -> Trace:
     merged = _stacked(traces, starts)
     if "block_ids" in merged.columns and not shared:
         merged = merged.with_columns(_renamed_blocks(merged))
-    if "segments" in merged.columns:
+    if "segments" in merged.columns and not shared:
         merged = merged.with_columns(_renamed_segments(merged))
     joined = shared and SOURCE_SESSION in merged.columns
     if "session_id" in merged.columns:

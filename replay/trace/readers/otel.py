@@ -5,8 +5,9 @@
      "gen_ai.input.messages": "[{\"role\": \"user\", \"content\": \"Hi\"}]",
      "gen_ai.output.text": "Hello", "gen_ai.usage.input_tokens": 9}}]}
 
-Read are such documents, spans one by one, and OTLP/JSON (`resourceSpans`); attributes are those of
-https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans and of its older versions.
+Read are such documents, spans one by one, OTLP/JSON (`resourceSpans`) and exports of Jaeger
+(`data`); attributes are those of https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans,
+of its older versions, and of OpenInference.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ from replay.trace.readers.source import Source
 from replay.trace.readers.source_clock import arrivals_of
 
 _SIGNS = (
-    re.compile(rb'(?<!\\)"(?:span_id|spanId)"\s*:'),
-    re.compile(rb'(?<!\\)"(?:gen_ai\.|resourceSpans"|scopeSpans")'),
+    re.compile(rb'(?<!\\)"(?:span_id|spanId|spanID)"\s*:'),
+    re.compile(rb'(?<!\\)"(?:gen_ai\.|openinference\.|llm\.|llm"|resourceSpans"|scopeSpans")'),
 )
 _COUNTED_AGAIN = (
     "spans count tokens and have no text, where others have it, and were passed over: those of a "
@@ -232,7 +233,7 @@ class _Parser:
 OTEL = Reader(
     name="otel",
     suffixes=(".json", ".jsonl"),
-    meaning="OpenTelemetry spans of generative AI, as JSON documents, lines or OTLP/JSON",
+    meaning="OpenTelemetry or OpenInference spans of models: JSON, JSON lines, OTLP/JSON or Jaeger",
     content="token ids of prompts and responses, by a tokenizer or an approximate splitter",
     sessions="gen_ai.conversation.id, of the span or one around it, else the trace",
     assumes="ChatML, unless a chat template is given or lies beside the tokenizer",

@@ -21,6 +21,7 @@ from replay.trace.readers.chat_messages import (
     messages_of,
     shows_reasoning,
 )
+from replay.trace.readers.decimals import is_number
 from replay.units import NS_PER_S
 
 Attributes = Mapping[str, Any]
@@ -33,6 +34,9 @@ _OUTPUT = ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens")
 _CACHED = (
     "gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens",
     "gen_ai.usage.cached_tokens", "gen_ai.usage.prompt_tokens_details.cache_read",
+)  # fmt: skip
+_WRITTEN = (
+    "gen_ai.usage.cache_creation.input_tokens", "gen_ai.usage.cache_creation_input_tokens",
 )  # fmt: skip
 _REASONING = ("gen_ai.usage.reasoning.output_tokens",)
 _TTFT = "gen_ai.latency.time_to_first_token"  # vLLM, in seconds
@@ -81,7 +85,7 @@ def usage_in(values: Attributes) -> Usage:
     elif hides_reasoning(reply):
         hidden = max(1, hidden)
     asked, cached, given = (_tokens(values, names) for names in (_INPUT, _CACHED, _OUTPUT))
-    return checked(Usage(asked, cached, given, hidden))
+    return checked(Usage(asked, cached, given, hidden, _tokens(values, _WRITTEN)))
 
 
 def columns_of(values: Attributes) -> dict[str, object]:
@@ -135,6 +139,6 @@ def _tokens(values: Attributes, names: tuple[str, ...]) -> int | None:
 
 def _seconds_ns(values: Attributes, name: str) -> int:
     value = values[name]
-    if type(value) not in (int, float) or not 0 <= value < NS_PER_S:
+    if not is_number(value) or not 0 <= value < NS_PER_S:
         raise RowError(f"{name} must be seconds from 0 on (got {shown(value)})")
     return int(Decimal(repr(value)) * NS_PER_S)
