@@ -484,6 +484,18 @@ def test_two_loggers_of_one_response_tell_of_one_call():
     assert column(trace_of(rows), "logger") == ["x", "y", "x", "y"]
 
 
+@pytest.mark.parametrize(("name", "requests"), [("chatcmpl-{at}", 4), ("chatcmpl-0", 6)])
+def test_logs_of_two_files_that_overlap_tell_of_a_call_once(name, requests, tmp_path):
+    rows = talk("a", 4)
+    for at, row in enumerate(rows):
+        row["response"] = row["response"] | {"id": name.format(at=at)}
+    for file, some in (("1.jsonl", rows[:3]), ("2.jsonl", rows[1:])):
+        (tmp_path / file).write_bytes(source_of(some).data)
+    trace = load_trace(tmp_path)
+    assert trace.requests == requests
+    assert ("2 calls stand in an earlier file" in notes(trace)) == (requests == 4)
+
+
 def test_what_only_looks_repeated_is_kept_and_told():
     trace = trace_of([ONE, ONE, ONE | {"id": "a"}, ONE | {"id": "a", "timestamp": NOW + 1}])
     assert trace.requests == 4
