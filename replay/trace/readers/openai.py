@@ -26,7 +26,7 @@ from replay.trace.readers.log_keys import LoggedRow, placed
 from replay.trace.readers.logged_requests import logged_trace
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
-from replay.trace.readers.repeated_calls import RepeatedCalls
+from replay.trace.readers.repeated_calls import RESPONSE_ID, RepeatedCalls
 from replay.trace.readers.source import Source
 
 
@@ -115,4 +115,5 @@ OPENAI = Reader(
     sniff=looks_like_openai,
     read=read_openai,
     takes=("tokenizer", "chat_template"),
+    call_column=RESPONSE_ID,
 )
