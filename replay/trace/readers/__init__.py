@@ -12,6 +12,7 @@ from replay.trace.frame import Trace
 from replay.trace.merge import merge_traces
 from replay.trace.problems import ProblemList
 from replay.trace.readers.aiperf import AIPERF
+from replay.trace.readers.aiperf_inputs import AIPERF_INPUTS
 from replay.trace.readers.applied_compute import APPLIED_COMPUTE
 from replay.trace.readers.azure import AZURE
 from replay.trace.readers.azure_apim import AZURE_APIM
@@ -68,6 +69,7 @@ READERS = (
     GEMINI_CLI,
     SGLANG_LOG,
     AIPERF,
+    AIPERF_INPUTS,
     VLLM_BENCH,
     APPLIED_COMPUTE,
     VLLM_LOG,

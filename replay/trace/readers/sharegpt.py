@@ -119,7 +119,12 @@ def _joined(talks: Sequence[Talk]) -> tuple[list[Conversation], int, int]:
         if place in joined:
             base, chain = joined[place]
             name = base if chain[0][0] == 0 else name
-            said = [one for _, part in chain for one in talks[part].said]
+            said = [
+                one
+                for number, (_, part) in enumerate(chain)
+                for one in talks[part].said
+                if not number or one.place >= 0
+            ]
         conversations.append(
             Conversation(name, said, plain_values(talk.row, but=_READ), talk.tools)
         )
