@@ -11,6 +11,7 @@ from replay.progress import Hook, ignore
 from replay.trace.frame import Trace
 from replay.trace.merge import merge_traces
 from replay.trace.problems import ProblemList
+from replay.trace.readers.aibrix import AIBRIX
 from replay.trace.readers.aiperf import AIPERF
 from replay.trace.readers.aiperf_inputs import AIPERF_INPUTS
 from replay.trace.readers.applied_compute import APPLIED_COMPUTE
@@ -27,12 +28,15 @@ from replay.trace.readers.columns import COLUMNS
 from replay.trace.readers.dynamo import DYNAMO
 from replay.trace.readers.files import trace_files
 from replay.trace.readers.gemini_cli import GEMINI_CLI
+from replay.trace.readers.guidellm import GUIDELLM
 from replay.trace.readers.head import head_rows
 from replay.trace.readers.helicone import HELICONE
+from replay.trace.readers.inference_perf import INFERENCE_PERF
 from replay.trace.readers.json_lines import as_lines, walk_objects
 from replay.trace.readers.langfuse import LANGFUSE
 from replay.trace.readers.litellm import LITELLM
 from replay.trace.readers.llmservingsim import LLMSERVINGSIM
+from replay.trace.readers.llmservingsim_bench import LLMSERVINGSIM_BENCH
 from replay.trace.readers.lmcache import LMCACHE
 from replay.trace.readers.lmcache_lookups import LMCACHE_LOOKUPS
 from replay.trace.readers.messages import MESSAGES
@@ -70,6 +74,10 @@ READERS = (
     SGLANG_LOG,
     AIPERF,
     AIPERF_INPUTS,
+    AIBRIX,
+    INFERENCE_PERF,
+    GUIDELLM,
+    LLMSERVINGSIM_BENCH,
     VLLM_BENCH,
     APPLIED_COMPUTE,
     VLLM_LOG,
