@@ -41,10 +41,13 @@ def fetch(name: str, output: Path | None, catalogue: Path | None, force: bool) -
     """
     from replay.cli.output import note
     from replay.cli.progress import progress
+    from replay.cli.targets import claim
     from replay.config.catalogue import load_catalogue
     from replay.trace.fetch import fetch_trace
 
     trace = load_catalogue(catalogue).trace(name)
+    if output is not None:  # what is there may be the trace itself: fetching tells
+        claim(output, force=True, inputs=[catalogue])
     try:
         with progress("Connecting") as bar:
             fetched = fetch_trace(trace, output, force=force, progress=bar.hook)

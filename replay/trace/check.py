@@ -16,6 +16,7 @@ import numpy as np
 
 from replay.trace.arrivals import burstiness
 from replay.trace.check_content import ContentFacts, content_facts
+from replay.trace.follow_ups import contained_turns
 from replay.trace.frame import SESSIONS_INFERRED, Rejected, Trace
 from replay.trace.tree import PrefixTree
 from replay.units import NS_PER_S, format_duration
@@ -32,6 +33,7 @@ LONG_SILENCE_SHARE = 0.2
 REPEATED_SHARE = 0.001
 PILED_UP_SHARE, PILED_UP_LEAST = 0.005, 10
 SHRINKING_SHARE = 0.05
+PREMATURE_SHARE = 0.01
 COLD_SHARE = 0.25
 MISCOUNTED_SHARE = 0.2
 COMMON_SHARE = 0.5
@@ -49,10 +51,14 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class _Patient:
-    """A trace, what its content says where it is known, and the limits it is held against."""
+    """A trace, what its content says where it is known, and the limits it is held against.
+
+    `turns` int64[R] is the earlier request whose turn each prompt contains, -1 for none.
+    """
 
     trace: Trace
     content: ContentFacts | None
+    turns: np.ndarray
     context_tokens: int | None
     rejected_allowed: float
 
@@ -70,8 +76,10 @@ def check_trace(
     response together that the model takes; `rejected_allowed` the share of rows that may be
     faulty. Linear in requests and edges, but for sorting.
     """
-    content = None if tree is None or not trace.has_content else content_facts(trace, tree)
-    patient = _Patient(trace, content, context_tokens, rejected_allowed)
+    known = tree if trace.has_content else None
+    content = None if known is None else content_facts(trace, known)
+    turns = contained_turns(trace, known)
+    patient = _Patient(trace, content, turns, context_tokens, rejected_allowed)
     return [finding for check in CHECKS for finding in check(patient)]
 
 
@@ -202,7 +210,7 @@ def _content(patient: _Patient) -> Iterator[Finding]:
             "content",
             WARNING,
             "unknown: the trace has lengths only",
-            "no prompt can be told to share a prefix: hit rates are zero by ignorance",
+            "no content: reuse unknown, and no hit rate means anything",
         )
         return
     assumed = trace.meta.content.startswith("assumed")
@@ -220,7 +228,8 @@ def _content(patient: _Patient) -> Iterator[Finding]:
     yield Finding(
         "content",
         OK,
-        f"an unbounded cache hits {facts.ideal_hit_rate:.1%} of prompt tokens",
+        f"content ceiling: an unbounded cache hits {facts.ideal_hit_rate:.1%} of prompt tokens "
+        f"({int(facts.ideal_hit_tokens.sum()):,} tokens, responses included where they are known)",
     )
     if facts.repeated_share > REPEATED_SHARE:
         yield Finding(
@@ -277,6 +286,38 @@ def _follow_ups(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
     return known[own], parent[own]
 
 
+def _causality(patient: _Patient) -> Iterator[Finding]:
+    """Hold follow-ups against the end of the turn they contain, where the source recorded it."""
+    trace, turn = patient.trace, patient.turns
+    follows = np.flatnonzero(turn >= 0)
+    if not len(follows):
+        return
+    recorded = trace.frame.get_column("recorded_e2e_ns", default=None)
+    if recorded is not None:
+        known = recorded.is_not_null().to_numpy()
+        follows = follows[known[turn[follows]]]
+    if recorded is None or not len(follows):
+        yield Finding(
+            "causality",
+            NOTE,
+            f"{int((turn >= 0).sum()):,} follow-ups contain an earlier turn, and the source does "
+            "not say when turns ended",
+            "whether one arrives too early is decided by a run: replay run counts them",
+        )
+        return
+    arrival = trace.column("arrival_ns")
+    end = arrival + recorded.fill_null(0).to_numpy()
+    early = int((arrival[follows] < end[turn[follows]]).sum())
+    share = early / len(follows)
+    yield Finding(
+        "causality",
+        WARNING if share > PREMATURE_SHARE else NOTE if early else OK,
+        f"{early:,} of {len(follows):,} follow-ups arrive before the turn they contain had ended, "
+        "by the times the source recorded",
+        "are arrivals and durations on one clock? no client can have sent them" if early else "",
+    )
+
+
 def _warm_up(patient: _Patient) -> Iterator[Finding]:
     facts = patient.content
     if facts is None or facts.cold_share is None:
@@ -331,5 +372,6 @@ def _recorded_lengths(patient: _Patient) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Callable[[_Patient], Iterator[Finding]], ...] = (
-    _rows, _clock, _lengths, _content, _sessions, _warm_up, _recorded_hits, _recorded_lengths,
+    _rows, _clock, _lengths, _content, _sessions, _causality, _warm_up, _recorded_hits,
+    _recorded_lengths,
 )  # fmt: skip

@@ -10,6 +10,7 @@ from replay.errors import Problem, TraceError, UnknownNameError
 from replay.progress import Hook, ignore
 from replay.trace.frame import Trace
 from replay.trace.merge import merge_traces
+from replay.trace.parquet_check import check_parquet
 from replay.trace.problems import ProblemList
 from replay.trace.readers.aibrix import AIBRIX
 from replay.trace.readers.aiperf import AIPERF
@@ -158,6 +159,8 @@ def suffixes_of(readers: Iterable[Reader]) -> tuple[str, ...]:
 
 def _read(path: str | Path, reader: Reader | None, options: ReadOptions) -> Trace:
     source = read_source(path, max_unpacked_bytes=options.max_unpacked_bytes)
+    if looks_like_parquet(source.data[:_HEAD_BYTES]):
+        check_parquet(source.data, source.path)  # some damage would end this process
     if reader is None:
         reader = COLUMNS if options.columns is not None else _recognised(source)
     reader.refuse_others(options)

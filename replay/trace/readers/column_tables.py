@@ -12,7 +12,7 @@ import polars as pl
 
 from replay.errors import Problem, TraceError, UnknownNameError
 from replay.trace.frame import Rejected
-from replay.trace.parquet import MAGIC
+from replay.trace.parquet_check import MAGIC
 from replay.trace.problems import ProblemList, shown
 from replay.trace.readers.json_lines import as_lines, walk_objects
 from replay.trace.readers.source import Source

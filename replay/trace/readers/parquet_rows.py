@@ -8,7 +8,7 @@ from dataclasses import replace
 import polars as pl
 
 from replay.errors import Problem, TraceError
-from replay.trace.parquet import MAGIC
+from replay.trace.parquet_check import MAGIC
 from replay.trace.readers.source import Source
 
 _TOOLS = "tools"
