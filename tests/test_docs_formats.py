@@ -70,7 +70,8 @@ def test_the_example_of_a_page_is_read_as_its_format(reader, tmp_path):
     page = (PAGE.parent / f"{reader.name}.md").read_text()
     example = re.search(r"^```\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     assert example
-    path = tmp_path / f"example{(reader.suffixes or (".txt",))[0]}"
+    suffix = (reader.suffixes or (".txt",))[0]
+    path = tmp_path / f"example{suffix}"
     path.write_text(example[1])
     trace = load_trace(path)
     assert trace.meta.format == reader.name
