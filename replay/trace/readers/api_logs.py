@@ -125,9 +125,13 @@ def starts_with(head: bytes, shapes: Sequence[Shape]) -> bool:
     """Return whether a file starts with rows of one of these shapes, also under `data`."""
     if fits_any(head, shapes):
         return True
-    under = [row["data"] for row in head_rows(head) if isinstance(row.get("data"), list)]
-    inner = [one for rows in under for one in rows[:_LOOKED_AT] if isinstance(one, Mapping)]
-    return any(isinstance(shape, RowShape) and shape.has(one) for one in inner for shape in shapes)
+    under = [row.get("data") for row in head_rows(head)]
+    inner = [one for rows in under if isinstance(rows, list) for one in rows[:_LOOKED_AT]]
+    return any(
+        isinstance(shape, RowShape) and isinstance(one, Mapping) and shape.has(one)
+        for one in inner
+        for shape in shapes
+    )
 
 
 def rows_in(source: Source, problems: ProblemList) -> tuple[list[tuple[int, Row]], Source]:
