@@ -84,7 +84,6 @@ class _Prompt:
 class _Counts:
     """What the notes say."""
 
-    sessions: int = 0
     start_tokens: int = 0
     apart: int = 0
     lost_responses: int = 0
@@ -156,7 +155,6 @@ def _prompt(
 ) -> _Prompt:
     length = call.usage.input_tokens or 0
     if before is None:
-        counts.sessions += 1
         return _first(call, length, max(0, length - spoken_tokens), counts)
     assert call.after is not None
     earlier = calls[call.after]
@@ -227,9 +225,9 @@ def _frame(
 
 def _notes(counts: _Counts, splitter: str) -> list[str]:
     found = [
-        "prompts are as long as the provider counted; the log holds neither the system prompt nor "
-        f"the tools: {counts.start_tokens:,} tokens in the first prompts of {counts.sessions:,} "
-        f"sessions, which their messages do not account for (counted by {splitter})",
+        f"{counts.start_tokens:,} tokens of first prompts are in none of their messages: the log "
+        "holds neither the system prompt nor the tools, and prompts are as long as the provider "
+        f"counted (messages are counted by {splitter})",
         "assumed: sessions of one version, model and folder start alike, as far as the provider "
         "read from its cache, all the way where it read nothing",
     ]
