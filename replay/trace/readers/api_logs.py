@@ -62,14 +62,16 @@ class _Log:
     found: list[LoggedRow] = field(default_factory=list)
     others: dict[str, int] = field(default_factory=dict)
     read: int = 0
+    told: int = 0
 
     def take(self, line: int, row: Row) -> None:
+        self.read += 1
         try:
             plain = self.unwrap(row)
             if isinstance(plain, Reason) and plain.is_other:
                 self.others[plain.words] = self.others.get(plain.words, 0) + 1
+                self.read -= 1
                 return
-            self.read += 1
             if isinstance(plain, Reason):
                 self.problems.leave_out(line, plain.words)
                 return
@@ -82,9 +84,13 @@ class _Log:
             self.repeated.see(line, plain, call)
             self.found.append(call)
         except RowError as error:
-            self.problems.add(str(error), line=line)
+            self._tell(line, str(error))
         except RecursionError:
-            self.problems.add("nested too deeply", line=line)
+            self._tell(line, "nested too deeply")
+
+    def _tell(self, line: int, fault: str) -> None:
+        self.problems.add(fault, line=line)
+        self.told += 1
 
     def notes(self) -> list[str]:
         others = [f"{count:,} {words}" for words, count in self.others.items()]
@@ -107,6 +113,7 @@ def api_log_trace(
     log = _Log(problems, unwrap)
     for line, row in rows:
         log.take(line, row)
+    read = log.read + problems.total - log.told  # rows that are no JSON were told before
     calls = placed(log.repeated.once(log.found, problems), problems)
     return logged_trace(
         calls.requests,
@@ -114,7 +121,7 @@ def api_log_trace(
         options,
         problems,
         format_name=format_name,
-        read=log.read or problems.total,
+        read=read,
         notes=[*calls.notes, *log.notes()],
         clock_start_ns=calls.clock_start_ns,
         sessions_inferred=calls.sessions_inferred,
