@@ -32,6 +32,7 @@ from replay.trace.readers.source_clock import ns_since_1970
 ARRIVAL = "timestamp_ns"
 SESSION = "session_id"
 _LOOKED_AT = 20
+_DATA = "data"
 _INTEGER = re.compile(r"\d{1,18}(?:\.0+)?")
 _NUMBER = re.compile(r"\d{1,18}(?:\.\d{1,18})?(?:[eE][+-]?\d{1,2})?")
 
@@ -128,11 +129,11 @@ def api_log_trace(
     )
 
 
-def starts_with(head: bytes, shapes: Sequence[Shape]) -> bool:
-    """Return whether a file starts with rows of one of these shapes, also under `data`."""
+def starts_with(head: bytes, shapes: Sequence[Shape], within: tuple[str, ...] = (_DATA,)) -> bool:
+    """Return whether a file starts with rows of one of these shapes, also in a list `within`."""
     if fits_any(head, shapes):
         return True
-    under = [row.get("data") for row in head_rows(head)]
+    under = [row.get(name) for row in head_rows(head) for name in within]
     inner = [one for rows in under if isinstance(rows, list) for one in rows[:_LOOKED_AT]]
     return any(
         isinstance(shape, RowShape) and isinstance(one, Mapping) and shape.has(one)
@@ -141,11 +142,13 @@ def starts_with(head: bytes, shapes: Sequence[Shape]) -> bool:
     )
 
 
-def rows_in(source: Source, problems: ProblemList) -> tuple[list[tuple[int, Row]], Source]:
+def rows_in(
+    source: Source, problems: ProblemList, within: tuple[str, ...] = (_DATA,)
+) -> tuple[list[tuple[int, Row]], Source]:
     """Return the rows of a file of JSON or CSV by their lines, and the source they count in.
 
-    Values of CSV are text; empty ones are None. A document with nothing but a list under `data`
-    stands for its entries.
+    Values of CSV are text; empty ones are None. A document with a list under one of the keys
+    `within` stands for its entries, and one with nothing but `data` for what that is.
     """
     if source.data.lstrip()[:1] not in (b"{", b"["):
         table = read_table(source, problems, kind="csv", delimiter=",")
@@ -154,14 +157,14 @@ def rows_in(source: Source, problems: ProblemList) -> tuple[list[tuple[int, Row]
     source = as_lines(source, problems)
     rows: list[tuple[int, Row]] = []
     for line, row in walk_objects(source.data, problems):
-        inner = row.get("data")
+        inner = next((row[name] for name in within if isinstance(row.get(name), list)), None)
+        alone = row.get(_DATA)
         if isinstance(inner, list) and all(isinstance(one, Mapping) for one in inner):
-            problems.hint("the rows of a list under data have the line of their list")
+            problems.hint("the rows of a list have the line of the document they stand in")
             rows += [(line, one) for one in inner]
-        elif isinstance(inner, Mapping) and len(row) == 1:
-            rows.append((line, inner))
         else:
-            rows.append((line, row))
+            is_wrapped = isinstance(alone, Mapping) and len(row) == 1
+            rows.append((line, alone if is_wrapped and isinstance(alone, Mapping) else row))
     return rows, source
 
 
