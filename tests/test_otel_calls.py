@@ -51,6 +51,7 @@ OTHER_COUNT = VALUES | BOTH | {"gen_ai.usage.output_tokens": 4}
         (OUTER, span("inner", "outer", 0, 9), ["outer"]),  # a repeated span is put aside
         (OUTER, INNER | {"parent_span_id": None}, ["inner", "outer"]),
         (OUTER, INNER | {"end_time": "2025-01-01T00:00:30Z"}, ["inner", "outer"]),
+        (span("outer", None, 2), INNER, ["inner", "outer"]),
         (OUTER, INNER | {"attributes": OTHER_REPLY}, ["inner", "outer"]),
         (OUTER, INNER | {"attributes": VALUES | {"gen_ai.request.model": "n"}}, ["inner", "outer"]),
         (OUTER, INNER | {"attributes": VALUES | {"gen_ai.request.model": "x/m-2025"}}, ["inner"]),

@@ -54,7 +54,7 @@ def answer_in(value: str, name: str) -> Any:
     Raises RowError for a response that does not parse: one cut off, say.
     """
     inner = _text_in_text(value)
-    if inner is not None and inner.lstrip()[:1] in ("{", "["):
+    if inner is not None:
         said = answer_in(inner, name)
         return value if isinstance(said, str) else said
     start = "".join(value[:80].split())
@@ -75,8 +75,9 @@ def messages_in(value: str, name: str) -> Any:
     """Return the messages that a text holds as JSON; the text where it is what was said."""
     start = "".join(value[:80].split())
     inner = _text_in_text(value)
-    if inner is not None and "".join(inner[:80].split()).startswith(_STARTS_OF_LISTS[:2]):
-        return messages_in(inner, name)
+    if inner is not None:
+        said = messages_in(inner, name)
+        return value if isinstance(said, str) else said
     if not start.startswith("["):
         return value
     found, fault = _parsed(value)

@@ -174,4 +174,5 @@ LANGFUSE = Reader(
     read=read_langfuse,
     takes=("tokenizer", "chat_template"),
     shapes=_SHAPES,
+    call_column="id",
 )

@@ -151,4 +151,5 @@ LITELLM = Reader(
     read=read_litellm,
     takes=("tokenizer", "chat_template"),
     shapes=_SHAPES,
+    call_column="source_request_id",
 )

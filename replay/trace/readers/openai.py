@@ -21,6 +21,7 @@ from replay.trace.readers.first_object import first_object
 from replay.trace.readers.json_lines import as_lines, walk_objects
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
+from replay.trace.readers.repeated_calls import RESPONSE_ID
 from replay.trace.readers.source import Source
 
 
@@ -71,4 +72,5 @@ OPENAI = Reader(
     sniff=looks_like_openai,
     read=read_openai,
     takes=("tokenizer", "chat_template"),
+    call_column=RESPONSE_ID,
 )
