@@ -24,6 +24,7 @@ from replay.trace.readers.bidaw import BIDAW
 from replay.trace.readers.burstgpt import BURSTGPT
 from replay.trace.readers.canonical import PARQUET, looks_like_parquet, parquet_columns
 from replay.trace.readers.claude_code import CLAUDE_CODE
+from replay.trace.readers.cline import CLINE
 from replay.trace.readers.codex import CODEX
 from replay.trace.readers.columns import COLUMNS
 from replay.trace.readers.dynamo import DYNAMO
@@ -44,6 +45,7 @@ from replay.trace.readers.messages import MESSAGES
 from replay.trace.readers.mooncake import MOONCAKE
 from replay.trace.readers.mooncake_agentic import MOONCAKE_AGENTIC
 from replay.trace.readers.openai import OPENAI
+from replay.trace.readers.opencode import OPENCODE
 from replay.trace.readers.openrouter import OPENROUTER
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.otel import OTEL
@@ -72,6 +74,8 @@ READERS = (
     CLAUDE_CODE,
     CODEX,
     GEMINI_CLI,
+    OPENCODE,
+    CLINE,
     SGLANG_LOG,
     AIPERF,
     AIPERF_INPUTS,
