@@ -133,12 +133,12 @@ def agent_trace(
     for place, call in enumerate(calls):
         before = None if call.after is None else prompts[call.after]
         prompts.append(_prompt(call, calls, before, spoken.get(place, 0), counts))
-    frame, dropped = _frame(calls, prompts)
+    frame, left_out = _frame(calls, prompts)
     meta = source_meta(
         source,
         format_name=format_name,
         content=_CONTENT,
-        notes=(*notes, *_notes(counts, splitter.name), *dropped_note(dropped)),
+        notes=(*notes, *_notes(counts, splitter.name), *left_out),
         clock_start_ns=0,
         shared_ids=True,
     )
@@ -202,8 +202,8 @@ def _ids(*names: str) -> np.ndarray:
 
 def _frame(
     calls: Sequence[AgentCall], prompts: Sequence[_Prompt]
-) -> tuple[pl.DataFrame, list[str]]:
-    """Return the calls as a frame, and the names of what could not be kept."""
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Return the calls as a frame, and notes on what could not be kept."""
     usages = [call.usage for call in calls]
     content = segment_columns([(prompt.segments, prompt.tokens) for prompt in prompts])
     other, dropped = scalar_columns(
@@ -220,7 +220,7 @@ def _frame(
             SESSION: pl.Series([call.session for call in calls], dtype=pl.String),
         }
     )
-    return frame.with_columns(*content, *other), dropped
+    return frame.with_columns(*content, *other), dropped_note(dropped)
 
 
 def _notes(counts: _Counts, splitter: str) -> list[str]:
