@@ -57,7 +57,9 @@ def read_messages(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
     source = as_lines(lines_of_parquet(source, _CONVERSATION), problems)
     talks, read = talks_in(source, problems, _said)
     talks = _timed(talks, problems)
-    conversations = [Conversation(_name(talk), talk.said, _other(talk.row)) for talk in talks]
+    conversations = [
+        Conversation(_name(talk), talk.said, _other(talk.row), talk.tools) for talk in talks
+    ]
     return conversation_trace(
         conversations, source, options, problems, format_name="messages", read=read
     )
@@ -82,25 +84,22 @@ def _said(row: dict[str, object], line: int, problems: ProblemList) -> list[Said
 def _timed(talks: Sequence[Talk], problems: ProblemList) -> list[Talk]:
     """Return the talks with the times of their messages, but those that have a faulty one."""
     given = [
-        (one.line, message[_TIME])
-        for talk in talks
-        for message, one in zip(_messages(talk.row), talk.said, strict=True)
+        (number, place, message[_TIME])
+        for number, talk in enumerate(talks)
+        for place, message in enumerate(_messages(talk.row))
         if message.get(_TIME) is not None
     ]
     if not given:
         return list(talks)
-    times = iter(arrivals_of(_TIME, given, problems)[0])
-    found = []
-    for talk in talks:
-        said, faulty = [], False
-        for message, one in zip(_messages(talk.row), talk.said, strict=True):
-            if message.get(_TIME) is not None:
-                one = replace(one, time_ns=next(times))
-                faulty |= one.time_ns is None
-            said.append(one)
-        if not faulty:
-            found.append(replace(talk, said=said))
-    return found
+    told = [(talks[number].said[0].line, value) for number, _, value in given]
+    found = arrivals_of(_TIME, told, problems)[0]
+    times = {at[:2]: time for at, time in zip(given, found, strict=True)}
+    faulty = {number for (number, _), time in times.items() if time is None}
+    return [
+        replace(talk, said=[replace(one, time_ns=times.get((at, one.place))) for one in talk.said])
+        for at, talk in enumerate(talks)
+        if at not in faulty
+    ]
 
 
 def _messages(row: Mapping[str, object]) -> list[dict[str, object]]:
