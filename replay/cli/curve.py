@@ -66,8 +66,9 @@ def curve(
 
     LRU is exact at all capacities from one pass over the trace, whatever the block size; other
     policies are replayed at each capacity shown. Requests come one after another, no clock. The
-    ceiling is an unlimited cache; a knee is the smallest capacity with that share of it. Tables
-    show both; other formats hold a row for each group, block size, policy and capacity.
+    block ceiling is what an unlimited cache hits; a knee is the smallest capacity with that share
+    of it. Tables show both; other formats hold a row for each group, block size, policy and
+    capacity.
 
     \b
     replay curve trace.jsonl --policy lru,arc,min

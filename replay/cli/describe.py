@@ -22,8 +22,9 @@ _TITLES = {
     "lengths": "Lengths",
     "sessions": "Sessions",
     "content": "Content",
-    "ideal": "Hit rates of an unbounded cache, requests one after another",
-    "sources": "Whose content those hits are",
+    "ceilings": "Ceilings: what content allows, and what whole blocks allow an engine",
+    "sources": "Who put the tokens of the content ceiling there (global prefix: part of both)",
+    "ideal": "Hit rates of an unbounded cache; those of blocks are of prompts alone, partial ends too",
     "reuse": "Blocks and seconds between two uses of a block (hot: in over 1% of requests)",
 }
 _REUSE_ROWS = {
@@ -51,8 +52,9 @@ def describe(
 ) -> None:
     """Describe a trace: load, lengths, sessions, and how much of its content repeats.
 
-    Hit rates are those of an unbounded cache, in every usual definition; none is a forecast for a
-    real cache. Tables show groups of facts; other formats hold one flat row.
+    Hit rates are those of an unbounded cache. The content ceiling counts token by token, responses
+    included where they are known; the block ceiling is what whole blocks leave an engine of it.
+    Tables show groups of facts; other formats hold one flat row.
     """
     from replay.cli.progress import announce_compiling, progress
     from replay.cli.targets import check_output, read_beside

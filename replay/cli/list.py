@@ -107,10 +107,11 @@ def _traces() -> Table:
     from replay.report.tables import Table
     from replay.trace.fetch import is_cached
 
-    columns = ("name", "format", "requests", "size_bytes", "licence", "cached")
+    columns = ("name", "format", "requests", "size_bytes", "licence", "verified_by", "cached")
     rows = [
         (
-            *(getattr(trace, column) for column in columns[:-1]),
+            *(getattr(trace, column) for column in columns[:-2]),
+            "sha256" if trace.sha256 else "not verified",
             "yes" if is_cached(trace) else "no",
         )
         for trace in load_catalogue().traces

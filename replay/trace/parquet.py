@@ -43,7 +43,10 @@ _FACT_TYPES: dict[str, tuple[type, ...]] = {
 _LATER_FACTS: dict[str, tuple[type, ...]] = {  # files written before have none of these
     "clock_start_ns": (int, NoneType), "shared_ids": (bool,),
 }  # fmt: skip
-_HINT = "read the original trace instead; of Parquet files only those replay wrote can be read"
+_HINT = (
+    "of Parquet files, those that replay wrote are read, those with a column conversation, "
+    "conversations or messages, and with --columns any table"
+)
 
 
 def write_trace(trace: Trace, path: str | Path, *, force: bool = False) -> Path:

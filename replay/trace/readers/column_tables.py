@@ -81,7 +81,13 @@ class FrameTable:
         if self.is_text:
             return self.source.put_aside(problems)
         return tuple(
-            Rejected(self.source.path, line, reason, repr(self.frame.row(line - 1, named=True)))
+            Rejected(
+                self.source.path,
+                line,
+                reason,
+                repr(self.frame.row(line - 1, named=True)),
+                line in problems.rejected,
+            )
             for line, reason in sorted(problems.put_aside.items())
         )
 
