@@ -51,6 +51,8 @@ class _Commands(click.Group):
             sys.stdout.flush()
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click's own; it also ends quietly when whoever read the output has gone
+        except SystemExit:
+            raise  # of a child, which has said all there is to say
         except (KeyboardInterrupt, Interrupted):
             click.echo("Interrupted", err=True)
             ctx.exit(Interrupted.exit_code)
