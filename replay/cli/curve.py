@@ -77,7 +77,8 @@ def curve(
     """
     from replay.cli.curve_tables import curve_tables, long_table
     from replay.cli.output import check_output
-    from replay.cli.progress import announce_compiling, progress
+    from replay.cli.progress import compile_first, progress
+    from replay.engine.parts import CURVES, READING
     from replay.report.charts import check_plot
     from replay.trace.writers.target import check_target
 
@@ -85,7 +86,7 @@ def curve(
     if plot is not None:
         check_target(plot, force=force)
         check_plot(plot)
-    with progress("Starting", patience_s=announce_compiling("stack_depths")) as bar:
+    with progress("Starting", patience_s=compile_first(READING, CURVES)) as bar:
         from replay.engine.curves import answer_curves
         from replay.units import parse_duration_ns
 

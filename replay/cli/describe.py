@@ -50,14 +50,15 @@ def describe(
     Hit rates are those of an unbounded cache, in every usual definition; none is a forecast for a
     real cache. Tables show groups of facts; other formats hold one flat row.
     """
-    from replay.cli.progress import announce_compiling, progress
+    from replay.cli.progress import compile_first, progress
+    from replay.engine.parts import READING
     from replay.trace.continuation import continue_sessions, may_assume
     from replay.trace.describe import describe as facts_of
     from replay.trace.describe import notes as notes_of
     from replay.trace.sessions import infer_sessions
     from replay.trace.tree import build_tree
 
-    with progress("Reading the trace", patience_s=announce_compiling("reuse_distances")) as bar:
+    with progress("Reading the trace", patience_s=compile_first(READING)) as bar:
         bar.update(0, 0)
         requests = read_trace(trace, parameters, bar.hook)
         if may_assume(requests):

@@ -44,12 +44,16 @@ def explain(
     """
     import textwrap
 
-    from replay.cli.progress import announce_compiling, progress
+    from replay.cli.progress import compile_first, progress
+    from replay.config.load import load_scenario
+    from replay.engine.parts import READING, engine_part
+    from replay.runs.layout import SCENARIO
     from replay.runs.open import open_run
 
     chosen = chosen_format(format, output)
     opened = open_run(run)
-    patience_s = announce_compiling(f"replay_{opened.manifest['mode']}")
+    kind = load_scenario(opened.folder / SCENARIO).cache.kind
+    patience_s = compile_first(READING, engine_part(opened.manifest["mode"], kind))
     with progress("Starting", patience_s=patience_s) as bar:
         from replay.cli.explain_table import folded_table, path_table
         from replay.engine.explain import explain_request

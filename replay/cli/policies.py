@@ -52,10 +52,12 @@ def policies(
     replay policies trace.jsonl --model llama-3.1-70b --capacity 2TiB --policy lru,arc,gdsf,min
     """
     from replay.cli.output import check_output
-    from replay.cli.progress import announce_compiling, progress
+    from replay.cli.progress import compile_first, progress
+    from replay.engine.parts import CURVES, QUEUES, RANKS, READING
 
     chosen = check_output(format, output, force=force)
-    with progress("Starting", patience_s=announce_compiling("replay_lru")) as bar:
+    kernels = (READING, CURVES) if policies else (READING, CURVES, QUEUES, RANKS)
+    with progress("Starting", patience_s=compile_first(*kernels)) as bar:
         from replay.engine.policy_table import compare_policies
 
         if not parameters["capacities"]:
