@@ -17,7 +17,9 @@ from replay.cli.trace_options import read_options, trace_options
 @scenario_options
 @trace_options
 @output_options
-def gain(trace: Path, format: str | None, output: Path | None, **parameters: Any) -> None:
+def gain(
+    trace: Path, format: str | None, output: Path | None, force: bool, **parameters: Any
+) -> None:
     """Compare no cache, a session cache, a cross-request prefix store, and both, on TRACE.
 
     Replays the trace four times through a session store (see `cache.session_store` in
@@ -29,8 +31,10 @@ def gain(trace: Path, format: str | None, output: Path | None, **parameters: Any
     replay gain trace.parquet --untimed --set cache.session_store.max_prefix_cache_size=1000
     """
     from replay.cli.progress import compile_first, progress
+    from replay.cli.targets import check_output, read_beside
     from replay.engine.parts import CURVES, READING, engine_part
 
+    check_output(format, output, force=force, inputs=[trace, *read_beside(parameters)])
     scenario = read_scenario(parameters, {"cache.kind": "session_store"})
     engine = engine_part(scenario.engine.mode, scenario.cache.kind)
     patience_s = compile_first(READING, CURVES, engine)
@@ -53,4 +57,4 @@ def gain(trace: Path, format: str | None, output: Path | None, **parameters: Any
         note(f"Note: {line}")
     known = [name for name in rows[0] if any(row[name] is not None for row in rows)]
     table = Table(known, [tuple(row[name] for name in known) for row in rows])
-    emit([table], format=format, output=output)
+    emit([table], format=format, output=output, force=force)

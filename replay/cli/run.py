@@ -67,13 +67,13 @@ def run(
     replay run trace.jsonl --untimed --capacity 20000blocks -o runs/lru
     """
     from replay.cli.progress import compile_first, progress
+    from replay.cli.targets import claim_run, read_beside
     from replay.engine.parts import CURVES, READING, engine_part
-    from replay.runs.layout import check_target
 
     scenario = read_scenario(parameters)
     target = output or _default_folder(trace)
     if not dry_run:
-        check_target(target, force)
+        claim_run(target, force=force, inputs=[trace, *read_beside(parameters)])
     engine = engine_part(scenario.engine.mode, scenario.cache.kind)
     patience_s = compile_first(READING, CURVES, engine)
     with progress("Starting", patience_s=patience_s) as bar:
