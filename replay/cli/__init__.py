@@ -37,6 +37,7 @@ from replay.cli.report import report
 from replay.cli.run import run
 from replay.cli.verify import verify
 from replay.errors import Interrupted, OutputError, ReplayError
+from replay.kernels import code_cache
 
 
 class _Commands(click.Group):
@@ -59,6 +60,8 @@ class _Commands(click.Group):
         # The last resort, for bugs too: Polars raises its panics past Exception.
         except BaseException as error:  # noqa: BLE001
             _fail(ctx, error)
+        finally:
+            _tell_kernel_troubles()
         return result
 
 
@@ -77,7 +80,10 @@ def main(ctx: click.Context, debug: bool, no_color: bool) -> None:
     """
     # Ctrl-C while the interpreter winds up would kill a command that is done.
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
-    gc.disable()  # a command ends soon and leaves few cycles: collecting is a tenth of its time
+    # A command ends soon and leaves few cycles: collecting them is a tenth of its time, and the
+    # one collection that the interpreter makes at its end, whatever it is told, a quarter.
+    gc.disable()
+    atexit.register(gc.freeze)
     # Polars keeps freed memory for its next allocation, a fifth of the peak of a long trace.
     os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")
     if no_color:
@@ -92,6 +98,15 @@ for _command in (
     explain, cost, calibrate, report, query, verify, list_, doctor,
 ):  # fmt: skip
     main.add_command(_command)
+
+
+def _tell_kernel_troubles() -> None:
+    """Say what of the kernel cache could not be used; its kernels were compiled anew."""
+    troubles = code_cache.troubles
+    if troubles:
+        more = f", and {len(troubles) - 1:,} more" if len(troubles) > 1 else ""
+        click.echo(f"Note: kernels were compiled anew: {troubles[0]}{more}", err=True)
+        troubles.clear()
 
 
 def _fail(ctx: click.Context, error: BaseException) -> NoReturn:

@@ -76,8 +76,9 @@ def curve(
     replay curve trace.jsonl --by window --window 10m --capacity 10000blocks
     """
     from replay.cli.curve_tables import curve_tables, long_table
-    from replay.cli.progress import announce_compiling, progress
+    from replay.cli.progress import compile_first, progress
     from replay.cli.targets import check_output, claim, read_beside
+    from replay.engine.parts import CURVES, READING
     from replay.report.charts import check_plot
 
     inputs = [trace, *read_beside(parameters)]
@@ -85,7 +86,7 @@ def curve(
     if plot is not None:
         claim(plot, force=force, inputs=inputs)
         check_plot(plot)
-    with progress("Starting", patience_s=announce_compiling("stack_depths")) as bar:
+    with progress("Starting", patience_s=compile_first(READING, CURVES)) as bar:
         from replay.engine.curves import answer_curves
         from replay.units import parse_duration_ns
 

@@ -30,12 +30,14 @@ def gain(
     replay gain trace.parquet --gpu h100-sxm --model llama-3.1-8b
     replay gain trace.parquet --untimed --set cache.session_store.max_prefix_cache_size=1000
     """
-    from replay.cli.progress import announce_compiling, progress
+    from replay.cli.progress import compile_first, progress
     from replay.cli.targets import check_output, read_beside
+    from replay.engine.parts import CURVES, READING, engine_part
 
     check_output(format, output, force=force, inputs=[trace, *read_beside(parameters)])
     scenario = read_scenario(parameters, {"cache.kind": "session_store"})
-    patience_s = announce_compiling("replay_" + scenario.engine.mode)
+    engine = engine_part(scenario.engine.mode, scenario.cache.kind)
+    patience_s = compile_first(READING, CURVES, engine)
     with progress("Starting", patience_s=patience_s) as bar:
         from dataclasses import asdict
 
