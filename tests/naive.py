@@ -209,6 +209,7 @@ class Cache:
         self.pool = Pool(rules.capacity, rules.pinned, rules.ttl_ns)
         self.seen: set[tuple[int, ...]] = set()
         self.seen_whole: set[tuple[int, ...]] = set()
+        self.authors: dict[tuple[int, ...], int] = {}  # of all that was admitted, responses to come
         self.running: list[Request] = []
         self.reused: Counter[tuple] = Counter()
 
@@ -304,9 +305,10 @@ class Cache:
         hit = self.saved(request, found.count) if found.count else 0
         reachable = min(ideal * size, len(prompt) - 1)
         seen = max(seen, reachable)
-        request.misses["cold"] = len(prompt) - seen
+        contained = max(seen, self.in_the_making(prompt))
+        request.misses["cold"] = len(prompt) - contained
         if not self.rules.enabled:
-            request.misses["disabled"] = seen
+            request.misses["disabled"] = contained
             return
         request.hit, request.hit_blocks = hit, found.count
         known = request.session is not None
@@ -322,14 +324,26 @@ class Cache:
                 for other in (self.running if looked_up else [])
             ):
                 in_flight += min((block + 1) * size, reachable) - min(block * size, reachable)
-        request.misses["in_flight"] = in_flight
-        request.misses["granularity"] = seen - reachable
+        reach = reachable
+        if contained > seen:
+            reach = max(reachable, min(contained, len(prompt) - 1) // size * size)
+        request.misses["in_flight"] = in_flight + reach - reachable
+        request.misses["granularity"] = contained - reach
         request.misses["capacity"] = reachable - hit - in_flight
         if looked_up and request.misses["capacity"] > 0:
             missing = self.matchable(request)[found.count + in_flight // size]
             request.evicted_by, request.evicted_ns = self.pool.taken.get(missing, (None, None))
 
+    def in_the_making(self, prompt: tuple[int, ...]) -> int:
+        """Return how deep what was admitted before contains a prompt, unfinished responses too."""
+        return max(d for d in range(len(prompt) + 1) if prompt[:d] in self.authors or d == 0)
+
     def remember(self, request: Request) -> None:
+        content = request.prompt
+        if self.rules.responses and not self.rules.partial_blocks:
+            content = request.tokens
+        for depth in range(1, len(content) + 1):
+            self.authors.setdefault(content[:depth], request.index)
         for depth in range(1, len(request.prompt) + 1):
             self.seen.add(request.prompt[:depth])
         self.seen_whole.add(request.prompt)

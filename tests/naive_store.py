@@ -213,14 +213,17 @@ class Store(Cache):
         prompt = request.prompt
         request.misses = dict.fromkeys((*CAUSES, "policy"), 0)
         seen = max(d for d in range(len(prompt) + 1) if prompt[:d] in self.seen or d == 0)
-        request.misses["cold"] = len(prompt) - seen
+        known = max(seen, self.in_the_making(prompt))
+        request.misses["cold"] = len(prompt) - known
         if not self.rules.enabled:
-            request.misses["disabled"] = seen
+            request.misses["disabled"] = known
             return
         request.hit = request.hit_blocks = found.count
         request.session_hit = found.what[1] if found.what else 0
         reachable = max(min(seen, len(prompt) - 1), found.count)
-        request.misses["granularity"] = seen - reachable
+        reach = max(reachable, min(known, len(prompt) - 1)) if known > seen else reachable
+        request.misses["granularity"] = known - reach
+        request.misses["in_flight"] = reach - reachable
         shared = self.kept() | self.used()
         for depth in range(found.count + 1, reachable + 1):
             prefix = prompt[:depth]

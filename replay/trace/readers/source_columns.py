@@ -48,7 +48,8 @@ def dropped_note(dropped: Sequence[str]) -> tuple[str, ...]:
 
 
 def _column(name: str, values: list[object]) -> pl.Series | None:
-    types = {type(value) for value in values if value is not None}
+    types = {float if isinstance(value, float) else type(value) for value in values}
+    types.discard(type(None))
     for allowed, dtype in (
         ({bool}, pl.Boolean), ({int}, pl.Int64), ({int, float}, pl.Float64), ({str}, pl.String),
     ):  # fmt: skip
