@@ -41,9 +41,7 @@ def tokens_of(row):
     ]
     if row["response_segment"] is None:
         return prompt, prompt
-    return prompt, prompt + [
-        (row["response_segment"], at) for at in range(row["output_tokens"] - 1)
-    ]
+    return prompt, prompt + [(row["response_segment"], at) for at in range(row["output_tokens"] - 1)]
 
 
 def naive_hits(drawn):
@@ -122,10 +120,7 @@ def test_block_ids_give_one_block_ceiling_too(drawn):
     outcome = untimed(trace, tree, random_traces.BLOCK)
     ceiling = ceilings(tree, random_traces.BLOCK).block_ceiling_tokens
     assert outcome[:, layout.HIT].sum() == ceiling
-    assert asked_alone(trace, tree, random_traces.BLOCK) == (
-        ceiling,
-        dict.fromkeys(POLICIES, ceiling),
-    )
+    assert asked_alone(trace, tree, random_traces.BLOCK) == (ceiling, dict.fromkeys(POLICIES, ceiling))
 
 
 @settings(deadline=None, max_examples=100)
@@ -184,7 +179,7 @@ REAL = {
 def test_real_traces_give_one_number_whatever_the_command(name):
     place, sizes = REAL[name]
     if not (SHARED / place).exists():
-        pytest.skip(f"{place} is not beside the checkout")
+        pytest.skip(f"no trace at {SHARED / place}")
     trace = infer_sessions(load_trace(SHARED / place))
     tree = build_tree(trace)
     facts = describe(trace, tree)
@@ -198,6 +193,4 @@ def test_real_traces_give_one_number_whatever_the_command(name):
         assert {curve, *policies.values()} == {ceiling.block_ceiling_tokens}
     if trace.meta.block_size or 16 in sizes:
         last = facts["ceilings"]["ceiling_block_size"]
-        assert (
-            facts["ceilings"]["block_ceiling_tokens"] == ceilings(tree, last).block_ceiling_tokens
-        )
+        assert facts["ceilings"]["block_ceiling_tokens"] == ceilings(tree, last).block_ceiling_tokens

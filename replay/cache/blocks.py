@@ -92,3 +92,4 @@ def block_paths(
         path_blocks=path_blocks,
         tree_edge=tree_edge,
     )
+

@@ -191,7 +191,9 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
             baseline,
             diagnose(plan, main.outcome),
             global_prefix=global_prefix_tokens(prepared.tree),
-            turn=contained_turns(prepared.trace, prepared.tree if prepared.content_known else None),
+            turn=contained_turns(
+                prepared.trace, prepared.tree if prepared.content_known else None
+            ),
             overhead_ns=costing.overhead.of(prepared.tree.input_tokens) if costing else None,
         ),
         "prefixes": prefixes_frame(prepared.tree, plan, main),
