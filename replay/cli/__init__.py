@@ -24,6 +24,7 @@ from replay.cli.check import check
 from replay.cli.convert import convert
 from replay.cli.cost import cost
 from replay.cli.curve import curve
+from replay.cli.demo import demo
 from replay.cli.describe import describe
 from replay.cli.doctor import doctor
 from replay.cli.explain import explain
@@ -94,7 +95,7 @@ def main(ctx: click.Context, debug: bool, no_color: bool) -> None:
 
 
 for _command in (
-    generate, fetch, check, convert, anonymize, describe, curve, policies, run, gain,
+    demo, generate, fetch, check, convert, anonymize, describe, curve, policies, run, gain,
     explain, cost, calibrate, report, query, verify, list_, doctor,
 ):  # fmt: skip
     main.add_command(_command)

@@ -10,6 +10,7 @@ import click
 
 from replay.cli.options import output_options
 from replay.cli.output import PEOPLE, emit, note
+from replay.config.backends import BACKENDS
 
 if TYPE_CHECKING:
     from replay.gpu.breakdown import Step
@@ -58,7 +59,7 @@ MOST_DECODES = 65_536
     default="roofline",
     show_default=True,
     metavar="NAME",
-    help="roofline, table or aiconfigurator.",
+    help=f"Where step times come from: {', '.join(BACKENDS)}.",
 )
 @click.option(
     "--table",
