@@ -332,7 +332,7 @@ class Cache:
         request.misses["granularity"] = contained - reach
         request.misses["capacity"] = reachable - hit - in_flight
         if looked_up and request.misses["capacity"] > 0:
-            missing = self.matchable(request)[found.count]
+            missing = self.matchable(request)[found.count + in_flight // size]
             request.evicted_by, request.evicted_ns = self.pool.taken.get(missing, (None, None))
 
     def in_the_making(self, prompt: tuple[int, ...]) -> int:

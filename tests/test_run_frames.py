@@ -27,7 +27,14 @@ from replay.trace.tree import PrefixTree, build_tree
 from tests import naive, naive_ranked, naive_stack
 from tests import test_radix_twins as radix
 from tests import test_session_store as store
-from tests.naive_frames import Clock, prefix_rows, request_row, timeline_rows
+from tests.naive_frames import (
+    Clock,
+    causality,
+    global_hits,
+    prefix_rows,
+    request_row,
+    timeline_rows,
+)
 from tests.naive_radix import Engine as RadixEngine
 from tests.naive_radix import RadixCache, RadixRules
 from tests.naive_radix import replay_untimed as replay_radix
@@ -205,6 +212,8 @@ def compare(case: Case, *, threads: int = 1) -> dict[str, pl.DataFrame]:
     ]
     columns = {name: [row.get(name) for row in expected] for name in column_names(REQUESTS)}
     columns |= diagnosis(case, requests)
+    columns |= causality(case.drawn, requests, clock, end_ns)
+    columns["global_prefix_hit_tokens"] = global_hits(requests)
     _forget_unknown_evictors(case.kind, columns, got["requests"])
     for name, values in columns.items():
         assert got["requests"][name].to_list() == values, name

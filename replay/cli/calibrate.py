@@ -134,8 +134,9 @@ def _fit(
 ) -> str:
     """Print what a fit found and return the GPU file of it."""
     from replay import __version__
-    from replay.cli.progress import announce_compiling, progress
+    from replay.cli.progress import compile_first, progress
     from replay.config.dump import dump_document
+    from replay.engine.parts import COSTS
     from replay.gpu.calibrate import calibrate as fit_gpu
     from replay.gpu.calibrated_file import calibrated_gpu
     from replay.gpu.measured import read_measured
@@ -145,7 +146,7 @@ def _fit(
     rows = read_measured(
         path, gpu=rows_of, renames=_pairs(renames), time_column=time_column, head=head
     )
-    with progress("Fitting", patience_s=announce_compiling("attend_all")) as bar:
+    with progress("Fitting", patience_s=compile_first(COSTS)) as bar:
         found = fit_gpu(before, rows, progress=bar.hook)
     after = calibrated_gpu(found, rows, name=output.stem, path=path, version=__version__)
     emit([_parameters(before, after, found), _errors(found, rows)])

@@ -11,6 +11,7 @@ import click
 from replay.cli import completion
 from replay.cli.options import output_options
 from replay.cli.output import emit_named, note, note_all
+from replay.config.backends import BACKENDS
 
 if TYPE_CHECKING:
     from replay.gpu.breakdown import Step
@@ -73,7 +74,7 @@ MOST_DECODES = 65_536
     default="roofline",
     show_default=True,
     metavar="NAME",
-    help="roofline, table or aiconfigurator.",
+    help=f"Where step times come from: {', '.join(BACKENDS)}.",
     shell_complete=completion.backends,
 )
 @click.option(

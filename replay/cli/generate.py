@@ -65,7 +65,8 @@ def generate(
     replay generate my-profile.yaml --duration 1h --rate 20 --seed 3 -o mine.parquet
     """
     from replay.cli.output import note, note_all
-    from replay.cli.progress import announce_compiling, progress
+    from replay.cli.progress import compile_first, progress
+    from replay.engine.parts import GENERATOR
     from replay.trace.writers import writer_for
     from replay.units import parse_duration_ns
     from replay.workload.generate import at_rate
@@ -79,7 +80,7 @@ def generate(
         raise InputError(f"the {writer.name} format holds no token ids", hint="leave out --tokens")
     duration_ns = None if duration is None else parse_duration_ns(duration)
     named = load_profile(profile).changed(requests=requests, duration_ns=duration_ns, seed=seed)
-    with progress("Starting", patience_s=announce_compiling("write_prompts")) as bar:
+    with progress("Starting", patience_s=compile_first(GENERATOR)) as bar:
         if rate is not None:
             named = at_rate(named, rate)
         trace = generated(named, progress=bar.hook)

@@ -72,8 +72,8 @@ def _prices() -> Table:
 
 
 def _policies() -> Table:
-    from replay.cache.policies import POLICIES
     from replay.cache.replacement import REPLACEMENTS
+    from replay.config.policies import POLICIES
     from replay.report.tables import Table
 
     rows = [

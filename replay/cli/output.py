@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    from replay.report.db import Result
-    from replay.report.tables import Table
+    from replay.report.tables import AnyTable, Table
 
 FORMATS = ("table", "md", "csv", "json", "jsonl", "parquet")
 SUFFIXES = {
@@ -48,7 +47,7 @@ SI_FROM = 10**6  # speeds from here on are shown with an SI prefix
 
 
 def emit(
-    tables: Sequence[Table | Result],
+    tables: Sequence[AnyTable],
     *,
     format: str | None = None,
     output: Path | None = None,

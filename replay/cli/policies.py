@@ -52,12 +52,14 @@ def policies(
     replay policies trace.jsonl --capacity 10000blocks
     replay policies trace.jsonl --model llama-3.1-70b --capacity 2TiB --policy lru,arc,gdsf,min
     """
-    from replay.cli.progress import announce_compiling, progress
+    from replay.cli.progress import compile_first, progress
     from replay.cli.targets import check_output, read_beside
+    from replay.engine.parts import CURVES, QUEUES, RANKS, READING
 
     inputs = [trace, *read_beside(parameters)]
     chosen = check_output(format, output, force=force, inputs=inputs)
-    with progress("Starting", patience_s=announce_compiling("replay_lru")) as bar:
+    kernels = (READING, CURVES) if policies else (READING, CURVES, QUEUES, RANKS)
+    with progress("Starting", patience_s=compile_first(*kernels)) as bar:
         from replay.engine.policy_table import compare_policies
 
         if not parameters["capacities"]:
@@ -66,7 +68,7 @@ def policies(
         lines = compare_policies(question, progress=bar.hook)
     note_all(question.notes)
     tables = _tables(question, lines) if chosen in PEOPLE else [_table(lines, None)]
-    emit(tables, format=format, output=output, force=force)
+    emit(tables, format=format, output=output, force=force, preface=question.preface)
 
 
 def _tables(question: Question, lines: list[PolicyLine]) -> list[Table]:

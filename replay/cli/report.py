@@ -54,15 +54,20 @@ def show_reports(
 ) -> None:
     """Print reports, what must be read before them first."""
     from replay.cli.output import emit, emit_named, note, note_all
-    from replay.cli.targets import check_output
-    from replay.report.db import RunDatabase
-    from replay.report.library import load_report, report_names, run_report, unmet_need
-    from replay.report.notices import notes, unverified, warnings
+    from replay.cli.targets import check_output, swept
+    from replay.report.isolation import half_of_machine, supervise
     from replay.runs.open import open_run
 
     chosen_format = check_output(format, output, force=force, inputs=[folder])
-    chosen = [load_report(name).name for name in names or report_names()]
     run = open_run(folder)
+    with swept(output):
+        supervise(half_of_machine())
+
+    from replay.report.db import RunDatabase
+    from replay.report.library import load_report, report_names, run_report, unmet_need
+    from replay.report.notices import notes, unverified, warnings
+
+    chosen = [load_report(name).name for name in names or report_names()]
     with RunDatabase(run) as database:
         silent = {name: why for name in chosen if (why := unmet_need(database, name))}
         tables = {name: run_report(database, name) for name in chosen}

@@ -66,14 +66,16 @@ def run(
     replay run trace.jsonl --gpu h100-sxm --model llama-3.1-8b -o runs/h100
     replay run trace.jsonl --untimed --capacity 20000blocks -o runs/lru
     """
-    from replay.cli.progress import announce_compiling, progress
+    from replay.cli.progress import compile_first, progress
     from replay.cli.targets import claim_run, read_beside
+    from replay.engine.parts import CURVES, READING, engine_part
 
     scenario = read_scenario(parameters)
     target = output or _default_folder(trace)
     if not dry_run:
         claim_run(target, force=force, inputs=[trace, *read_beside(parameters)])
-    patience_s = announce_compiling("replay_" + scenario.engine.mode)
+    engine = engine_part(scenario.engine.mode, scenario.cache.kind)
+    patience_s = compile_first(READING, CURVES, engine)
     with progress("Starting", patience_s=patience_s) as bar:
         from replay.engine.run import execute, prepare
 

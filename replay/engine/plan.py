@@ -13,8 +13,8 @@ import polars as pl
 
 from replay.cache.blocks import BlockPaths, block_paths
 from replay.cache.pins import pinned_edges
-from replay.cache.policies import policy_code
 from replay.cache.store_paths import StorePaths, prefix_lengths, store_paths
+from replay.config.policies import policy_code
 from replay.config.scenario import Scenario
 from replay.errors import InputError
 from replay.kernels import layout

@@ -26,6 +26,8 @@ from replay.engine.simulate import Simulation, simulate_timed, simulate_untimed
 from replay.engine.sizing import Sizing, size_cache
 from replay.errors import Interrupted
 from replay.gpu.cost import StepCost
+from replay.gpu.hybrid import upper_bound
+from replay.gpu.spec import load_model
 from replay.kernels import layout
 from replay.kernels.jit import VERSION as NUMBA_VERSION
 from replay.progress import Hook, ignore
@@ -70,7 +72,11 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """The tables of a run, its manifest, and the scenario with everything resolved."""
+    """The tables of a run, its manifest, and the scenario as it was given.
+
+    What the scenario leaves to the hardware and the trace, such as `capacity: auto`, stays so; the
+    manifest's `cache` and `gpu` say what it came to.
+    """
 
     tables: dict[str, pl.DataFrame]
     manifest: dict[str, Any]
@@ -172,7 +178,7 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
 
     The pair runs in two threads where `threads` allows; the result is the same either way.
     """
-    scenario, sizing = _resolved(prepared), prepared.sizing
+    scenario, sizing = prepared.scenario, prepared.sizing
     started = time.perf_counter_ns()
     plan = make_plan(
         prepared.trace,
@@ -219,6 +225,7 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
         else None,
         "causality": _causality_record(tables["requests"]) if timed else None,
         "ceilings": _ceiling_record(prepared),
+        "upper_bound": bound_of(prepared),
         "totals": {"evicted_blocks": main.evictions, "end_ns": main.end_ns},
         "timings": {
             **prepared.timings_ns,
@@ -228,18 +235,6 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
         "notes": run_notes(prepared),
     }
     return RunResult(tables, manifest, scenario)
-
-
-def _resolved(prepared: Prepared) -> Scenario:
-    """Return the scenario with block size and capacity written out, so that it runs again alike."""
-    blocks = prepared.sizing.capacity_blocks
-    cache = prepared.scenario.cache.model_copy(
-        update={
-            "block_size": prepared.sizing.block_size,
-            "capacity": "inf" if blocks is None else f"{blocks}blocks",
-        }
-    )
-    return prepared.scenario.model_copy(update={"cache": cache})
 
 
 def _simulate(
@@ -348,6 +343,16 @@ def _ceiling_record(prepared: Prepared) -> dict[str, int] | None:
     }
 
 
+def bound_of(prepared: Prepared) -> str | None:
+    """Return why hits and capacity are upper bounds for the model that is named, None if not."""
+    hardware = prepared.sizing.hardware
+    if hardware is not None:
+        return upper_bound(hardware.model)
+    if "model" in prepared.scenario.model_fields_set:
+        return upper_bound(load_model(prepared.scenario.model.name))
+    return None
+
+
 def run_notes(prepared: Prepared) -> list[str]:
     """Return what a reader of a run should know about the size and content of what was run."""
     cache = prepared.scenario.cache
@@ -380,4 +385,5 @@ def describe_size(prepared: Prepared) -> dict[str, object]:
         "model": hardware.model.name if hardware else None,
         "weights": format_bytes(hardware.pool.weight_bytes) if hardware else None,
         "kv_pool": format_bytes(hardware.pool.pool_bytes) if hardware else None,
+        "upper_bound": bound_of(prepared),
     }
