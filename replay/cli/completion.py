@@ -112,7 +112,7 @@ def _policies() -> list[str]:
 
 
 def _backends() -> list[str]:
-    from replay.gpu.backends import BACKENDS
+    from replay.config.backends import BACKENDS
 
     return list(BACKENDS)
 

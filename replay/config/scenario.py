@@ -303,7 +303,7 @@ class EngineSection(Section):
     chunked_prefill: bool = Field(True, description="off: a prompt is computed in one step")
     mixed_steps: bool = Field(
         True,
-        description="a step computes prompts and decodes; off: prompts while any fits, else decodes",
+        description="a step computes prompts and decodes; off: prompts while any fit, else decodes",
     )
     prefill_chunk_tokens: PositiveInt | None = Field(
         None, description="most prompt tokens of one request in one step; default: no limit"
