@@ -11,6 +11,7 @@ from replay.trace.added_notes import added_notes
         (["1,999 requests were left out: no response", "2 requests were left out: no response"],
          "2,001 requests were left out: no response"),
         (["2 requests were left out", "2 requests were left out"], "4 requests were left out"),
+        (["1 of 2 spans were", "3 of 4 spans were"], "4 of 6 spans were"),
         (["content is assumed (4 of 5 requests continue)", "content is assumed (1 of 1,000 requests continue)"],
          "content is assumed (5 of 1,005 requests continue)"),
         (["found: 12 root, 3 sibling end, 0 retry", "found: 1 root, 0 sibling end, 1,000 retry"],

@@ -38,7 +38,13 @@ def test_the_turn_a_prompt_contains_is_found_token_by_token(drawn):
 
 def test_links_tell_the_turn_where_responses_are_unknown():
     drawn = [
-        {"arrival_ns": at, "block_ids": [at], "input_tokens": 4, "output_tokens": 2, "session_id": 0}
+        {
+            "arrival_ns": at,
+            "block_ids": [at],
+            "input_tokens": 4,
+            "output_tokens": 2,
+            "session_id": 0,
+        }
         for at in range(5)
     ]
     trace = random_traces.trace_of(drawn)
@@ -134,17 +140,17 @@ def found_by_check(trace: Trace) -> list[tuple[str, str]]:
 
 def test_check_holds_follow_ups_against_the_times_the_source_recorded(tmp_path):
     trace = load_trace(two_turns(tmp_path, 5_000))
-    (verdict, found), = found_by_check(trace)
+    ((verdict, found),) = found_by_check(trace)
     assert verdict == "note"
     assert found.startswith("1 follow-ups contain an earlier turn")
     for recorded, expected in ((4_000, "ok"), (6_000, "warning")):
         times = trace.frame.with_columns(recorded_e2e_ns=pl.lit(recorded, pl.Int64))
-        (verdict, found), = found_by_check(trace.changed(times))
+        ((verdict, found),) = found_by_check(trace.changed(times))
         assert verdict == expected
         assert f"{int(recorded > 5_000)} of 1 follow-ups" in found
 
 
-@pytest.mark.skipif(not CASES.exists(), reason=f"no cases at {CASES}")
+@pytest.mark.skipif(not CASES.exists(), reason="the cases are not beside the checkout")
 def test_the_case_is_told_in_run_and_report(tmp_path):
     invoke = CliRunner().invoke
     ran = invoke(main, ["run", str(CASES / "causal.tokens.jsonl"), "-o", str(tmp_path / "run")])

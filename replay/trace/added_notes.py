@@ -14,8 +14,8 @@ from collections.abc import Iterable
 _NUMBER = r"\d{1,3}(?:,\d{3})+|\d+"
 _GAP = "\0"
 _COUNTS = re.compile(
-    rf"^(?:{_NUMBER})(?= [a-z])"  # at the start
-    rf"|(?<![\w.,])(?:{_NUMBER}) of (?:{_NUMBER})(?= [a-z])"  # a part of a whole
+    rf"(?<![\w.,])(?:{_NUMBER}) of (?:{_NUMBER})(?= [a-z])"  # a part of a whole
+    rf"|^(?:{_NUMBER})(?= (?!ms\b|ns\b|s\b|bytes\b))"  # at the start
     rf"|(?<=[:,] )(?:{_NUMBER})(?= (?!tokens\b|ms\b|ns\b|s\b|bytes\b)[a-z])"  # in a list
 )
 
