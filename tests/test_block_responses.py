@@ -40,7 +40,12 @@ def hits(trace: Trace, size: int, **cache) -> list[tuple[int, ...]]:
 
 
 @settings(deadline=None, max_examples=200)
-@given(random_traces.unit_rows(), sizes, st.sampled_from([1, 2, 3]), st.sampled_from(["inf", "9blocks"]))
+@given(
+    random_traces.unit_rows(),
+    sizes,
+    st.sampled_from([1, 2, 3]),
+    st.sampled_from(["inf", "9blocks"]),
+)
 def test_a_run_of_blocks_is_the_run_of_tokens_at_their_size_and_multiples(
     drawn, size, times, capacity
 ):
@@ -96,7 +101,9 @@ def test_ends_of_prompts_are_shared_as_they_were(drawn, size):
 
 @settings(deadline=None, max_examples=60)
 @given(random_traces.unit_rows(last_arrival_ns=4_000_000_000), sizes)
-def test_anonymized_and_converted_files_hit_the_same_for_every_request(tmp_path_factory, drawn, size):
+def test_anonymized_and_converted_files_hit_the_same_for_every_request(
+    tmp_path_factory, drawn, size
+):
     trace = random_traces.unit_trace_of(drawn)
     whole = trace.changed(trace.frame.with_columns(pl.col("arrival_ns") // 1_000_000 * 1_000_000))
     folder = tmp_path_factory.mktemp("files")
@@ -124,7 +131,10 @@ def test_blocks_and_responses_of_merged_files_are_each_files_own(first, second, 
     assert content_hit_tokens(build_tree(both)).sum() == alone
 
 
-LINE = '{"timestamp": %d, "input_length": %d, "output_length": %d, "hash_ids": %s, "response_hash_ids": %s}\n'
+LINE = (
+    '{"timestamp": %d, "input_length": %d, "output_length": %d, "hash_ids": %s, '
+    '"response_hash_ids": %s}\n'
+)
 
 
 def read(tmp_path, *rows) -> Trace:
@@ -145,7 +155,10 @@ def test_the_worked_example(tmp_path):
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
-        ("[3]", "1: output_length 7 behind 6 tokens completes 2 blocks of 4 (got 1 response_hash_ids)"),
+        (
+            "[3]",
+            "1: output_length 7 behind 6 tokens completes 2 blocks of 4 (got 1 response_hash_ids)",
+        ),
         ("[3, -4]", "1: a block id must be between 0"),
         ('"34"', "1: response_hash_ids must be a list of integers"),
         ("[3, 4.5]", r"1: response_hash_ids\[1\] must be an integer"),

@@ -52,9 +52,9 @@ def anonymize(
     """Turn a trace of text, tokens or block ids into one that says nothing of content or people.
 
     Lengths, times and sharing stay, and nothing else: ids are keyed hashes, which cannot be found
-    by hashing guessed prompts. Replays in blocks of that size give the same hits, those on responses
-    too. Times and lengths are exact unless --round and --jitter say otherwise, and may tell
-    something to whoever saw the traffic.
+    by hashing guessed prompts. Replays in blocks of that size give the same hits, those on
+    responses too. Times and lengths are exact unless --round and --jitter say otherwise, and may
+    tell something to whoever saw the traffic.
 
     \b
     replay anonymize requests.jsonl --tokenizer tokenizer.json -o shareable.jsonl

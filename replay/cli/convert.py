@@ -92,8 +92,8 @@ def convert(
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import claim, read_beside
     from replay.engine.parts import READING
-    from replay.trace.rejected import rejected_beside, write_rejected
     from replay.trace.content import natural_block_size
+    from replay.trace.rejected import rejected_beside, write_rejected
     from replay.trace.writers import writer_for
 
     if len(inputs) > 1 and not merge:

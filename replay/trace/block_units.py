@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NamedUnits:
-    """Units of block ids: unit u is (part of) the block `names[u]`, uint64, 0 where it has no id."""
+    """Units of block ids: u is (part of) the block `names[u]`, uint64, 0 where it has no id."""
 
     flat: FlatUnits
     names: np.ndarray
@@ -85,7 +85,7 @@ def _check_counts(trace: Trace, given: np.ndarray, wanted: np.ndarray) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Pieces:
-    """What each code is cut into: `codes` and `tokens` int64 from `offsets[code]` on, int64[C+1]."""
+    """What each code is cut into: `codes` and `tokens`, int64, from `offsets[code]` on."""
 
     offsets: np.ndarray
     codes: np.ndarray

@@ -15,7 +15,6 @@ from replay.trace.lists import list_column
 from replay.trace.problems import ProblemList
 from replay.trace.tree import PrefixTree, build_tree
 
-
 ENGINE_BLOCK = 16  # of content that is known to the token: the default of vLLM
 
 
@@ -28,11 +27,11 @@ def block_ids_of(trace: Trace, block_size: int) -> Trace:
     """Return the trace with prefix-chained `block_ids` of `block_size` tokens.
 
     Where responses are known, `response_block_ids` are those of the full blocks they complete. Ids
-    that are of this size already stay as they are. Others are made from segments, token ids
-    or block ids of another size, whichever the trace has first, and count from zero in order of
-    first appearance, those of prompts first. A partial last block shares its id with whole prompts that are equal alone.
-    Linear in blocks. Raises InputError for a block size below one and for a trace of unknown
-    content, TraceError where content and lengths disagree.
+    that are of this size already stay as they are. Others are made from segments, token ids or
+    block ids of another size, whichever the trace has first, and count from zero in order of first
+    appearance, those of prompts first. A partial last block shares its id with whole prompts that
+    are equal alone. Linear in blocks. Raises InputError for a block size below one and for a trace
+    of unknown content, TraceError where content and lengths disagree.
     """
     if block_size < 1:
         raise InputError(f"block_size must be at least 1 (got {block_size})")

@@ -4,10 +4,10 @@
 
 Times are milliseconds, `hash_ids` has ceil(input_length / block size) ids, the last one possibly
 partial (format and example: https://github.com/kvcache-ai/Mooncake, FAST25-release). A key of this
-program's own, `response_hash_ids`, has those of the full blocks that the response completes. AIPerf and
-Dynamo write times with decimals, and AIPerf takes rows without hash_ids. A plain file is scanned
-byte by byte in a kernel; a file with other keys, or with anything that is not plain, is walked line
-by line, which is slower and says exactly what is wrong and where.
+program's own, `response_hash_ids`, has those of the full blocks that the response completes. AIPerf
+and Dynamo write times with decimals, and AIPerf takes rows without hash_ids. A plain file is
+scanned byte by byte in a kernel; a file with other keys, or with anything that is not plain, is
+walked line by line, which is slower and says exactly what is wrong and where.
 """
 
 from __future__ import annotations
