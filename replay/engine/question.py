@@ -20,6 +20,7 @@ from replay.gpu.spec import load_gpu, load_model
 from replay.trace.prefix_sample import PrefixSample
 from replay.units import Capacity, format_bytes
 
+NO_CONTENT = "no content: reuse unknown. The trace has lengths only, so there is nothing to hit."
 _BY_COST = {"gdsf", "pgdsf"}  # what blocks cost is looked up for these alone
 _EQUAL_COST = RecomputeCost(linear_ns=1, context_ns=0)
 UNITS = ("blocks", "tokens", "GiB")
@@ -149,7 +150,8 @@ def ask(prepared: Prepared, wanted: Ask, sample: PrefixSample | None = None) -> 
 def _preface(prepared: Prepared, *, named: bool) -> list[str]:
     """Return what must be read before any number; `named` says that the model plays a part."""
     bound = upper_bound(load_model(prepared.scenario.model.name)) if named else None
-    return [] if bound is None else [bound]
+    lines = [] if bound is None else [bound]
+    return lines if prepared.content_known else [*lines, NO_CONTENT]
 
 
 def _unit_given(capacities: Sequence[Capacity]) -> str:
