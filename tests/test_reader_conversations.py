@@ -24,6 +24,7 @@ from replay.trace.readers.source import Source
 from replay.trace.readers.text_requests import ASSUMED_TIMES
 from replay.trace.readers.vllm_multiturn import looks_like_vllm_multiturn, read_vllm_multiturn
 from replay.trace.tree import build_tree
+from tests.api_logs import ids
 from tests.shared_data import SHARED, needs
 
 S = 10**9
@@ -246,6 +247,19 @@ def test_times_of_questions_go_before_those_of_answers():
     assert trace.frame["arrival_ns"].to_list() == [0, 10 * S]
     assert trace.meta.clock_start_ns == 1_680_998_401_250_000_000
     assert not any("answers were complete" in note for note in trace.meta.notes)
+
+
+def test_the_day_of_a_prompt_is_that_of_its_question(tmp_path):
+    pytest.importorskip("jinja2")
+    path = tmp_path / "t.jinja"
+    path.write_text("{{ strftime_now('%Y-%m-%d') }}")
+    days = [f"2024-02-{day}T00:00:00Z" for day in ("28", "28", "29", "29")]
+    trace = read(read_messages, [timed(*days)], chat_template=path)
+    wanted = [ids(f"2024-02-{day}") for day in ("28", "29")]
+    assert trace.frame["tokens"].to_list() == wanted
+    trace = read(read_messages, [corpus("a", "b")], chat_template=path)
+    assert trace.frame["tokens"].to_list() == [ids("2025-01-01")]
+    assert any("asks for the day" in note for note in trace.meta.notes)
 
 
 def test_times_as_numbers_since_1970_are_known_by_their_size():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -67,6 +68,7 @@ from replay.trace.repeated import once_each
 
 _HEAD_BYTES = 1 << 20
 _LATER_ROWS = 20
+_WRITTEN = re.compile(rb"\S")
 _SHOWN_FILES = 5
 
 # The first that recognises a file reads it: narrow formats stand before those that take more.
@@ -179,7 +181,8 @@ def _named(name: str) -> Reader:
 
 
 def _recognised(source: Source) -> Reader:
-    head = source.data[:_HEAD_BYTES]
+    start = _WRITTEN.search(source.data)
+    head = source.data[start.start() : start.start() + _HEAD_BYTES] if start else b""
     if looks_like_parquet(head):
         columns = parquet_columns(source.data)
         for reader in READERS:

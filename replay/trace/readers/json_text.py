@@ -89,6 +89,16 @@ def messages_in(value: str, name: str) -> Any:
     return found if told else value
 
 
+def parts_in(value: str) -> Any:
+    """Return the parts of a message that a text holds as JSON; any other text as it is."""
+    if not value.lstrip().startswith("[") or '"type"' not in value:
+        return value
+    found, fault = _parsed(value)
+    if fault or not isinstance(found, list) or not found:
+        return value
+    return found if all(isinstance(one, Mapping) and "type" in one for one in found) else value
+
+
 def _is_response(value: Mapping[str, Any]) -> bool:
     """Return whether an object has what the responses of APIs have, one message or an error."""
     if isinstance(value.get("choices"), list):

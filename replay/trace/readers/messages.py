@@ -10,7 +10,6 @@ first message goes with it. Its answers have a `timestamp`, when they were compl
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -29,6 +28,7 @@ from replay.trace.readers.json_lines import as_lines
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.parquet_rows import lines_of_parquet
 from replay.trace.readers.reader import Reader
+from replay.trace.readers.shapes import RowShape, fits_any, key, messages_by
 from replay.trace.readers.source import Source
 from replay.trace.readers.source_clock import arrivals_of
 from replay.trace.readers.text_requests import ASSUMED_PACE
@@ -39,14 +39,12 @@ _ID, _HASH = _NAMES = ("conversation_id", "conversation_hash")
 _USER = "hashed_ip"
 _TIME = "timestamp"
 _READ = (*_NAMES, _CONVERSATION, _USER, _TIME, "turn")
-_SIGN = re.compile(rb'"conversation"\s*:\s*\[\s*\{')
+_SHAPES = (RowShape((key(_CONVERSATION, kind=messages_by(_KEYS)),)),)
 
 
 def looks_like_messages(head: bytes) -> bool:
     """Return whether the first bytes of a file are those of JSON lines of such conversations."""
-    start = head.lstrip()
-    named = any(f'"{name}"'.encode() in head for name in _NAMES)
-    return start.startswith((b"{", b"[")) and named and bool(_SIGN.search(head))
+    return fits_any(head, _SHAPES)
 
 
 def read_messages(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
@@ -131,4 +129,5 @@ MESSAGES = Reader(
     read=read_messages,
     takes=("tokenizer", "chat_template"),
     parquet_columns=frozenset({_CONVERSATION}),
+    shapes=_SHAPES,
 )
