@@ -119,7 +119,9 @@ def _fail(ctx: click.Context, error: BaseException) -> NoReturn:
     message, hint, exit_code = _explained(error)
     click.echo(f"Error: {message}", err=True)
     if hint:
-        click.echo(f"Hint: {hint}", err=True)
+        from replay.cli.output import wrapped
+
+        click.echo(wrapped(f"Hint: {hint}"), err=True)
     if isinstance(error, OSError):
         _drop_unwritten_output()
     ctx.exit(exit_code)
@@ -136,7 +138,7 @@ def _explained(error: BaseException) -> tuple[str, str | None, int]:
     if isinstance(error, MemoryError):
         return "out of memory", "replay a shorter trace, or use a machine with more memory", 1
     again = shlex.join(["replay", "--debug", *(word for word in sys.argv[1:] if word != "--debug")])
-    hint = f"this is a bug in replay; please report it with the output of: {again}"
+    hint = f"this is a bug in replay; please report it with the output of `{again}`"
     return f"internal error: {type(error).__name__}: {error}", hint, 1
 
 

@@ -24,7 +24,7 @@ _TITLES = {
     "content": "Content",
     "ceilings": "Ceilings: what content allows, and what whole blocks allow an engine",
     "sources": "Who put the tokens of the content ceiling there (global prefix: part of both)",
-    "ideal": "Hit rates of an unbounded cache; those of blocks are of prompts alone, partial ends too",
+    "ideal": "Hit rates of an unbounded cache (of blocks: prompts alone, partial ends counted)",
     "reuse": "Blocks and seconds between two uses of a block (hot: in over 1% of requests)",
 }
 _REUSE_ROWS = {
@@ -37,7 +37,7 @@ _LENGTH_ROWS = {"input_tokens": "input tokens", "output_tokens": "output tokens"
 _SQL_TYPES = {int: "BIGINT", str: "VARCHAR"}  # other facts are numbers, known or not
 
 
-@click.command()
+@click.command(short_help="Describe a trace: load, lengths, sessions, what repeats.")
 @click.argument("trace", type=click.Path(path_type=Path))
 @trace_options
 @click.option("--no-sessions", is_flag=True, help="Look for no sessions in a trace without them.")

@@ -282,8 +282,9 @@ class EngineSection(Section):
 
     name: str | None = Field(
         None,
-        description="serving engine whose overhead and all-reduce are modelled, see `replay list "
-        "engines`; default: none, and TTFT has no overhead",
+        description="serving engine, see `replay list engines`: its overhead and all-reduce are "
+        "modelled, and keys of its scheduler, memory and kind of cache that are not given are its "
+        "own; default: none, and TTFT has no overhead",
     )
     overhead: Literal["low", "typical", "high"] | None = Field(
         None,
@@ -300,6 +301,10 @@ class EngineSection(Section):
     max_batched_tokens: PositiveInt = Field(8192, le=2**20, description="token budget of one step")
     max_sequences: PositiveInt = Field(256, le=65536, description="requests running at once")
     chunked_prefill: bool = Field(True, description="off: a prompt is computed in one step")
+    mixed_steps: bool = Field(
+        True,
+        description="a step computes prompts and decodes; off: prompts while any fit, else decodes",
+    )
     prefill_chunk_tokens: PositiveInt | None = Field(
         None, description="most prompt tokens of one request in one step; default: no limit"
     )
@@ -333,6 +338,10 @@ class GpuSection(Section):
     tensor_parallel: PositiveInt = Field(1, le=64, description="GPUs one replica spans")
     memory_utilization: float = Field(
         0.9, gt=0, le=1, description="share of GPU memory the engine may use"
+    )
+    memory_share_of: Literal["total", "left_after_weights"] = Field(
+        "total",
+        description="what memory_utilization is a share of; left_after_weights: TensorRT-LLM",
     )
     backend: Backend = Field("roofline", description=f"where step times come from: {told_apart()}")
     table: str | None = Field(
@@ -369,6 +378,7 @@ _TIMED_ONLY = (
     ("engine", "max_batched_tokens"),
     ("engine", "max_sequences"),
     ("engine", "chunked_prefill"),
+    ("engine", "mixed_steps"),
     ("engine", "prefill_chunk_tokens"),
     ("engine", "horizon"),
 )

@@ -21,9 +21,9 @@ from replay.kernels import layout
 class Generating:
     """What is still being generated of each prompt when it is looked up.
 
-    `outcome` int64[R, OUTCOME_FIELDS] counts it; `start_tokens` and `stop_tokens` int64[R] say where
-    it lies in the prompt, in whole blocks; `author` int64[E] is the first request to have an edge
-    of the plan's paths, R for none.
+    `outcome` int64[R, OUTCOME_FIELDS] counts it; `start_tokens` and `stop_tokens` int64[R] say
+    where it lies in the prompt, in whole blocks; `author` int64[E] is the first request to have an
+    edge of the plan's paths, R for none.
     """
 
     outcome: np.ndarray
@@ -70,4 +70,3 @@ def count_generating(plan: Plan, outcome: np.ndarray, left_queue: int) -> Genera
     else:
         changed[:, layout.DISABLED] = np.where(looked_up, known, outcome[:, layout.DISABLED])
     return Generating(changed, ideal, reach, author)
-

@@ -151,6 +151,7 @@ def _rules(
     rules = np.zeros(layout.RULES, np.int64)
     rules[layout.BLOCK_SIZE] = block_size
     rules[layout.ENABLED] = cache.caching
+    rules[layout.MIXED_STEPS] = engine.mixed_steps
     rules[layout.PARTIAL_BLOCKS] = cache.partial_blocks
     rules[layout.COMMIT] = _COMMIT_CODES[cache.commit]
     rules[layout.MAX_BATCHED_TOKENS] = engine.max_batched_tokens

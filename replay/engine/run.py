@@ -15,10 +15,11 @@ import polars as pl
 
 from replay.cache.pins import check_pins
 from replay.config.scenario import Scenario
-from replay.engine.costing import Costing, costing_record, make_costing
+from replay.engine.costing import Costing, costing_record
 from replay.engine.diagnosis import diagnose
 from replay.engine.frames import prefixes_frame, requests_frame, timeline_frame
 from replay.engine.generating import count_generating
+from replay.engine.machine import Machine, find_machine
 from replay.engine.overload import judge_overload
 from replay.engine.plan import Plan, make_plan
 from replay.engine.simulate import Simulation, simulate_timed, simulate_untimed
@@ -61,6 +62,7 @@ class Prepared:
     costing: Costing | None
     content_known: bool
     timings_ns: dict[str, int]
+    engine_notes: tuple[str, ...] = ()
 
     @property
     def cost(self) -> StepCost | None:
@@ -89,15 +91,20 @@ def prepare(
     options: ReadOptions = DEFAULTS,
     progress: Hook = ignore,
 ) -> Prepared:
-    """Read a trace and prepare it; raises what `load_trace` and `prepare_trace` raise."""
+    """Read a trace and prepare it; raises what `load_trace` and `prepare_trace` raise.
+
+    What the scenario names is looked up first.
+    """
     started = time.perf_counter_ns()
+    machine = find_machine(scenario)
+    scenario = machine.scenario
     progress("Reading the trace", 0, 0)
     tree = None
     if format_name is None and options == DEFAULTS and _may_stream(trace_path, scenario):
         trace, tree = stream_trace(trace_path, progress=progress)
     else:
         trace = load_trace(trace_path, format_name=format_name, options=options, progress=progress)
-    prepared = prepare_trace(trace, scenario, tree=tree, progress=progress)
+    prepared = prepare_trace(trace, scenario, tree=tree, machine=machine, progress=progress)
     timings = {"prepare_ns": time.perf_counter_ns() - started}
     return dataclasses.replace(prepared, timings_ns=timings)
 
@@ -116,14 +123,18 @@ def prepare_trace(
     scenario: Scenario,
     *,
     tree: PrefixTree | None = None,
+    machine: Machine | None = None,
     progress: Hook = ignore,
 ) -> Prepared:
     """Order and link a trace, size its cache and build its prefix tree.
 
-    `tree` is that of a trace which was streamed, and has no content of its own any more. Raises
-    what looking up hardware, sizing the cache and building the tree raise.
+    `tree` is that of a trace which was streamed, and has no content of its own any more; `machine`
+    is what the scenario names, where that was looked up already. Raises what looking it up, sizing
+    the cache and building the tree raise.
     """
-    sizing = size_cache(scenario, trace.meta.block_size)
+    machine = machine or find_machine(scenario)
+    scenario = machine.scenario
+    sizing = size_cache(scenario, trace.meta.block_size, machine.hardware)
     content_known = tree is not None
     trace = _adjust(trace, scenario, content_known=content_known)
     if tree is None:
@@ -131,10 +142,9 @@ def prepare_trace(
         tree = build_tree(trace, separate_by=scenario.trace.separate_by)
         content_known = trace.has_content
     check_pins(tree, scenario.cache.pinned_prefixes)
-    costing = _costing(scenario, sizing) if scenario.engine.mode == "timed" else None
     # The tree holds what the content says; without it a long trace takes a third less memory.
     slim = trace.changed(trace.frame.drop(CONTENT_COLUMNS, strict=False))
-    return Prepared(scenario, slim, tree, sizing, costing, content_known, {})
+    return Prepared(scenario, slim, tree, sizing, machine.costing, content_known, {}, machine.notes)
 
 
 def _adjust(trace: Trace, scenario: Scenario, *, content_known: bool) -> Trace:
@@ -163,15 +173,11 @@ def _adjust(trace: Trace, scenario: Scenario, *, content_known: bool) -> Trace:
     return trace
 
 
-def _costing(scenario: Scenario, sizing: Sizing) -> Costing:
-    assert sizing.hardware is not None  # a timed run always looks it up
-    return make_costing(scenario, sizing.hardware)
-
-
 def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) -> RunResult:
     """Replay a prepared trace, and beside it the same requests with caching off.
 
-    The pair runs in two threads where `threads` allows; the result is the same either way.
+    The pair runs in two threads where `threads` allows; the result is the same either way. Where
+    the content is unknown there is no pair: both would be the same run.
     """
     scenario, sizing = prepared.scenario, prepared.sizing
     started = time.perf_counter_ns()
@@ -195,11 +201,10 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
             plan,
             main,
             baseline,
-            diagnose(plan, main.outcome),
+            diagnose(plan, main.outcome) if prepared.content_known else None,
+            content_known=prepared.content_known,
             global_prefix=global_prefix_tokens(prepared.tree),
-            turn=contained_turns(
-                prepared.trace, prepared.tree if prepared.content_known else None
-            ),
+            turn=contained_turns(prepared.trace, prepared.tree if prepared.content_known else None),
             overhead_ns=costing.overhead.of(prepared.tree.input_tokens) if costing else None,
         ),
         "prefixes": prefixes_frame(prepared.tree, plan, main),
@@ -221,6 +226,7 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
         if baseline is not None
         else None,
         "causality": _causality_record(tables["requests"]) if timed else None,
+        "content_known": prepared.content_known,
         "ceilings": _ceiling_record(prepared),
         "upper_bound": bound_of(prepared),
         "totals": {"evicted_blocks": main.evictions, "end_ns": main.end_ns},
@@ -241,7 +247,7 @@ def _simulate(
     if cost is None:
         return simulate_untimed(plan, progress=progress), None
     cache, engine = prepared.scenario.cache, prepared.scenario.engine
-    if not (engine.baseline and cache.caching):
+    if not (engine.baseline and cache.caching and prepared.content_known):
         return simulate_timed(plan, cost, progress=progress), None
     without = plan.without_cache()
     if threads == 1:
@@ -355,10 +361,10 @@ def run_notes(prepared: Prepared) -> list[str]:
     cache = prepared.scenario.cache
     notes = list(prepared.sizing.notes)
     if prepared.costing is not None:
-        notes += prepared.costing.notes
+        notes += [*prepared.engine_notes, *prepared.costing.notes]
     if not prepared.content_known:
-        notes.append("the trace has lengths only: no prompt shares content with another")
-    elif cache.caching and cache.partial_blocks:
+        return notes
+    if cache.caching and cache.partial_blocks:
         notes.append(IDS_ONLY)
     elif cache.caching and cache.responses and not prepared.tree.has_responses:
         notes.append(RESPONSES_UNKNOWN)

@@ -186,7 +186,7 @@ class Result:
     def table(self, *, limit: int | None = None, title: str | None = None) -> Table:
         """Return the rows in memory, at most `limit` of them; dates and times are text."""
         if self._relation is None:
-            return Table((), (), title)
+            return Table((), (), title, of_sql=True)
         end_s = self._timeout_s + GRACE_S
         with _explained(unsafe=self._database._unsafe), deadline(end_s):
             relation = self._relation if limit is None else self._relation.limit(limit)
@@ -198,7 +198,7 @@ class Result:
                     )
                 )
             rows = self._database._attended(relation.fetchall, self._timeout_s)
-        return Table(self.columns, rows, title, self.types)
+        return Table(self.columns, rows, title, self.types, of_sql=True)
 
     def copy(self, options: str, sink: BinaryIO) -> None:
         """Write the rows to a stream as DuckDB's COPY does, such as `FORMAT csv`."""
