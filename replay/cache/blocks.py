@@ -92,4 +92,3 @@ def block_paths(
         path_blocks=path_blocks,
         tree_edge=tree_edge,
     )
-

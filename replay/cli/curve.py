@@ -87,13 +87,13 @@ def curve(
         claim(plot, force=force, inputs=inputs)
         check_plot(plot)
     with progress("Starting", patience_s=compile_first(READING, CURVES)) as bar:
-        from replay.engine.curves import answer_curves
+        from replay.engine.curves import answer_curves, capacity_notes
         from replay.units import parse_duration_ns
 
-        question = read_question(trace, policies, parameters, bar.hook)
+        question = read_question(trace, policies, {**parameters, "by": by}, bar.hook)
         window_ns = None if window is None else parse_duration_ns(window)
         answer = answer_curves(question, by=by, window_ns=window_ns, progress=bar.hook)
-    for line in question.notes:
+    for line in (*question.notes, *capacity_notes(question)):
         note(f"Note: {line}")
     tables = curve_tables(question, answer) if chosen in PEOPLE else [long_table(answer)]
     emit(tables, format=format, output=output, force=force)

@@ -70,4 +70,3 @@ def count_generating(plan: Plan, outcome: np.ndarray, left_queue: int) -> Genera
     else:
         changed[:, layout.DISABLED] = np.where(looked_up, known, outcome[:, layout.DISABLED])
     return Generating(changed, ideal, reach, author)
-
