@@ -226,7 +226,7 @@ def test_every_policy_is_listed():
     assert {one.name for one in REPLACEMENTS} <= set(names)
 
 
-def test_a_capacity_below_the_longest_request_is_said(tmp_path):
+def test_a_capacity_below_the_longest_prompt_is_said(tmp_path):
     line = (
         '{"timestamp": 0, "input_length": 5000, "output_length": 1, '
         '"hash_ids": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]}\n'
@@ -237,6 +237,26 @@ def test_a_capacity_below_the_longest_request_is_said(tmp_path):
         main, ["curve", str(trace), "--capacity", "4blocks,9blocks,20blocks"]
     )
     assert below.exit_code == 0, below.output
-    assert "2 of 3 capacities are below the longest request (10 blocks of 512)" in below.stderr
+    assert "2 of 3 capacities are below the longest prompt (10 blocks of 512)" in " ".join(
+        below.stderr.split()
+    )
     enough = CliRunner().invoke(main, ["curve", str(trace), "--capacity", "10blocks"])
-    assert "below the longest request" not in enough.stderr
+    assert "below the longest" not in enough.stderr
+
+
+@pytest.mark.parametrize(
+    ("capacity", "unit", "shown"),
+    [
+        ("1GiB", [], "1 GiB of cache: 16 blocks of 512 tokens"),
+        ("20480tokens", [], "20,480 tokens of cache: 40 blocks of 512 tokens"),
+        ("40blocks", [], "40 blocks of cache, blocks of 512 tokens"),
+        ("1GiB", ["--unit", "blocks"], "16 blocks of cache, blocks of 512 tokens"),
+        ("20480tokens,40blocks", [], "40 blocks of cache, blocks of 512 tokens"),
+    ],
+)
+def test_capacities_are_shown_in_the_unit_they_were_given_in(capacity, unit, shown):
+    sample = Path(__file__).parents[1] / "traces" / "chat-small.jsonl"
+    arguments = ["policies", sample, "--policy", "lru", "--capacity", capacity, *unit]
+    done = CliRunner().invoke(main, list(map(str, arguments)))
+    assert done.exit_code == 0, done.output
+    assert shown in done.stdout

@@ -24,6 +24,7 @@ from replay.cli.check import check
 from replay.cli.convert import convert
 from replay.cli.cost import cost
 from replay.cli.curve import curve
+from replay.cli.demo import demo
 from replay.cli.describe import describe
 from replay.cli.doctor import doctor
 from replay.cli.explain import explain
@@ -52,6 +53,8 @@ class _Commands(click.Group):
             sys.stdout.flush()
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click's own; it also ends quietly when whoever read the output has gone
+        except SystemExit:
+            raise  # of a child, which has said all there is to say
         except (KeyboardInterrupt, Interrupted):
             click.echo("Interrupted", err=True)
             ctx.exit(Interrupted.exit_code)
@@ -92,7 +95,7 @@ def main(ctx: click.Context, debug: bool, no_color: bool) -> None:
 
 
 for _command in (
-    generate, fetch, check, convert, anonymize, describe, curve, policies, run, gain,
+    demo, generate, fetch, check, convert, anonymize, describe, curve, policies, run, gain,
     explain, cost, calibrate, report, query, verify, list_, doctor,
 ):  # fmt: skip
     main.add_command(_command)
@@ -116,7 +119,9 @@ def _fail(ctx: click.Context, error: BaseException) -> NoReturn:
     message, hint, exit_code = _explained(error)
     click.echo(f"Error: {message}", err=True)
     if hint:
-        click.echo(f"Hint: {hint}", err=True)
+        from replay.cli.output import wrapped
+
+        click.echo(wrapped(f"Hint: {hint}"), err=True)
     if isinstance(error, OSError):
         _drop_unwritten_output()
     ctx.exit(exit_code)
@@ -133,7 +138,7 @@ def _explained(error: BaseException) -> tuple[str, str | None, int]:
     if isinstance(error, MemoryError):
         return "out of memory", "replay a shorter trace, or use a machine with more memory", 1
     again = shlex.join(["replay", "--debug", *(word for word in sys.argv[1:] if word != "--debug")])
-    hint = f"this is a bug in replay; please report it with the output of: {again}"
+    hint = f"this is a bug in replay; please report it with the output of `{again}`"
     return f"internal error: {type(error).__name__}: {error}", hint, 1
 
 

@@ -11,7 +11,7 @@ from replay.cli.trace_options import read_trace, trace_options
 from replay.errors import InputError
 
 
-@click.command()
+@click.command(short_help="Keep lengths, times and sharing of a trace, nothing else.")
 @click.argument("trace", type=click.Path(path_type=Path), metavar="IN")
 @click.option(
     "-o",

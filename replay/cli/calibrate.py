@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from replay.cli import completion
 from replay.cli.output import emit, note
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from replay.report.tables import Table
 
 
-@click.command()
+@click.command(short_help="Fit the GPU model to measurements, or take them.")
 @click.argument("measured", required=False, type=click.Path(path_type=Path), metavar="MEASURED.csv")
 @click.option(
     "--gpu",
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     show_default=True,
     metavar="NAME",
     help="GPU whose peaks hold and whose parameters are the priors.",
+    shell_complete=completion.gpus,
 )
 @click.option(
     "-o",
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     show_default=True,
     metavar="NAME",
     help="Model whose shapes --measure times.",
+    shell_complete=completion.models,
 )
 @click.option("--rows-of", metavar="GPU", help="Rows to take, by the file's own name of the GPU.")
 @click.option(

@@ -14,7 +14,7 @@ from replay.cli.trace_options import read_trace, trace_options
 UNSOUND_EXIT_CODE = 3
 
 
-@click.command()
+@click.command(short_help="Tell what in a trace would make a replay of it mislead.")
 @click.argument("trace", type=click.Path(path_type=Path), metavar="TRACE")
 @click.option(
     "--context",

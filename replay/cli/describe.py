@@ -37,7 +37,7 @@ _LENGTH_ROWS = {"input_tokens": "input tokens", "output_tokens": "output tokens"
 _SQL_TYPES = {int: "BIGINT", str: "VARCHAR"}  # other facts are numbers, known or not
 
 
-@click.command()
+@click.command(short_help="Describe a trace: load, lengths, sessions, what repeats.")
 @click.argument("trace", type=click.Path(path_type=Path))
 @trace_options
 @click.option("--no-sessions", is_flag=True, help="Look for no sessions in a trace without them.")

@@ -7,13 +7,16 @@ from typing import Any
 
 import click
 
+from replay.cli import completion
 from replay.cli.options import output_options
 from replay.cli.output import emit, text_width
 from replay.cli.trace_options import read_options, trace_options
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+@click.argument(
+    "run", type=click.Path(path_type=Path), metavar="RUN", shell_complete=completion.runs
+)
 @click.argument("request", type=click.IntRange(min=0), metavar="REQUEST")
 @click.option(
     "--trace",

@@ -137,16 +137,15 @@ def _tell_plan(scenario: Scenario, prepared: Prepared) -> None:
 
 def _tell(target: Path, prepared: Prepared, result: RunResult, band: Band | None) -> None:
     """Print the summary of a run, and where it lies."""
-    from replay.cli.output import emit, note
+    from replay.cli.output import emit, note, note_all, wrapped
     from replay.cli.sensitivity_tables import band_tables
     from replay.engine.headline import headline
     from replay.report.notices import notes, warnings
     from replay.runs.layout import REJECTED
 
-    for line in notes(result.manifest):
-        note(f"Note: {line}")
+    note_all(notes(result.manifest))
     for line in warnings(result.manifest):
-        click.echo(f"{line}\n")
+        click.echo(f"{wrapped(line)}\n")
     for label, line in headline(result):
         click.echo(f"{label:18}{line}")
     if band is not None:

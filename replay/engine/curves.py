@@ -12,7 +12,7 @@ from replay.cache.curve import KNEES, Curve, lru_curve
 from replay.cache.replays import replay_all
 from replay.cache.sampled import SampledCurve
 from replay.cache.view import BlockView
-from replay.engine.curve_points import POINTS, lru_points, replay_points
+from replay.engine.curve_points import ABOUT_HITS, POINTS, lru_points, replay_points
 from replay.engine.groups import WINDOW, Groups, group_requests
 from replay.engine.question import Question
 from replay.errors import InputError
@@ -122,11 +122,12 @@ def capacity_notes(question: Question) -> list[str]:
     """Return what to know where a request is longer than a cache that was asked for."""
     notes = []
     for view, capacities in zip(question.views, question.capacities, strict=True):
-        below = sum(blocks < view.longest_request_blocks for blocks in capacities)
+        longest = int(-(-view.input_tokens.max() // view.block_size))
+        below = sum(blocks < longest for blocks in capacities)
         if below:
             notes.append(
-                f"{below:,} of {len(capacities):,} capacities are below the longest request "
-                f"({view.longest_request_blocks:,} blocks of {view.block_size:,}): there the curve "
+                f"{below:,} of {len(capacities):,} capacities are below the longest prompt "
+                f"({longest:,} blocks of {view.block_size:,}): there the curve "
                 "lets it use what fits, and `replay run` rejects it"
             )
     return notes
@@ -137,7 +138,8 @@ def answer_curves(
 ) -> CurveAnswer:
     """Return the hit rates of each policy at each capacity, for all requests or for each group.
 
-    Raises what `group_requests` raises, and InputError for groups of a sample.
+    What hits there are is null where the content is unknown. Raises what `group_requests` raises,
+    and InputError for groups of a sample.
     """
     groups = None
     if window_ns is not None and by != WINDOW:
@@ -162,4 +164,8 @@ def answer_curves(
             view, others, capacities, hints, threads=question.threads, progress=progress
         ):
             points.append(replay_points(replay, curves, block_bytes))
-    return replace(answer, points=pl.concat([answer.points, *points]))
+    found = pl.concat([answer.points, *points])
+    if not question.prepared.content_known:
+        unknown = [pl.lit(None, dtype=POINTS[name]).alias(name) for name in ABOUT_HITS]
+        found = found.with_columns(unknown)
+    return replace(answer, points=found)

@@ -16,6 +16,7 @@ import polars as pl
 
 from replay.cache.pins import check_pins
 from replay.config.scenario import Scenario
+from replay.engine.machine import Machine, find_machine
 from replay.engine.sizing import Sizing, size_cache
 from replay.progress import Hook, ignore
 from replay.trace.arrivals import speed_up, spread_arrivals
@@ -50,6 +51,7 @@ class Prepared:
     costing: Costing | None
     content_known: bool
     timings_ns: dict[str, int]
+    engine_notes: tuple[str, ...] = ()
 
     @property
     def cost(self) -> StepCost | None:
@@ -68,20 +70,22 @@ def prepare(
 ) -> Prepared:
     """Read a trace and prepare it; raises what `load_trace` and `prepare_trace` raise.
 
-    Without `sessions` none are inferred: for an answer that does not depend on them.
+    What the scenario names is looked up first. Without `sessions` none are inferred: for an answer
+    that does not depend on them.
     """
     started = time.perf_counter_ns()
+    machine = find_machine(scenario)
+    scenario = machine.scenario
     progress("Reading the trace", 0, 0)
     tree = None
-    if (
-        format_name is None
-        and options == DEFAULTS
-        and _may_stream(trace_path, scenario, sessions=sessions)
-    ):
+    as_it_is = format_name is None and options == DEFAULTS
+    if as_it_is and _may_stream(trace_path, scenario, sessions=sessions):
         trace, tree = stream_trace(trace_path, progress=progress)
     else:
         trace = load_trace(trace_path, format_name=format_name, options=options, progress=progress)
-    prepared = prepare_trace(trace, scenario, tree=tree, sessions=sessions, progress=progress)
+    prepared = prepare_trace(
+        trace, scenario, tree=tree, machine=machine, sessions=sessions, progress=progress
+    )
     timings = {"prepare_ns": time.perf_counter_ns() - started}
     return dataclasses.replace(prepared, timings_ns=timings)
 
@@ -100,16 +104,19 @@ def prepare_trace(
     scenario: Scenario,
     *,
     tree: PrefixTree | None = None,
+    machine: Machine | None = None,
     sessions: bool = True,
     progress: Hook = ignore,
 ) -> Prepared:
     """Order and link a trace, size its cache and build its prefix tree.
 
-    `tree` is that of a trace which was streamed, and has no content of its own any more. Without
-    `sessions` none are inferred. Raises what looking up hardware, sizing the cache and building the
-    tree raise.
+    `tree` is that of a trace which was streamed, and has no content of its own any more; `machine`
+    is what the scenario names, where that was looked up already. Without `sessions` none are
+    inferred. Raises what looking it up, sizing the cache and building the tree raise.
     """
-    sizing = size_cache(scenario, trace.meta.block_size)
+    machine = machine or find_machine(scenario)
+    scenario = machine.scenario
+    sizing = size_cache(scenario, trace.meta.block_size, machine.hardware)
     content_known = tree is not None
     trace = _adjust(trace, scenario, content_known=content_known, sessions=sessions)
     if tree is None:
@@ -117,10 +124,9 @@ def prepare_trace(
         tree = build_tree(trace, separate_by=scenario.trace.separate_by)
         content_known = trace.has_content
     check_pins(tree, scenario.cache.pinned_prefixes)
-    costing = _costing(scenario, sizing) if scenario.engine.mode == "timed" else None
     # The tree holds what the content says; without it a long trace takes a third less memory.
     slim = trace.changed(trace.frame.drop(CONTENT_COLUMNS, strict=False))
-    return Prepared(scenario, slim, tree, sizing, costing, content_known, {})
+    return Prepared(scenario, slim, tree, sizing, machine.costing, content_known, {}, machine.notes)
 
 
 def _adjust(trace: Trace, scenario: Scenario, *, content_known: bool, sessions: bool) -> Trace:
@@ -149,11 +155,18 @@ def _adjust(trace: Trace, scenario: Scenario, *, content_known: bool, sessions: 
     return trace
 
 
-def _costing(scenario: Scenario, sizing: Sizing) -> Costing:
-    from replay.engine.costing import make_costing
+def bound_of(prepared: Prepared) -> str | None:
+    """Return why hits and capacity are upper bounds for the model that is named, None if not."""
+    hardware = prepared.sizing.hardware
+    named = "model" in prepared.scenario.model_fields_set
+    if hardware is None and not named:
+        return None
+    from replay.gpu.hybrid import upper_bound
+    from replay.gpu.spec import load_model
 
-    assert sizing.hardware is not None  # a timed run always looks it up
-    return make_costing(scenario, sizing.hardware)
+    if hardware is not None:
+        return upper_bound(hardware.model)
+    return upper_bound(load_model(prepared.scenario.model.name))
 
 
 def run_notes(prepared: Prepared) -> list[str]:
@@ -161,10 +174,10 @@ def run_notes(prepared: Prepared) -> list[str]:
     cache = prepared.scenario.cache
     notes = list(prepared.sizing.notes)
     if prepared.costing is not None:
-        notes += prepared.costing.notes
+        notes += [*prepared.engine_notes, *prepared.costing.notes]
     if not prepared.content_known:
-        notes.append("the trace has lengths only: no prompt shares content with another")
-    elif cache.caching and cache.partial_blocks:
+        return notes
+    if cache.caching and cache.partial_blocks:
         notes.append(IDS_ONLY)
     elif cache.caching and cache.responses and not prepared.tree.has_responses:
         notes.append(RESPONSES_UNKNOWN)

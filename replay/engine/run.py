@@ -18,7 +18,7 @@ from replay.engine.frames import prefixes_frame, requests_frame, timeline_frame
 from replay.engine.generating import count_generating
 from replay.engine.overload import judge_overload
 from replay.engine.plan import Plan, make_plan
-from replay.engine.prepare import Prepared, prepare, prepare_trace, run_notes
+from replay.engine.prepare import Prepared, bound_of, prepare, prepare_trace, run_notes
 from replay.engine.simulate import Simulation, simulate_timed, simulate_untimed
 from replay.engine.sizing import Sizing
 from replay.errors import Interrupted
@@ -43,7 +43,11 @@ __all__ = [  # a run is prepared, then executed: both are found here
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """The tables of a run, its manifest, and the scenario with everything resolved."""
+    """The tables of a run, its manifest, and the scenario as it was given.
+
+    What the scenario leaves to the hardware and the trace, such as `capacity: auto`, stays so; the
+    manifest's `cache` and `gpu` say what it came to.
+    """
 
     tables: dict[str, pl.DataFrame]
     manifest: dict[str, Any]
@@ -53,9 +57,10 @@ class RunResult:
 def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) -> RunResult:
     """Replay a prepared trace, and beside it the same requests with caching off.
 
-    The pair runs in two threads where `threads` allows; the result is the same either way.
+    The pair runs in two threads where `threads` allows; the result is the same either way. Where
+    the content is unknown there is no pair: both would be the same run.
     """
-    scenario, sizing = _resolved(prepared), prepared.sizing
+    scenario, sizing = prepared.scenario, prepared.sizing
     started = time.perf_counter_ns()
     plan = make_plan(
         prepared.trace,
@@ -77,7 +82,8 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
             plan,
             main,
             baseline,
-            diagnose(plan, main.outcome),
+            diagnose(plan, main.outcome) if prepared.content_known else None,
+            content_known=prepared.content_known,
             global_prefix=global_prefix_tokens(prepared.tree),
             turn=contained_turns(prepared.trace, prepared.tree if prepared.content_known else None),
             overhead_ns=costing.overhead.of(prepared.tree.input_tokens) if costing else None,
@@ -99,7 +105,9 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
         if baseline is not None
         else None,
         "causality": _causality_record(tables["requests"]) if timed else None,
+        "content_known": prepared.content_known,
         "ceilings": _ceiling_record(prepared),
+        "upper_bound": bound_of(prepared),
         "totals": {"evicted_blocks": main.evictions, "end_ns": main.end_ns},
         "timings": {
             **prepared.timings_ns,
@@ -111,18 +119,6 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
     return RunResult(tables, manifest, scenario)
 
 
-def _resolved(prepared: Prepared) -> Scenario:
-    """Return the scenario with block size and capacity written out, so that it runs again alike."""
-    blocks = prepared.sizing.capacity_blocks
-    cache = prepared.scenario.cache.model_copy(
-        update={
-            "block_size": prepared.sizing.block_size,
-            "capacity": "inf" if blocks is None else f"{blocks}blocks",
-        }
-    )
-    return prepared.scenario.model_copy(update={"cache": cache})
-
-
 def _simulate(
     plan: Plan, prepared: Prepared, *, threads: int, progress: Hook
 ) -> tuple[Simulation, Simulation | None]:
@@ -130,7 +126,7 @@ def _simulate(
     if cost is None:
         return simulate_untimed(plan, progress=progress), None
     cache, engine = prepared.scenario.cache, prepared.scenario.engine
-    if not (engine.baseline and cache.caching):
+    if not (engine.baseline and cache.caching and prepared.content_known):
         return simulate_timed(plan, cost, progress=progress), None
     without = plan.without_cache()
     if threads == 1:
@@ -256,4 +252,5 @@ def describe_size(prepared: Prepared) -> dict[str, object]:
         "model": hardware.model.name if hardware else None,
         "weights": format_bytes(hardware.pool.weight_bytes) if hardware else None,
         "kv_pool": format_bytes(hardware.pool.pool_bytes) if hardware else None,
+        "upper_bound": bound_of(prepared),
     }

@@ -36,13 +36,15 @@ FORMATS = ("md", *COPY_OPTIONS)
 class Table:
     """A small table in memory: `rows` of plain Python values, one per column.
 
-    `types` are DuckDB type names, where they are known.
+    `types` are DuckDB type names, where they are known. `of_sql` says that the columns are those
+    of a query: people copy them back into SQL, so they are shown as they are called there.
     """
 
     columns: Sequence[str]
     rows: Sequence[tuple[Any, ...]]
     title: str | None = None
     types: Sequence[str] | None = None
+    of_sql: bool = False
 
 
 class FrameTable:

@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from replay.errors import InputError
+from replay.trace.added_notes import added_notes
 from replay.trace.blocks import dense_codes, flat_blocks
 from replay.trace.frame import SESSIONS_NONE, Trace, TraceMeta, canonical_trace
 from replay.trace.lists import list_column
@@ -172,7 +173,7 @@ def _meta(
     digest = hashlib.sha256("".join(meta.sha256 for meta in metas).encode()).hexdigest()
     clock = "on their common clock" if clock_start_ns is not None else "all start at zero"
     ids = "ids are shared" if shared_ids else "ids are each file's own"
-    notes = list(dict.fromkeys(note for meta in metas for note in meta.notes))
+    notes = added_notes(meta.notes for meta in metas)
     shown = [f"merged from {len(metas)} files ({clock}; {ids})", *notes[:_SHOWN_NOTES]]
     if len(notes) > _SHOWN_NOTES:
         shown.append(f"and {len(notes) - _SHOWN_NOTES:,} more notes on single files")
