@@ -43,7 +43,14 @@ TRACE = (
     Column("response_tokens", "List(UInt32)", "", "token ids of the response", required=False),
     Column("kind", "String", "", "what the request is to its session: start, continue, branch, regenerate, retry or the source's own word", required=False),
     Column("forgotten_tokens", "Int32", "tokens", "history left out of the prompt because the context window is full", required=False),
+    Column("model", "String", "", "the model that was asked: KV of different weights is never shared", required=False),
+    Column("adapter", "String", "", "the LoRA adapter; null without one", required=False),
+    Column("cache_salt", "String", "", "what keeps its KV apart from that of other salts; null without one", required=False),
+    Column("tenant", "String", "", "on whose behalf; tenants share KV unless trace.separate_by names them", required=False),
+    Column("skips_lookup", "Boolean", "", "it asks for no reuse, as prompt log-probabilities do: it hits nothing, and leaves what it computes", required=False),
 )  # fmt: skip
+# Columns of a trace that are columns of a run too, where the trace has them.
+CARRIED = ("kind", "model", "adapter", "cache_salt", "tenant", "skips_lookup")
 
 REQUESTS = (
     Column("request_id", "Int64", "", "0..n-1 in replay order"),
@@ -63,7 +70,7 @@ REQUESTS = (
     Column("in_flight_tokens", "Int64", "tokens", "missed: being computed by another request at that moment"),
     Column("granularity_tokens", "Int64", "tokens", "missed: lost to block rounding or to the rule that one token is always computed"),
     Column("policy_miss_tokens", "Int64", "tokens", "missed: computed before, but not for this request to reuse: another session's, or never stored (session_store)", since=2),
-    Column("disabled_tokens", "Int64", "tokens", "missed: seen before, but caching was off"),
+    Column("disabled_tokens", "Int64", "tokens", "missed: seen before, but caching was off or the request skips the look-up"),
     Column("prefix_cache_event", "String", "", "what the look-up came to: CONVERSATIONAL_HIT, CROSS_REQUEST_HIT, FULL_HIT_NO_PREFILL_NEEDED, MISS_FULL or CONVERSATIONAL_MISS_UNEXPECTED_PROMPT; null unless completed", required=False, since=2),
     Column("forgotten_tokens", "Int64", "tokens", "history left out of the prompt because the context window is full; null where unknown", required=False, since=2),
     Column("input_blocks", "Int64", "blocks", "blocks of the prompt, a partial last one included"),

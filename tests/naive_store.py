@@ -117,7 +117,7 @@ class Store(Cache):
     # --- look-up
 
     def look_up(self, request: Request) -> Found:
-        if not self.rules.enabled:
+        if not self.rules.enabled or request.skips:
             return Found()
         prompt = request.prompt
         own = self.sessions.get(request.session) if request.session is not None else None
@@ -197,7 +197,7 @@ class Store(Cache):
         request.misses = dict.fromkeys((*CAUSES, "policy"), 0)
         seen = max(d for d in range(len(prompt) + 1) if prompt[:d] in self.seen or d == 0)
         request.misses["cold"] = len(prompt) - seen
-        if not self.rules.enabled:
+        if not self.rules.enabled or request.skips:
             request.misses["disabled"] = seen
             return
         request.hit = request.hit_blocks = found.count

@@ -21,7 +21,7 @@ from replay.kernels import cost as cost_kernel
 from replay.kernels import layout
 from replay.trace.tree import build_tree
 from tests import naive, naive_attention
-from tests.random_traces import BLOCK, rows, trace_of, unit_rows, unit_trace_of
+from tests.random_traces import BLOCK, mixed, rows, trace_of, unit_rows, unit_trace_of
 
 STATUSES = {"completed": 0, "rejected": 1, "unfinished": 2}
 KINDS = {  # of attention, in the words of tests/naive_attention.py
@@ -220,7 +220,7 @@ holds = st.sampled_from([0, 0, 1, 150, 900, 5_000])
 
 @settings(max_examples=300)
 @given(
-    drawn=rows(),
+    drawn=mixed(rows()),
     size=sizes,
     capacity=st.integers(1, 40),
     cache=cache_rules,
@@ -237,7 +237,7 @@ def test_untimed_replay_equals_block_by_block_pool(drawn, size, capacity, cache,
 
 @settings(max_examples=300)
 @given(
-    drawn=unit_rows(),
+    drawn=mixed(unit_rows()),
     size=sizes,
     capacity=st.integers(1, 40),
     cache=cache_rules,
@@ -285,7 +285,7 @@ def compare_timed(
 @pytest.mark.slow
 @settings(max_examples=250)
 @given(
-    drawn=rows(),
+    drawn=mixed(rows()),
     size=sizes,
     capacity=st.integers(1, 40),
     cache=cache_rules,
@@ -333,7 +333,7 @@ def test_a_waiting_prompt_fits_once_an_older_copy_of_a_pinned_block_has_expired(
 @pytest.mark.slow
 @settings(max_examples=250)
 @given(
-    drawn=unit_rows(),
+    drawn=mixed(unit_rows()),
     size=sizes,
     capacity=st.integers(1, 40),
     cache=cache_rules,

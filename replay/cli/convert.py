@@ -86,6 +86,7 @@ def convert(
     from replay.cli.output import note
     from replay.cli.progress import announce_compiling, progress
     from replay.trace.rejected import rejected_beside, write_rejected
+    from replay.trace.separation import sharing_notes
     from replay.trace.writers import writer_for
     from replay.trace.writers.target import check_target
 
@@ -101,7 +102,7 @@ def convert(
         bar.hook("Writing the trace", 0, 0)
         lost = writer.write(trace, output, block_size=block_size, force=force)
         aside = write_rejected(trace.rejected, rejected_beside(output), force=force)
-    for text in trace.meta.notes:
+    for text in (*trace.meta.notes, *sharing_notes(trace, content_known=trace.has_content)):
         note(f"Note: {text}")
     click.echo(f"{'requests':14}{trace.requests:,}")
     click.echo(f"{'content':14}{trace.meta.content}")

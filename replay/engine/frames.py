@@ -13,7 +13,7 @@ from replay.engine.events import prefix_cache_events
 from replay.engine.plan import Plan
 from replay.engine.simulate import Simulation
 from replay.kernels import layout
-from replay.schema import REQUESTS, TRACE, column_names
+from replay.schema import CARRIED, REQUESTS, TRACE, column_names
 
 if TYPE_CHECKING:
     from replay.trace.frame import Trace
@@ -96,7 +96,7 @@ def requests_frame(
     for name in _PAIRED:
         columns[f"no_cache_{name}"] = paired[name] if baseline is not None else absent
     frame = pl.DataFrame(columns).select(column_names(REQUESTS))
-    known = {*column_names(TRACE), *frame.columns} - {"kind"}
+    known = {*column_names(TRACE), *frame.columns} - {*CARRIED}
     extra = [name for name in trace.frame.columns if name not in known]
     return frame.hstack(trace.frame.select(extra)) if extra else frame
 

@@ -16,6 +16,7 @@ import numpy as np
 from replay.trace.arrivals import burstiness
 from replay.trace.check_content import ContentFacts, content_facts
 from replay.trace.frame import SESSIONS_INFERRED, Trace
+from replay.trace.separation import sharing_notes
 from replay.trace.tree import PrefixTree
 from replay.units import NS_PER_S, format_duration
 
@@ -200,6 +201,8 @@ def _content(patient: _Patient) -> Iterator[Finding]:
         OK,
         f"an unbounded cache hits {facts.ideal_hit_rate:.1%} of prompt tokens",
     )
+    for text in sharing_notes(trace, content_known=True):
+        yield Finding("sharing", NOTE, text)
     if facts.repeated_share > REPEATED_SHARE:
         yield Finding(
             "repeats",

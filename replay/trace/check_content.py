@@ -46,7 +46,8 @@ def content_facts(trace: Trace, tree: PrefixTree) -> ContentFacts:
     owner = np.repeat(np.arange(tree.requests), np.diff(prompts.path_offsets))
     edge = prompts.path_edges
     tokens = (tree.edge_stop - tree.edge_start)[edge]
-    hits = np.bincount(owner, np.where(first[edge] < owner, tokens, 0), minlength=tree.requests)
+    found = (first[edge] < owner) & tree.looks_up[owner]
+    hits = np.bincount(owner, np.where(found, tokens, 0), minlength=tree.requests)
     hits = hits.astype(np.int64)
 
     uses = np.bincount(edge, minlength=tree.edges)

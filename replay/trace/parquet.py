@@ -21,6 +21,7 @@ from replay.schema import TRACE_SCHEMA_VERSION
 from replay.trace.blocks import dense_codes, find_chain_breaks, flat_blocks, is_chained
 from replay.trace.frame import Trace, TraceMeta, canonical_trace
 from replay.trace.problems import ProblemList
+from replay.trace.separation import separated
 from replay.trace.whole_file import whole_file
 
 METADATA_KEY = "replay"
@@ -32,7 +33,7 @@ _FACT_TYPES: dict[str, tuple[type, ...]] = {
     "tool_version": (str,),
 }  # fmt: skip
 _LATER_FACTS: dict[str, tuple[type, ...]] = {  # files written before have none of these
-    "clock_start_ns": (int, NoneType), "shared_ids": (bool,),
+    "clock_start_ns": (int, NoneType), "shared_ids": (bool,), "separate_by": (list, NoneType),
 }  # fmt: skip
 _HINT = "read the original trace instead; of Parquet files only those replay wrote can be read"
 
@@ -68,6 +69,8 @@ def read_trace(data: bytes, path: str, *, sha256: str, block_size: int | None = 
     if meta.block_size is not None and meta.block_size < 1:
         raise TraceError([Problem(path, f"its block size is below 1 (got {meta.block_size})")])
     trace = canonical_trace(frame, meta)
+    if meta.separate_by is not None:
+        trace = separated(trace, meta.separate_by)
     if trace.has_blocks:
         check_blocks(trace)
     return trace
@@ -146,6 +149,9 @@ def _meta(facts: dict[str, object], path: str, sha256: str) -> TraceMeta:
     if chosen["format"] != FORMAT:
         origin = f"{chosen['format']} format, sha256 {chosen['sha256'][:12]}"
         notes = (f"from {chosen['name']}, {origin}", *notes)
+    named = chosen.get("separate_by")
+    if named is not None:
+        chosen["separate_by"] = tuple(str(name) for name in named)
     chosen |= {"notes": notes, "sha256": sha256, "format": FORMAT}
     return TraceMeta(path=path, **chosen)
 

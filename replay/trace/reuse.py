@@ -41,7 +41,7 @@ class EdgeUses:
     @property
     def hit(self) -> np.ndarray:
         """Whether each use finds the edge in an unbounded cache, bool[P]."""
-        return self.before >= 0
+        return (self.before >= 0) & self.tree.looks_up[self.request]
 
     def hits_by_request(self, of_edge: np.ndarray) -> np.ndarray:
         """Return what each request hits, int64[R], of a quantity of edges such as `tokens`."""
@@ -120,8 +120,9 @@ def hit_sources(uses: EdgeUses, session: np.ndarray | None) -> dict[str, float |
 
 
 def top_prefix(uses: EdgeUses) -> dict[str, int | float | None]:
-    """Return the prefix that saves most tokens: its length times its uses after the first."""
-    saved = uses.tree.edge_stop * (uses.uses - 1)
+    """Return the prefix that saves most tokens: its length times the uses that hit it."""
+    hits = np.bincount(uses.edge[uses.hit], minlength=uses.tree.edges)
+    saved = uses.tree.edge_stop * hits
     edge = int(saved.argmax())
     if saved[edge] == 0:
         return {"top_prefix_tokens": None, "top_prefix_requests": None, "top_prefix_block_id": None}

@@ -177,7 +177,7 @@ def _parse_lines(data: bytes, problems: ProblemList) -> _Rows:
     read = objects + problems.total - told
     if not read:
         problems.add("no requests")
-    other, dropped = scalar_columns(rest)
+    other, dropped = scalar_columns(rest, taken=values)
     ids = values.pop("block_ids")
     counts = np.array([len(row) for row in ids], np.int64)
     flat = np.fromiter((one for row in ids for one in row), np.uint64, counts.sum())

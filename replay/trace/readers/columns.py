@@ -43,7 +43,7 @@ from replay.trace.readers.content_requests import (
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.source import Source
-from replay.trace.readers.source_columns import dropped_note, source_name
+from replay.trace.readers.source_columns import beside, dropped_note
 
 if TYPE_CHECKING:
     from replay.config.columns import ColumnNames, Columns
@@ -76,7 +76,8 @@ def read_columns(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
         problems.add("no requests")
     keep = problems.settle(table.lines, read=table.read)
     others, dropped = table.rest(_used(mapping.columns))
-    frame = frame.with_columns(_renamed(series, frame) for series in others).filter(keep)
+    others, renamed = beside(others, frame.columns)
+    frame = frame.with_columns(others).filter(keep)
     lines = table.lines[keep]
     frame, notes = _with_content(frame, mapping, Telling(problems, lines), source.sha256)
     meta = source_meta(
@@ -84,7 +85,7 @@ def read_columns(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
         format_name="columns",
         content=_content(mapping),
         block_size=mapping.block_size,
-        notes=(*notes, *dropped_note(dropped)),
+        notes=(*notes, *dropped_note(dropped), *renamed),
         clock_start_ns=_clock_start_ns(frame, mapping.columns),
     )
     return frame_trace(frame, lines, table, problems, meta, read=table.read)
@@ -128,12 +129,6 @@ def _used(names: ColumnNames) -> list[str]:
     """Return the columns of the table that the mapping names."""
     given = [value for value in dict(names).values() if value is not None]
     return [value if isinstance(value, str) else value.name for value in given]
-
-
-def _renamed(series: pl.Series, known: pl.DataFrame) -> pl.Series:
-    """Return a column of the source under a name that is free."""
-    name = source_name(series.name)
-    return series.alias(f"source_{name}" if name in known.columns else name)
 
 
 def _with_content(

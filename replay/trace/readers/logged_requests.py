@@ -13,10 +13,10 @@ from replay.trace.chat_template import ChatTemplate
 from replay.trace.frame import SESSIONS_NONE, SESSIONS_SOURCE, Trace, TraceMeta, canonical_trace
 from replay.trace.problems import ProblemList
 from replay.trace.readers.api_usage import Usage
-from replay.trace.readers.named_sessions import with_turns
+from replay.trace.readers.named_sessions import SESSION, with_turns
 from replay.trace.readers.options import ReadOptions
 from replay.trace.readers.source import Source
-from replay.trace.readers.source_columns import dropped_note, scalar_columns
+from replay.trace.readers.source_columns import dropped_note, joined_values, scalar_columns
 from replay.trace.readers.text_requests import NO_RESPONSE, TextRequest, text_trace, writable
 
 LENGTHS_ONLY = "unknown: lengths only, as the provider counted them"
@@ -103,7 +103,7 @@ def _as_text(request: LoggedRequest, prompt: str, *, assumed: bool) -> TextReque
         response=request.response,
         session=request.session,
         response_tokens=tokens,
-        other={**request.other, **request.usage.columns()},
+        other=joined_values(request.other, request.usage.columns()),
     )
 
 
@@ -178,11 +178,11 @@ def _frame_of_lengths(requests: Sequence[LoggedRequest]) -> tuple[pl.DataFrame, 
             "output_tokens": [request.usage.output_tokens for request in requests],
         }
     )
-    counted = [{**request.other, **request.usage.columns()} for request in requests]
-    other, dropped = scalar_columns(counted)
+    counted = [joined_values(request.other, request.usage.columns()) for request in requests]
+    other, dropped = scalar_columns(counted, taken=[*frame.columns, SESSION])
     frame = frame.with_columns(other).drop("recorded_input_tokens", "recorded_output_tokens")
     sessions = [writable(request.session) for request in requests]
-    names = pl.Series("source_session_id", sessions, pl.String)
+    names = pl.Series(SESSION, sessions, pl.String)
     if names.null_count() < len(names):
         frame = with_turns(frame.with_columns(names), names)
     return frame, dropped

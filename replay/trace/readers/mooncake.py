@@ -50,16 +50,20 @@ _INT64 = range(-(2**63), 2**63)
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """The rows of a file, KEYS and the source's scalar columns, with the line of each."""
+    """The rows of a file, KEYS and the source's scalar columns, with the line of each.
+
+    `session` is the column of the names of sessions, where the source has such.
+    """
 
     frame: pl.DataFrame
     lines: np.ndarray
     notes: tuple[str, ...] = ()
+    session: str | None = None
 
     def kept(self, keep: np.ndarray) -> _Rows:
         if keep.all():
             return self
-        return _Rows(self.frame.filter(keep), self.lines[keep], self.notes)
+        return replace(self, frame=self.frame.filter(keep), lines=self.lines[keep])
 
 
 def looks_like_mooncake(head: bytes) -> bool:
@@ -85,7 +89,7 @@ def read_mooncake(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
         if problems.put_aside:
             rows = rows.kept(problems.settle(rows.lines, read=read))
     problems.settle(rows.lines, read=read)
-    frame, sessions = _with_sessions(_renamed(rows.frame))
+    frame, sessions = _with_sessions(_renamed(rows.frame), rows.session)
     meta = TraceMeta(
         path=source.path,
         name=source.name,
@@ -133,9 +137,10 @@ def _parse_lines(data: bytes, problems: ProblemList) -> _Rows:
             columns[name].append(row.pop(name))
         rest.append(row)
         lines.append(line)
-    other, dropped = scalar_columns(rest)
+    other, keys = scalar_columns(rest, taken=KEYS)
     frame = pl.DataFrame(columns, schema=_SCHEMA).with_columns(other)
-    return _Rows(frame, np.array(lines, np.int64), dropped_note(dropped))
+    session = keys.renamed.get("session_id")
+    return _Rows(frame, np.array(lines, np.int64), dropped_note(keys), session)
 
 
 def _faults(row: dict[str, object]) -> list[str]:
@@ -229,9 +234,9 @@ def _renamed(frame: pl.DataFrame) -> pl.DataFrame:
     ).with_columns(frame.drop(KEYS).get_columns())
 
 
-def _with_sessions(frame: pl.DataFrame) -> tuple[pl.DataFrame, str]:
+def _with_sessions(frame: pl.DataFrame, column: str | None) -> tuple[pl.DataFrame, str]:
     """Return the frame with sessions where every row of the source names one, and how."""
-    names = frame.get_column("source_session_id", default=None)
+    names = None if column is None else frame[column]
     if names is None or names.null_count() or names.dtype == pl.Float64:
         return frame, SESSIONS_NONE
     return with_turns(frame, names), SESSIONS_SOURCE

@@ -33,6 +33,7 @@ from replay.trace.readers.mooncake import BLOCK_SIZE
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.source import Source
+from replay.trace.readers.source_columns import joined_values
 from replay.units import NS_PER_MS
 
 _TIMES = ("timestamp", "created_time")
@@ -171,8 +172,7 @@ class _Parser:
         tool_ns = row.duration_ns("tool_wait_ms", unit_ns=NS_PER_MS)
         arrival_ns = row.duration_ns(*_TIMES, unit_ns=NS_PER_MS)
         session, wait_for = row.text("session_id"), _names(row, "wait_for")
-        other = row.rest(*_LISTS) | {"source_request_id": name, "delay_ns": delay_ns}
-        other["tool_wait_ns"] = tool_ns
+        made = {"source_request_id": name, "delay_ns": delay_ns, "tool_wait_ns": tool_ns}
         request = ContentRequest(
             line=line,
             arrival_ns=0,
@@ -180,7 +180,7 @@ class _Parser:
             output_tokens=output_tokens,
             block_ids=ids,
             session=session,
-            other={key: value for key, value in other.items() if value is not None},
+            other=joined_values(row.rest(*_LISTS), made),
         )
         return _Row(request, arrival_ns, (delay_ns or 0) + (tool_ns or 0), wait_for, name)
 

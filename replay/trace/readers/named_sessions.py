@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
+SESSION = "source_session_id"  # the names of sessions, as the source has them
+
 
 def with_turns(frame: pl.DataFrame, names: pl.Series) -> pl.DataFrame:
     """Return the frame with session_id, turn and parent_request_id from the names of sessions.

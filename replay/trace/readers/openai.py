@@ -33,8 +33,9 @@ from replay.trace.readers.chat_messages import (
 )
 from replay.trace.readers.first_object import first_object
 from replay.trace.readers.json_lines import as_lines, walk_objects
-from replay.trace.readers.log_keys import LoggedRow, own_values, placed
+from replay.trace.readers.log_keys import LoggedRow, placed
 from replay.trace.readers.logged_requests import LoggedRequest, logged_trace
+from replay.trace.readers.logged_values import logged_values
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.source import Source
@@ -143,7 +144,6 @@ class _Parser:
         if shows_reasoning(replies):
             usage = replace(usage, hidden_tokens=0)
         limits = [tokens for name in _LIMITS if (tokens := tokens_in(request, name))]
-        model = request.get("model") or answer.get("model") or parts.row.get("model")
         logged = LoggedRequest(
             line=line,
             arrival_ns=0,
@@ -151,10 +151,7 @@ class _Parser:
             response=spoken_text(replies),
             usage=usage,
             wanted_tokens=limits[0] if limits else None,
-            other={
-                **own_values(parts.row, _TEXT_KEYS),
-                **({"model": model} if isinstance(model, str) else {}),
-            },
+            other=logged_values(parts.row, request, answer, left_out=_TEXT_KEYS),
         )
         return LoggedRow(logged, (parts.row, request, answer))
 

@@ -14,7 +14,7 @@ from replay.trace.chat_template import ChatTemplate, load_template
 from replay.trace.frame import SESSIONS_NONE, SESSIONS_SOURCE, Trace, TraceMeta, canonical_trace
 from replay.trace.lists import list_column
 from replay.trace.problems import ProblemList
-from replay.trace.readers.named_sessions import with_turns
+from replay.trace.readers.named_sessions import SESSION, with_turns
 from replay.trace.readers.source_columns import dropped_note, scalar_columns
 from replay.trace.text import Splitter, load_splitter
 from replay.units import NS_PER_S
@@ -141,10 +141,12 @@ def _frame(requests: Sequence[TextRequest], splitter: Splitter) -> tuple[pl.Data
     whole = [tokens for tokens, count in zip(responses, known, strict=True) if count]
     if whole:
         frame = frame.with_columns(response_tokens=list_column(np.concatenate(whole), known))
-    other, dropped = scalar_columns([request.other for request in requests])
+    other, dropped = scalar_columns(
+        [request.other for request in requests], taken=[*frame.columns, SESSION]
+    )
     frame = frame.with_columns(other)
     sessions = [writable(request.session) for request in requests]
-    names = pl.Series("source_session_id", sessions, pl.String)
+    names = pl.Series(SESSION, sessions, pl.String)
     if names.null_count() < len(names):
         frame = with_turns(frame.with_columns(names), names)
     return frame, dropped
