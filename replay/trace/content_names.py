@@ -68,8 +68,10 @@ def skips_lookup(values: Mapping[str, Any]) -> bool:
         if _plain(name) in _SAYS_IT_SKIPS and _says_so(value, _TRUE_ONLY):
             return True
     if values.get("echo") is True:
-        asked = values.get("top_logprobs") if "messages" in values else values.get("logprobs")
-        return asked is not None and asked is not False
+        asked = values.get("logprobs")
+        if isinstance(asked, bool):  # of chats, where another key says how many
+            asked = values.get("top_logprobs")
+        return asked is not None
     return values.get("return_logprob") is True and values.get("logprob_start_len") == 0
 
 

@@ -18,6 +18,7 @@ import polars as pl
 from replay.errors import InputError
 from replay.trace.blocks import flat_blocks
 from replay.trace.chain import chained
+from replay.trace.content_names import ALIASES
 from replay.trace.frame import Trace
 from replay.trace.lists import list_column
 from replay.trace.problems import ProblemList
@@ -107,8 +108,9 @@ def _known(table: Table, names: ColumnNames, rows: Telling) -> Iterator[pl.Serie
         yield count(names.output_tokens, "output_tokens", 0)
     if names.session:
         yield names_in(table.column(names.session), rows).alias(SESSION)
-    if names.model:
-        yield names_in(table.column(names.model), rows).alias("model")
+    for meant in ALIASES:
+        if found := getattr(names, meant):
+            yield names_in(table.column(found), rows).alias(meant)
     if names.recorded_hit_tokens:
         yield count(names.recorded_hit_tokens, "recorded_hit_tokens", 0, required=False)
     for meant, found in (

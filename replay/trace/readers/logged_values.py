@@ -11,7 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from replay.trace.content_names import SKIPS, content_column, name_text, skips_lookup
+from replay.trace.content_names import (
+    SKIPS,
+    content_column,
+    name_text,
+    skips_lookup,
+    tells_skipping,
+)
 from replay.trace.readers.log_keys import own_values
 
 # What clients and gateways pass on beside the API's own keys, and what vLLM takes there.
@@ -46,6 +52,23 @@ def logged_values(
     asked = {name: value for place in (request, *_inside(request)) for name, value in place.items()}
     if skips_lookup(asked):
         found[SKIPS] = True
+    return found
+
+
+def named_attributes(attributes: Mapping[str, Any]) -> dict[str, object]:
+    """Return the attributes of a span that name an adapter, a salt or a tenant, or skip a look-up.
+
+    The last parts of an attribute's name count, so `gen_ai.request.cache_salt` and `app.tenant.id`
+    are such; each is returned under these parts alone.
+    """
+    found: dict[str, object] = {}
+    for name, value in attributes.items():
+        parts = name.split(".")
+        for few in (parts[-1:], parts[-2:]):
+            last = "_".join(few)
+            if content_column(last) not in (None, "model") or tells_skipping(last):
+                found.setdefault(last, value)
+                break
     return found
 
 

@@ -21,6 +21,7 @@ from replay.trace.readers.chat_messages import (
     shows_reasoning,
     spoken_text,
 )
+from replay.trace.readers.logged_values import named_attributes
 from replay.units import NS_PER_S
 
 Attributes = Mapping[str, Any]
@@ -90,6 +91,7 @@ def columns_of(values: Attributes) -> dict[str, object]:
         for column, names in _KEPT.items()
     }
     found = {column: value for column, value in kept.items() if value is not None}
+    found = named_attributes(values) | found
     return found | ({"recorded_ttft_ns": _seconds_ns(values, _TTFT)} if _TTFT in values else {})
 
 

@@ -23,6 +23,12 @@ from replay.trace.problems import shown
 _Values = list[object]
 
 
+class _NewName(str):
+    """The free name of a key that its reader has for something else."""
+
+    old: str
+
+
 @dataclass(frozen=True, slots=True)
 class KeyNotes:
     """What became of a source's keys: those of no one plain type, and new names by old ones."""
@@ -60,8 +66,8 @@ def scalar_columns(
             continue
         kept.append(column)
         names.add(own.lower())
-        if own != name:
-            renamed[name] = own
+        if own != name or isinstance(name, _NewName):
+            renamed[name.old if isinstance(name, _NewName) else name] = own
     return kept, KeyNotes(tuple(dropped), renamed)
 
 
@@ -81,7 +87,11 @@ def joined_values(own: Mapping[str, object], made: Mapping[str, object]) -> dict
     taken = {name.lower() for name in (*own, *made)}
     joined: dict[str, object] = {}
     for name, value in own.items():
-        joined[free_name(name, taken) if name in made else name] = value
+        key = name
+        if name in made:
+            key = _NewName(free_name(name, taken))
+            key.old = name
+        joined[key] = value
     joined.update(made)
     return {name: value for name, value in joined.items() if value is not None}
 
