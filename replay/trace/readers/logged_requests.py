@@ -16,7 +16,12 @@ from replay.trace.readers.api_usage import Usage
 from replay.trace.readers.named_sessions import SESSION, with_turns
 from replay.trace.readers.options import ReadOptions
 from replay.trace.readers.source import Source
-from replay.trace.readers.source_columns import dropped_note, joined_values, scalar_columns
+from replay.trace.readers.source_columns import (
+    KeyNotes,
+    dropped_note,
+    joined_values,
+    scalar_columns,
+)
 from replay.trace.readers.text_requests import NO_RESPONSE, TextRequest, text_trace, writable
 
 LENGTHS_ONLY = "unknown: lengths only, as the provider counted them"
@@ -170,7 +175,7 @@ def _trace_of_lengths(
     return replace(canonical_trace(frame, meta), rejected=source.put_aside(problems))
 
 
-def _frame_of_lengths(requests: Sequence[LoggedRequest]) -> tuple[pl.DataFrame, list[str]]:
+def _frame_of_lengths(requests: Sequence[LoggedRequest]) -> tuple[pl.DataFrame, KeyNotes]:
     frame = pl.DataFrame(
         {
             "arrival_ns": [request.arrival_ns for request in requests],

@@ -15,7 +15,7 @@ from replay.trace.frame import SESSIONS_NONE, SESSIONS_SOURCE, Trace, TraceMeta,
 from replay.trace.lists import list_column
 from replay.trace.problems import ProblemList
 from replay.trace.readers.named_sessions import SESSION, with_turns
-from replay.trace.readers.source_columns import dropped_note, scalar_columns
+from replay.trace.readers.source_columns import KeyNotes, dropped_note, scalar_columns
 from replay.trace.text import Splitter, load_splitter
 from replay.units import NS_PER_S
 
@@ -118,7 +118,7 @@ def text_trace(
     return replace(canonical_trace(frame, meta), rejected=source.put_aside(problems))
 
 
-def _frame(requests: Sequence[TextRequest], splitter: Splitter) -> tuple[pl.DataFrame, list[str]]:
+def _frame(requests: Sequence[TextRequest], splitter: Splitter) -> tuple[pl.DataFrame, KeyNotes]:
     prompts = splitter.split([request.prompt for request in requests])
     responses = splitter.split([request.response for request in requests])
     counts = np.array([len(tokens) for tokens in prompts])
