@@ -92,6 +92,7 @@ def test_tenants_share_unless_they_are_named():
     ]
     assert hits(separated(trace, ("tenant", "model"))) == [0, 0, 0]
     assert hits(separated(trace, "tenant, model")) == [0, 0, 0]
+    assert separated(trace, ["organization", "Model-ID"]).meta.separate_by == ("tenant", "model")
 
 
 @pytest.mark.parametrize("nothing", ["none", ()])

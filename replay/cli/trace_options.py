@@ -115,4 +115,5 @@ def read_trace(path: str | Path, parameters: Mapping[str, Any], progress: Hook) 
         options=read_options(parameters),
         progress=progress,
     )
-    return separated(trace, parameters["separate_by"] or AUTO)
+    named = parameters["separate_by"]
+    return separated(trace, AUTO if named is None else named)

@@ -18,7 +18,8 @@ class Watched:
     """What a request found: `blocks` int64[*, WATCH_FIELDS], a row a block of its prompt.
 
     `outcome` int64[R, OUTCOME_FIELDS] holds for the request and for those before it; `looked_up`
-    is false where the replay ended, or gave up on it, before it was admitted.
+    is false where the replay ended, or gave up on it, before it was admitted, and where it asks for
+    no look-up.
     """
 
     blocks: np.ndarray
@@ -39,4 +40,6 @@ def watch_request(
         waits = tables.state[request, layout.PHASE] == layout.WAITING
     rejected = tables.outcome[request, layout.STATUS] == layout.REJECTED
     ran = tables.outcome[request, layout.PREEMPTIONS] > 0  # what waits, or was given up, again
-    return Watched(tables.watch, tables.outcome, bool(ran or not (waits or rejected)))
+    admitted = ran or not (waits or rejected)
+    looked_up = admitted and not plan.table[request, layout.SKIPS]
+    return Watched(tables.watch, tables.outcome, bool(looked_up))

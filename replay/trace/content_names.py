@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import polars as pl
@@ -29,6 +30,7 @@ ALIASES = {
 SKIPS = "skips_lookup"
 _ASKS_PROMPT_LOGPROBS = "promptlogprobs"  # vLLM: any number, 0 too
 _SAYS_IT_SKIPS = ("skipslookup", "skipreadingprefixcache")
+_SAYS_IT_WITH_OTHERS = ("echo", "returnlogprob")
 _COLUMN_OF = {alias: column for column, aliases in ALIASES.items() for alias in aliases}
 _NAMES_IN_OBJECTS = ("name", "id", "path", "lora_name", "lora_int_id", "lora_path", "adapter_name")
 _FALSE = ("", "false", "no", "none", "null", "off", "f", "n")
@@ -41,8 +43,8 @@ def content_column(name: str) -> str | None:
 
 
 def tells_skipping(name: str) -> bool:
-    """Return whether a source's name says that requests skip the look-up."""
-    return _plain(name) in (_ASKS_PROMPT_LOGPROBS, *_SAYS_IT_SKIPS)
+    """Return whether a request may skip the look-up by what it says under this name."""
+    return _plain(name) in (_ASKS_PROMPT_LOGPROBS, *_SAYS_IT_SKIPS, *_SAYS_IT_WITH_OTHERS)
 
 
 def name_text(value: object) -> str | None:
@@ -124,5 +126,6 @@ def _says_so(value: object, refused: tuple[str, ...]) -> bool:
     return value is not None and str(value).lower() not in refused
 
 
+@lru_cache(4096)
 def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 import polars as pl
 
 from replay.schema import REQUESTS, TRACE, column_names
-from replay.trace.content_names import content_column, tells_skipping
+from replay.trace.content_names import SKIPS, content_column
 from replay.trace.problems import shown
 
 _OF_TRACES = frozenset(column_names(TRACE))
@@ -30,8 +30,7 @@ def free_name(name: str, taken: Collection[str], *, fresh: bool = True) -> str:
         plain = wanted.lower()
         if plain in taken or plain in _OF_RUNS or (fresh and plain in _ADDED):
             return True
-        named = content_column(wanted) is not None or tells_skipping(wanted)
-        return plain in _OF_TRACES and not named
+        return plain in _OF_TRACES and content_column(wanted) is None and plain != SKIPS
 
     if not is_taken(name):
         return name

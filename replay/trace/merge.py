@@ -176,6 +176,7 @@ def _meta(
     sessions = list(
         dict.fromkeys(meta.sessions for meta in metas if meta.sessions != SESSIONS_NONE)
     )
+    named = {meta.separate_by for meta in metas}
     return TraceMeta(
         path=path,
         name=name,
@@ -188,4 +189,5 @@ def _meta(
         notes=tuple(shown),
         clock_start_ns=clock_start_ns,
         shared_ids=shared_ids,
+        separate_by=named.pop() if len(named) == 1 else None,
     )

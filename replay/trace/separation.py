@@ -19,6 +19,7 @@ import polars as pl
 
 from replay.errors import UnknownNameError
 from replay.trace.blocks import FlatBlocks, codes_as_seen
+from replay.trace.content_names import content_column
 
 if TYPE_CHECKING:
     from replay.trace.frame import Trace
@@ -31,18 +32,26 @@ def separated(trace: Trace, columns: Sequence[str] | str) -> Trace:
     """Return the trace with the columns that separate its requests; AUTO leaves that to the trace.
 
     Of a canonical file that was written with columns named, AUTO keeps those. With NONE, or no
-    columns, all requests share. A text names several with commas between them. Raises
-    UnknownNameError for one the trace does not have.
+    columns, all requests share. A text names several with commas between them, and a name that
+    sources have for a column (`replay.trace.content_names`) stands for it. Raises UnknownNameError
+    for one the trace does not have.
     """
     if columns == AUTO:
         return trace
     if isinstance(columns, str):
         columns = () if columns == NONE else [name.strip() for name in columns.split(",")]
-    chosen = tuple(dict.fromkeys(columns))
-    for name in chosen:
-        if name not in trace.frame.columns:
-            raise UnknownNameError("column of the trace", name, trace.frame.columns)
-    return trace.changed(trace.frame, replace(trace.meta, separate_by=chosen))
+    chosen = dict.fromkeys(_column(trace, name) for name in columns)
+    return trace.changed(trace.frame, replace(trace.meta, separate_by=tuple(chosen)))
+
+
+def _column(trace: Trace, name: str) -> str:
+    known = trace.frame.columns
+    if name in known:
+        return name
+    other = content_column(name)
+    if other is not None and other in known:
+        return other
+    raise UnknownNameError("column of the trace", name, known)
 
 
 def separating_columns(trace: Trace) -> tuple[str, ...]:

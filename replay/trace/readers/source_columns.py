@@ -16,6 +16,7 @@ from replay.trace.content_names import (
     content_column,
     name_text,
     skips_lookup,
+    tells_skipping,
 )
 from replay.trace.free_names import free_name, renamed_note
 from replay.trace.problems import shown
@@ -52,9 +53,10 @@ def scalar_columns(
             if name not in values:  # setdefault would make a list of all rows for each value
                 values[name] = [None] * len(rows)
             values[name][place] = value
-    skips = [skips_lookup(row) for row in rows]
-    if any(skips):
-        values[SKIPS] = list(skips)
+    if any(map(tells_skipping, values)):
+        skips = [skips_lookup(row) for row in rows]
+        if any(skips):
+            values[SKIPS] = list(skips)
     names = {name.lower() for name in taken}
     kept: list[pl.Series] = []
     dropped, renamed = [], {}
