@@ -8,7 +8,7 @@
     │   ├── DoesNotFitError               a model does not fit the GPUs it was given
     │   ├── OutputExistsError             an output is there already
     │   └── QueryError                    SQL that is wrong, or that reports may not run
-    ├── OutputError              exit 1   writing failed: full disk, read-only folder
+    ├── OutputError              exit 2   writing failed: full disk, read-only folder
     ├── FetchError               exit 1   a download failed, or brought another file
     └── Interrupted              exit 130 Ctrl-C
 
@@ -105,7 +105,12 @@ class QueryError(InputError):
 
 
 class OutputError(ReplayError):
-    """Raised when an output cannot be written: full disk, read-only folder."""
+    """Raised when an output cannot be written: full disk, read-only folder.
+
+    Exits like bad input does: the place that was named cannot take what was asked for.
+    """
+
+    exit_code = 2
 
 
 class FetchError(ReplayError):

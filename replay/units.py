@@ -63,6 +63,14 @@ def parse_capacity(text: str) -> Capacity:
     )
 
 
+def parse_bytes(text: str) -> int:
+    """Return the bytes in a size such as `8GiB` or `500MB`; a bare number is bytes."""
+    number, suffix = _split(text, "a size", "8GiB or 500MB")
+    if (suffix or "b") not in _BYTES:
+        raise InputError(f"not a size (got {text!r})", hint="write 8GiB or 500MB")
+    return _whole(number * _BYTES[suffix or "b"], text, "a size")
+
+
 def parse_duration_ns(text: str) -> int:
     """Return the nanoseconds in a duration such as `80ms`, `10m` or `1.5h`; a bare number is s."""
     number, suffix = _split(text, "a duration", "80ms, 30s, 10m or 1.5h")

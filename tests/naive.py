@@ -7,7 +7,7 @@ every running request in every step. Nothing here knows edges, runs, heaps or ru
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from itertools import count, islice
 
@@ -74,6 +74,7 @@ class Request:
     preemptions: int = 0
     recomputed: int = 0
     free_after: int = 0
+    session_kept: int = 0
 
     @property
     def tokens(self) -> tuple[int, ...]:
@@ -103,7 +104,9 @@ class Pool:
     def __init__(
         self, capacity: int, pinned: frozenset[tuple] = frozenset(), ttl_ns: int | None = None
     ) -> None:
-        self.free: list[Block] = [Block() for _ in range(capacity)]
+        self.blocks = [Block() for _ in range(capacity)]
+        self.free: list[Block] = list(self.blocks)
+        self.lost: Counter[tuple] = Counter()
         self.holders: dict[tuple, list[Block]] = {}
         self.evictions = 0
         self.pinned, self.ttl_ns = pinned, ttl_ns
@@ -112,6 +115,7 @@ class Pool:
 
     def evict(self, block: Block, whose: int | None, when_ns: int) -> None:
         self.taken[block.key] = whose, when_ns
+        self.lost[block.key] += 1
         self.holders[block.key].remove(block)
         if not self.holders[block.key]:
             del self.holders[block.key]
@@ -206,7 +210,9 @@ class Cache:
         self.pool = Pool(rules.capacity, rules.pinned, rules.ttl_ns)
         self.seen: set[tuple[int, ...]] = set()
         self.seen_whole: set[tuple[int, ...]] = set()
+        self.authors: dict[tuple[int, ...], int] = {}  # of all that was admitted, responses to come
         self.running: list[Request] = []
+        self.reused: Counter[tuple] = Counter()
 
     def blocks(self, tokens: int) -> int:
         return math.ceil(tokens / self.rules.block_size)
@@ -244,6 +250,21 @@ class Cache:
     def evictions(self) -> int:
         return self.pool.evictions
 
+    @property
+    def lost(self) -> Counter[tuple]:
+        """How often a block of each key was evicted."""
+        return self.pool.lost
+
+    @property
+    def in_use(self) -> int:
+        """Blocks that running requests hold."""
+        return sum(one.references > 0 for one in self.pool.blocks)
+
+    @property
+    def kept_idle(self) -> int:
+        """Blocks with content that nobody holds."""
+        return sum(one.references == 0 and one.key is not None for one in self.pool.blocks)
+
     def at_time(self, now_ns: int) -> None:
         self.pool.now_ns = now_ns
         self.pool.expire()
@@ -258,6 +279,7 @@ class Cache:
 
     def hold(self, request: Request, found: Found) -> None:
         self.pool.hold(found.what)
+        self.reused.update(block.key for block in found.what)
         request.table, request.keyed = list(found.what), found.count
 
     def take(self, request: Request, wanted: int, *, decoding: bool = False) -> None:
@@ -284,9 +306,10 @@ class Cache:
         hit = self.saved(request, found.count) if found.count else 0
         reachable = min(ideal * size, len(prompt) - 1)
         seen = max(seen, reachable)
-        request.misses["cold"] = len(prompt) - seen
+        contained = max(seen, self.in_the_making(prompt))
+        request.misses["cold"] = len(prompt) - contained
         if not self.rules.enabled or request.skips:
-            request.misses["disabled"] = seen
+            request.misses["disabled"] = contained
             return
         request.hit, request.hit_blocks = hit, found.count
         known = request.session is not None
@@ -302,14 +325,26 @@ class Cache:
                 for other in (self.running if looked_up else [])
             ):
                 in_flight += min((block + 1) * size, reachable) - min(block * size, reachable)
-        request.misses["in_flight"] = in_flight
-        request.misses["granularity"] = seen - reachable
+        reach = reachable
+        if contained > seen:
+            reach = max(reachable, min(contained, len(prompt) - 1) // size * size)
+        request.misses["in_flight"] = in_flight + reach - reachable
+        request.misses["granularity"] = contained - reach
         request.misses["capacity"] = reachable - hit - in_flight
         if looked_up and request.misses["capacity"] > 0:
             missing = self.matchable(request)[found.count]
             request.evicted_by, request.evicted_ns = self.pool.taken.get(missing, (None, None))
 
+    def in_the_making(self, prompt: tuple[int, ...]) -> int:
+        """Return how deep what was admitted before contains a prompt, unfinished responses too."""
+        return max(d for d in range(len(prompt) + 1) if prompt[:d] in self.authors or d == 0)
+
     def remember(self, request: Request) -> None:
+        content = request.prompt
+        if self.rules.responses and not self.rules.partial_blocks:
+            content = request.tokens
+        for depth in range(1, len(content) + 1):
+            self.authors.setdefault(content[:depth], request.index)
         for depth in range(1, len(request.prompt) + 1):
             self.seen.add(request.prompt[:depth])
         self.seen_whole.add(request.prompt)
@@ -392,9 +427,27 @@ class Untimed:
             request.free_after = cache.free
 
 
-def replay_untimed(requests: list[Request], rules: Rules, kind: type[Cache] = Cache) -> None:
-    """Replay requests without a GPU, one after another or held in flight."""
-    Untimed(rules, kind).run(requests)
+def replay_untimed(requests: list[Request], rules: Rules, kind: type[Cache] = Cache) -> Cache:
+    """Replay requests without a GPU, one after another or held in flight; return the cache."""
+    untimed = Untimed(rules, kind)
+    untimed.run(requests)
+    return untimed.cache
+
+
+@dataclass
+class Step:
+    """What a step was: when it ended, and what ran, waited and lay in memory while it took."""
+
+    end_ns: int
+    took_ns: int
+    prompt_tokens: int
+    decodes: int
+    running: int
+    waiting: int
+    in_use: int
+    kept_idle: int
+    evicted: int
+    preemptions: int
 
 
 class Engine:
@@ -406,10 +459,12 @@ class Engine:
         self.rules, self.step_ns = rules, step_ns
         self.cache = kind(rules)
         self.running = self.cache.running
+        self.all = requests
         self.arriving = list(requests)
         self.never = list(requests)
         self.waiting: list[Request] = []
         self.clock = 0
+        self.steps: list[Step] = []
 
     def run(self) -> None:
         while self.arriving or self.waiting or self.running:
@@ -417,12 +472,13 @@ class Engine:
                 self.clock = max(self.clock, self.arriving[0].arrival_ns)
             while self.arriving and self.arriving[0].arrival_ns <= self.clock:
                 self.waiting.append(self.arriving.pop(0))
+            self.cache.at_time(self.clock)
             if self.rules.horizon_ns is not None and self.clock >= self.rules.horizon_ns:
                 break
-            self.cache.at_time(self.clock)
             self.step()
         for request in self.never:
             self.cache.count(request, Found(), looked_up=False)
+        self.steps.append(Step(self.clock, 0, 0, 0, 0, 0, 0, 0, **self.losses()))
 
     def step(self) -> None:
         self.preempted = False
@@ -538,12 +594,14 @@ class Engine:
         decodes = [r for r in self.running if r.decoding and r.chunk]
         if not prompts and not decodes:
             return
-        self.clock += self.step_ns(
+        took_ns = self.step_ns(
             [(r.chunk, r.computed) for r in prompts],
             [r.computed + 1 for r in decodes],
             sum(r.computed + r.chunk == r.target for r in prompts) + len(decodes),
         )
+        self.clock += took_ns
         self.cache.step_ended(self.clock)
+        self.note(took_ns, prompts, decodes)
         for request in decodes:
             request.computed += 1
             self.emit(request)
@@ -554,6 +612,30 @@ class Engine:
             if request.computed == request.target:
                 request.decoding = True
                 self.emit(request)
+
+    def note(self, took_ns: int, prompts: list[Request], decodes: list[Request]) -> None:
+        """Write the step down."""
+        self.steps.append(
+            Step(
+                end_ns=self.clock,
+                took_ns=took_ns,
+                prompt_tokens=sum(one.chunk for one in prompts),
+                decodes=len(decodes),
+                running=len(self.running),
+                waiting=len(self.waiting),
+                in_use=self.cache.in_use,
+                kept_idle=self.cache.kept_idle,
+                **self.losses(),
+            )
+        )
+
+    def losses(self) -> dict[str, int]:
+        """Return what was evicted and preempted since the last step that was written down."""
+        preemptions = sum(one.preemptions for one in self.all)
+        return {
+            "evicted": self.cache.evictions - sum(step.evicted for step in self.steps),
+            "preemptions": preemptions - sum(step.preemptions for step in self.steps),
+        }
 
     def emit(self, request: Request) -> None:
         if request.emitted == 0:

@@ -6,6 +6,7 @@ evict is looked for among all nodes, each time anew. Nothing here knows edges, s
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -37,6 +38,7 @@ class Node:
     access: int = 0
     hits: int = 0
     locks: int = 0
+    pinned: int = 0
     used_ns: int = 0
     children: dict[Page, Node] = field(default_factory=dict)
 
@@ -61,6 +63,7 @@ class RadixCache(naive.Cache):
         self.slots = rules.capacity
         self.clock = count(1)
         self.evicted = 0
+        self.lost_pages: Counter[tuple] = Counter()
         self.now_ns = 0
         self.preempting = False
         self.taken: dict[tuple, tuple[int | None, int]] = {}
@@ -88,6 +91,18 @@ class RadixCache(naive.Cache):
     @property
     def evictions(self) -> int:
         return self.evicted
+
+    @property
+    def lost(self) -> Counter[tuple]:
+        return self.lost_pages
+
+    @property
+    def kept_idle(self) -> int:
+        return sum(len(node.pages) for node in self.nodes() if node.locks == node.pinned)
+
+    @property
+    def in_use(self) -> int:
+        return self.rules.capacity - self.slots - self.kept_idle
 
     def pages(self, tokens: tuple[int, ...]) -> list[Page]:
         size = self.rules.block_size
@@ -117,6 +132,7 @@ class RadixCache(naive.Cache):
         for at in range(len(content) - len(node.pages), len(content)):
             key = tuple(token for page in content[: at + 1] for token in page)
             self.taken[key] = whose, when_ns
+            self.lost_pages[key] += 1
         del node.parent.children[node.pages[0]]
         self.slots += len(node.pages)
         self.evicted += len(node.pages)
@@ -140,7 +156,7 @@ class RadixCache(naive.Cache):
     def split(self, node: Node, length: int) -> Node:
         created = next(self.clock) if self.rules.classic else node.created
         upper = Node(node.pages[:length], node.parent, node.owner, created, node.priority)
-        upper.hits, upper.locks = node.hits, node.locks
+        upper.hits, upper.locks, upper.pinned = node.hits, node.locks, node.pinned
         node.parent.children[upper.pages[0]] = upper
         node.pages, node.parent = node.pages[length:], upper
         upper.children[node.pages[0]] = node
@@ -177,7 +193,9 @@ class RadixCache(naive.Cache):
         for first, stop, locks in ((there, kept, 1), (kept, len(pages), 0)):
             if first < stop:
                 leaf = Node(pages[first:stop], node, request, next(self.clock), priority)
-                leaf.locks = locks  # one that is never taken away keeps what is pinned
+                leaf.locks = leaf.pinned = (
+                    locks  # one that is never taken away keeps what is pinned
+                )
                 node.children[pages[first]] = leaf
                 node = leaf
         self.touch(node)
@@ -212,6 +230,8 @@ class RadixCache(naive.Cache):
         node = self.locked.setdefault(request.index, self.root)
         self.lock(node, 1)
         self.inserted[request.index] = 0
+        size = self.rules.block_size
+        self.reused.update(request.tokens[: (at + 1) * size] for at in range(found.count))
         request.table, request.keyed = [naive.Block() for _ in range(found.count)], found.count
 
     def take(self, request: Request, wanted: int, *, decoding: bool = False) -> None:
@@ -270,9 +290,11 @@ class Untimed(naive.Untimed):
             request.free_after = cache.free
 
 
-def replay_untimed(requests: list[Request], rules: RadixRules) -> None:
-    """Replay requests without a GPU, one after another or held in flight."""
-    Untimed(rules, RadixCache).run(requests)
+def replay_untimed(requests: list[Request], rules: RadixRules) -> RadixCache:
+    """Replay requests without a GPU, one after another or held in flight; return the cache."""
+    untimed = Untimed(rules, RadixCache)
+    untimed.run(requests)
+    return untimed.cache
 
 
 class Engine(naive.Engine):

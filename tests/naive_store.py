@@ -7,6 +7,7 @@ has computed for itself.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from tests.naive import CAUSES, Cache, Found, Request, Rules
@@ -56,6 +57,7 @@ class Store(Cache):
         self.users: dict[int, tuple[Request, tuple]] = {}
         self.ever: set[tuple] = set()
         self.uses = self.now_ns = self.evicted = 0
+        self.lost_tokens: Counter[tuple] = Counter()
 
     # --- memory
 
@@ -77,13 +79,27 @@ class Store(Cache):
     def evictions(self) -> int:
         return self.evicted
 
+    @property
+    def lost(self) -> Counter[tuple]:
+        return self.lost_tokens
+
+    @property
+    def in_use(self) -> int:
+        return self.private() + len(self.used())
+
+    @property
+    def kept_idle(self) -> int:
+        return len(self.kept() - self.used())
+
     def unused(self) -> int:
         return self.rules.capacity - self.private() - len(self.used() | self.kept())
 
     def drop(self, held: dict, name: object) -> None:
-        before = self.unused()
+        before = self.kept() | self.used()
         del held[name]
-        self.evicted += self.unused() - before
+        gone = before - self.kept() - self.used()
+        self.evicted += len(gone)
+        self.lost_tokens.update(gone)
 
     def at_time(self, now_ns: int) -> None:
         self.now_ns = now_ns
@@ -142,6 +158,7 @@ class Store(Cache):
             entry.used = self.uses
             entry.hits += 1
         self.users[request.index] = (request, request.prompt[:depth])
+        self.reused.update(prefixes(request.prompt[: found.count]))
         request.table, request.keyed = [None] * found.count, found.count
 
     def touch(self, session: Kept) -> None:
@@ -196,14 +213,17 @@ class Store(Cache):
         prompt = request.prompt
         request.misses = dict.fromkeys((*CAUSES, "policy"), 0)
         seen = max(d for d in range(len(prompt) + 1) if prompt[:d] in self.seen or d == 0)
-        request.misses["cold"] = len(prompt) - seen
+        known = max(seen, self.in_the_making(prompt))
+        request.misses["cold"] = len(prompt) - known
         if not self.rules.enabled or request.skips:
-            request.misses["disabled"] = seen
+            request.misses["disabled"] = known
             return
         request.hit = request.hit_blocks = found.count
         request.session_hit = found.what[1] if found.what else 0
         reachable = max(min(seen, len(prompt) - 1), found.count)
-        request.misses["granularity"] = seen - reachable
+        reach = max(reachable, min(known, len(prompt) - 1)) if known > seen else reachable
+        request.misses["granularity"] = known - reach
+        request.misses["in_flight"] = reach - reachable
         shared = self.kept() | self.used()
         for depth in range(found.count + 1, reachable + 1):
             prefix = prompt[:depth]

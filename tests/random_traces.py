@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 from hypothesis import strategies as st
 
@@ -54,6 +55,38 @@ def rows(draw: st.DrawFn, *, most: int = 24, last_arrival_ns: int = 4_000) -> li
             }
         )
     return sorted(drawn, key=lambda row: row["arrival_ns"])
+
+
+def queueing_rows(seed: int, requests: int) -> list[dict]:
+    """Return requests of a few sessions that arrive faster than small engines serve them."""
+    draw = np.random.default_rng(seed)
+    ids: dict[tuple, int] = {}
+    said: list[list[int]] = [[] for _ in range(5)]
+    drawn: list[dict] = []
+    at_ns = 0
+    for _ in range(requests):
+        session = int(draw.integers(5))
+        content = said[session]
+        if draw.random() < 0.3:  # start over behind an opening that sessions share
+            content.clear()
+            content += [0] * int(draw.integers(3))
+        content += draw.integers(3, size=draw.integers(1, 4)).tolist()
+        del content[12:]
+        chain = [(*content[: i + 1],) for i in range(len(content))]
+        cut = int(draw.integers(BLOCK))
+        if cut:  # the last block is a partial one, of its own content
+            chain[-1] = (*chain[-1], "cut", cut)
+        drawn.append(
+            {
+                "arrival_ns": at_ns,
+                "block_ids": [ids.setdefault(one, len(ids)) for one in chain],
+                "input_tokens": BLOCK * len(content) - cut,
+                "output_tokens": int(draw.integers(1, 14)),
+                "session_id": None if session == 4 else session,
+            }
+        )
+        at_ns += int(draw.integers(60))
+    return drawn
 
 
 def trace_of(drawn: list[dict]) -> Trace:

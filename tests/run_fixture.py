@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import polars as pl
@@ -62,6 +63,9 @@ def _row(i: int, session: int | None, turn: int | None) -> dict:
         "hit_tokens": hit,
         "session_hit_tokens": session_hit,
         "cross_request_hit_tokens": hit - session_hit,
+        "global_prefix_hit_tokens": min(hit, BLOCK),
+        "contained_request_id": i - 1 if turn else None,
+        "premature_ns": i % 3 * MS if turn else None,
         "input_blocks": -(-input_tokens // BLOCK),
         "hit_blocks": -(-hit // BLOCK),
         "full_hit_blocks": hit // BLOCK,
@@ -215,6 +219,14 @@ def overloaded_manifest() -> dict:
     """Return the manifest of a run whose queue diverges, with caching on and off."""
     worse = {"overloaded": True, "queue_growth": 0.512, "backlog_requests": 1234, "drain_ns": MS}
     return manifest(overload=worse, no_cache_overload={**worse, "queue_growth": 0.9})
+
+
+def age(folder: Path, version: int) -> None:
+    """Turn a run into one of an earlier schema, from before runs had checksums."""
+    path = folder / "manifest.json"
+    record = json.loads(path.read_text())
+    del record["files"], record["manifest_sha256"]
+    path.write_text(json.dumps({**record, "schema_version": version}))
 
 
 def untimed_rows() -> list[dict]:

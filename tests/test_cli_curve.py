@@ -81,7 +81,7 @@ def test_capacities_in_gib_are_those_of_the_models_kv():
 def test_tables_say_what_could_be_hit_and_where_the_knees_are():
     result = invoke("curve", SAMPLE, "--gpu", "h100-sxm", "--unit", "GiB")
     assert result.exit_code == 0, result.output
-    assert "ceiling token hit rate" in result.stdout
+    assert "block ceiling token hit rate" in result.stdout
     assert "99% of ceiling at GiB" in result.stdout
     assert "55.25" in result.stdout  # the GPU's own memory is among the capacities
 

@@ -19,6 +19,7 @@ from replay.errors import InputError
 from replay.runs.open import open_run
 from replay.trace.parquet import write_trace
 from tests.random_traces import unit_trace_of
+from tests.run_fixture import age
 
 MS = 1_000_000
 RUNS = {
@@ -242,6 +243,7 @@ def test_a_trace_from_standard_input_has_to_be_named(trace, runs, tmp_path):
     manifest = json.loads((run / "manifest.json").read_text())
     manifest["trace"]["path"] = "-"
     (run / "manifest.json").write_text(json.dumps(manifest))
+    age(run, 3)
     assert "standard input" in refused(run, 3)
     assert explain(run, 3, "--trace", trace).stdout == explain(runs["pool"], 3).stdout
 
@@ -250,6 +252,7 @@ def test_a_run_that_is_not_reproduced_gets_no_story(trace, tmp_path):
     run = made(trace, tmp_path / "run", *RUNS["pool"])
     table = requests_of(run).with_columns(pl.col("hit_tokens") + 4)
     table.write_parquet(run / "requests.parquet")
+    age(run, 3)
     assert "0 hit_tokens (the run has 4)" in refused(run, 0)
 
 

@@ -79,8 +79,11 @@ def test_an_unknown_digest_is_told(catalogue):
     with serve(CONTENT) as site:
         first = run("fetch", "mine", "--catalogue", catalogue(site, sha256="null"))
         again = run("fetch", "mine", "--catalogue", catalogue(site, sha256="null"))
-    assert f"{SHA256} (not known before: checked against this from now on)" in first.stdout
-    assert f"{SHA256} (verified)" in again.stdout
+    not_verified = f"{SHA256} (not verified: nobody has published what it should be"
+    assert f"{not_verified})" in first.stdout
+    assert f"{not_verified}; the same as the first download)" in again.stdout
+    assert "Not verified: the catalogue knows no sha256 of it" in first.stderr
+    assert "Not verified" in again.stderr
 
 
 def test_another_host_is_told(catalogue):
@@ -153,7 +156,10 @@ def test_list_traces_says_what_is_kept(cache):
     after = json.loads(run("list", "traces", "--format", "json").stdout)
     assert [row["cached"] for row in before] == ["no"] * len(before)
     assert [row["name"] for row in after if row["cached"] == "yes"] == ["azure-2023-code"]
-    assert list(after[0]) == ["name", "format", "requests", "size_bytes", "licence", "cached"]
+    assert list(after[0]) == [
+        "name", "format", "requests", "size_bytes", "licence", "verified_by", "cached",
+    ]  # fmt: skip
+    assert {row["verified_by"] for row in after} == {"sha256", "not verified"}
 
 
 def test_the_catalogue_is_no_workload_profile():

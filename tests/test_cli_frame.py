@@ -70,9 +70,9 @@ def test_every_problem_of_a_file_has_its_own_line(end):
     assert result.stderr == "Error: a:1:2: x\na:3: y\n"
 
 
-def test_a_failed_output_ends_with_1(end):
+def test_a_failed_output_ends_with_2(end):
     result = end(OutputError("run: cannot write: the disk is full"))
-    assert (result.exit_code, result.stderr) == (1, "Error: run: cannot write: the disk is full\n")
+    assert (result.exit_code, result.stderr) == (2, "Error: run: cannot write: the disk is full\n")
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), Interrupted("interrupted")])
@@ -83,7 +83,7 @@ def test_ctrl_c_ends_with_130(end, error):
 
 def test_an_error_of_the_operating_system_is_told_without_a_traceback(end):
     result = end(PermissionError(13, "Permission denied", "runs/x"))
-    assert (result.exit_code, result.stderr) == (1, "Error: runs/x: Permission denied\n")
+    assert (result.exit_code, result.stderr) == (2, "Error: runs/x: Permission denied\n")
 
 
 def test_a_bug_says_how_to_report_it(end, monkeypatch):
@@ -115,7 +115,7 @@ def test_no_space_for_standard_output_is_an_error():
         pytest.skip("this system has no /dev/full")
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([*REPLAY, "list", "formats"], stdout=full, stderr=-1, text=True)
-    assert (done.returncode, done.stderr.splitlines()[0]) == (1, "Error: No space left on device")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (2, "Error: No space left on device")
     assert len(done.stderr.splitlines()) == 2
 
 
@@ -142,7 +142,7 @@ def test_help_lists_the_commands_in_the_order_of_use(option):
     shown = [line.split()[0] for line in result.stdout.split("Commands:\n")[1].splitlines()]
     assert " ".join(shown) == (
         "generate fetch check convert anonymize describe curve policies run gain explain cost "
-        "calibrate report query list doctor"
+        "calibrate report query verify list doctor"
     )
 
 

@@ -81,7 +81,7 @@ def test_tokens_are_written_when_asked_for(profile):
         (["--duration", "soon"], "not a duration (got 'soon')"),
         (["--tokens", "--format", "mooncake"], "the mooncake format holds no token ids"),
         (["-o", "t.csv"], "no trace format is known by this suffix (got 't.csv')"),
-        (["-o", "nowhere/t.parquet"], "no such folder (got 'nowhere')"),
+        (["-o", "nowhere/t.parquet"], "nowhere/t.parquet: cannot write: no such folder"),
         (["--requests", 0], "Invalid value for '--requests'"),
     ],
 )

@@ -199,6 +199,6 @@ def test_a_full_disk_leaves_no_file(run, tmp_path):
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "size limit" in done.stderr
     assert list(tmp_path.iterdir()) == []

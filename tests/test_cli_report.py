@@ -185,9 +185,9 @@ def test_a_suffix_that_tells_nothing_is_refused(run, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_cannot_be_written_ends_with_1(run, tmp_path):
+def test_a_file_that_cannot_be_written_ends_with_2(run, tmp_path):
     result = report(run, "summary", "-o", tmp_path / "nowhere" / "out.csv")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "cannot write" in result.stderr
 
 
@@ -200,11 +200,11 @@ def test_a_full_disk_leaves_the_file_that_was_there(run, tmp_path, suffix):
         "from replay.cli import main; main()"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, "report", run, "prefixes", "-o", target],
+        [sys.executable, "-c", code, "report", run, "prefixes", "--force", "-o", target],
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "size limit" in done.stderr
     assert "Traceback" not in done.stderr
     assert target.read_text() == "before"

@@ -209,7 +209,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(trace, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 1, done.stderr
+    assert done.returncode == 2, done.stderr
     assert "cannot write" in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["trace.jsonl"]
 
@@ -222,7 +222,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(trace, tmp_path):
         "replay.engine.run.simulate_timed",
         "replay.engine.run.requests_frame",
         "replay.runs.write.result_digest",
-        "replay.runs.write._write_parquet",
+        "replay.runs.write._parquet",
     ],
 )
 def test_ctrl_c_anywhere_leaves_nothing_half_written(where, trace, tmp_path, monkeypatch):

@@ -43,6 +43,17 @@ def test_the_catalogue_knows_the_real_files(name, path):
     assert trace.sha256 == hashlib.sha256(content).hexdigest()
 
 
+def test_what_nobody_has_published_a_digest_of_is_not_said_to_be_known():
+    traces = load_catalogue()
+    assert traces.trace("tracelab").sha256 is not None
+    assert traces.trace("azure-2025-multimodal").file_name == "azure-2025-multimodal.csv.gz"
+    unknown = [trace.name for trace in traces.traces if trace.sha256 is None]
+    assert unknown == [
+        "burstgpt-1-without-failures", "burstgpt-2-without-failures",
+        "burstgpt-3-without-failures", "azure-2025-multimodal",
+    ]  # fmt: skip
+
+
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(UnknownNameError, match="unknown public trace") as caught:
         load_catalogue().trace("bailian-c")

@@ -63,6 +63,26 @@ def test_overload_that_sets_in_half_way_is_seen():
     assert judged(arrival, np.clip(arrival - 500, 0, None) * 0.2).overloaded
 
 
+def test_a_backlog_that_has_begun_to_drain_is_not_overload():
+    arrival = np.arange(1000.0)
+    queue = np.select([arrival < 600, arrival < 800], [5.0, 100.0], 60.0)
+    verdict = judged(arrival, queue)
+    assert verdict.queue_growth > 0.1
+    assert not verdict.overloaded
+
+
+def test_a_queue_that_grows_by_less_than_a_hundredth_is_not_overload():
+    arrival = np.arange(10_000.0)
+    assert not judged(arrival, arrival * 0.009).overloaded
+    assert judged(arrival, arrival * 0.011).overloaded
+
+
+@pytest.mark.parametrize(("requests", "overloaded"), [(49, False), (50, True)])
+def test_a_trend_needs_fifty_requests(requests, overloaded):
+    arrival = np.arange(float(requests))
+    assert judged(arrival, arrival).overloaded == overloaded
+
+
 def test_growth_below_one_service_time_is_not_overload():
     arrival = np.linspace(0, 10, 1000)
     assert not judged(arrival, arrival * 0.05, service_s=10).overloaded

@@ -8,10 +8,19 @@ import numpy as np
 import pytest
 
 from replay.config.scenario import Scenario
+from replay.engine import sensitivity
 from replay.engine.costing import engine_overhead
 from replay.engine.run import execute, prepare_trace, run_notes
-from replay.engine.sensitivity import Variant, band_runs, verdicts
+from replay.engine.sensitivity import (
+    ARITHMETIC,
+    BANDWIDTH,
+    FIXED,
+    Variant,
+    band_runs,
+    verdicts,
+)
 from replay.errors import ConfigError, InputError, UnknownNameError
+from replay.gpu.calibrate import with_fit
 from replay.gpu.spec import load_engine
 from tests.random_traces import unit_trace_of
 from tests.test_session_store import conversation
@@ -80,6 +89,43 @@ def test_each_knob_is_turned_up_and_down():
         assert (value > base) == slower, knob
     assert knobs[1].endswith("8%")  # the p90 of prefill on an H100
     assert all(variant.token_hit_rate == band[0].token_hit_rate for variant in band)
+
+
+def test_each_knob_turns_by_its_own_error_and_no_efficiency_passes_one(monkeypatch):
+    prepared, result = run_of()
+    hardware = prepared.sizing.hardware
+    gpu = with_fit(hardware.gpu, {"gemm_efficiency": 0.97, "kv_read_efficiency": 0.97})
+    hardware = dataclasses.replace(hardware, gpu=gpu)
+    sizing = dataclasses.replace(prepared.sizing, hardware=hardware)
+    turned: list = []
+
+    def noting(scenario, hardware, *, gpu):
+        turned.append(gpu)
+        return prepared.costing
+
+    monkeypatch.setattr(sensitivity, "make_costing", noting)
+    knobs = [one.knob for one in band_runs(dataclasses.replace(prepared, sizing=sizing), result)]
+    fits = {knob: one.fit for knob, one in zip(knobs[1:], turned, strict=True)}
+    prefill = 1 + gpu.fit.error.prefill.p90_percent / 100
+    decode = 1 + gpu.fit.error.decode.p90_percent / 100
+    assert prefill != decode
+    expected = {
+        "efficiency down 8%": ("attention_efficiency", 1 / prefill),
+        "efficiency up 8%": ("attention_efficiency", prefill),
+        "bandwidth down 6%": ("memory_efficiency", 1 / decode),
+        "bandwidth up 6%": ("memory_efficiency", decode),
+        "fixed times up 8%": ("layer_ns", prefill),
+        "fixed times down 8%": ("layer_ns", 1 / prefill),
+    }
+    assert list(fits) == list(expected)
+    for knob, (field, factor) in expected.items():
+        assert getattr(fits[knob], field) == pytest.approx(getattr(gpu.fit, field) * factor), knob
+    assert fits["efficiency up 8%"].gemm_efficiency == 1.0
+    assert fits["bandwidth up 6%"].kv_read_efficiency == 1.0
+    untouched = dict.fromkeys((*BANDWIDTH, *FIXED), "efficiency up 8%")
+    untouched |= dict.fromkeys((*ARITHMETIC, *FIXED), "bandwidth up 6%")
+    for field, knob in untouched.items():
+        assert getattr(fits[knob], field) == getattr(gpu.fit, field), field
 
 
 def test_a_run_without_a_clock_or_with_measured_times_has_no_band(tmp_path):

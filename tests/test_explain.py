@@ -77,6 +77,9 @@ class Noting:
             same = other.prompt[:stop] == request.prompt[:stop] and len(other.prompt) >= stop
             if same and stop <= len(request.prompt) and other.keyed <= block:
                 return "in flight", other.index, None, None
+        shared = request.prompt[:stop]
+        if shared not in self.seen and shared in self.authors:
+            return "in flight", self.authors[shared], None, None
         holder = self.holder(request, key, block)
         if holder is not None:
             return "behind a gap", holder, None, None

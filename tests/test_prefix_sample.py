@@ -83,6 +83,9 @@ def test_estimates_center_on_the_exact_rate_and_their_errors_cover_it():
     off = np.abs(np.array(estimates) - exact)
     assert (np.abs(np.mean(estimates, axis=0) - exact) < 0.02).all()
     assert (off < 3 * np.array(errors) + 0.01).mean() > 0.9
+    spread = np.sqrt(np.var(estimates, axis=0, ddof=1).mean())
+    told = np.sqrt(np.mean(np.square(errors)))
+    assert 0.6 < told / spread < 1.6  # neither smaller nor larger than the estimates really vary
 
 
 def test_what_cannot_be_sampled_is_said():

@@ -22,6 +22,7 @@ from tests.test_engine_twins import (
     UNTIMED,
     compare,
     cost_of,
+    counted,
     engine_rules,
     kept_rules,
     naive_step_ns,
@@ -102,9 +103,10 @@ def test_untimed_replay_equals_page_by_page_cache(drawn, size, capacity, cache, 
         drawn, size=size, capacity=capacity, cache=cache, kept=kept, engine=engine,
         twin={"hold_ns": hold},
     )  # fmt: skip
-    outcome = simulate_untimed(plan).outcome
+    simulation = simulate_untimed(plan)
+    outcome = simulation.outcome
     replay_untimed(requests, rules)
-    compare(requests, outcome, UNTIMED)
+    compare(requests, counted(plan, simulation), UNTIMED)
     compare_known_evictors(requests, outcome)
     for request in requests:
         assert outcome[request.index, layout.RESPONSE] == RESPONSES[request.response_came_to]
@@ -127,7 +129,8 @@ def test_timed_engine_equals_page_by_page_cache(drawn, size, room, cache, kept, 
         twin=engine,
     )  # fmt: skip
     cost = cost_of(engine["max_batched_tokens"], engine["max_sequences"])
-    outcome = simulate_timed(plan, cost).outcome
+    simulation = simulate_timed(plan, cost)
+    outcome = simulation.outcome
     Engine(requests, rules, naive_step_ns(cost), RadixCache).run()
-    compare(requests, outcome, COUNTED)
+    compare(requests, counted(plan, simulation), COUNTED)
     compare_known_evictors(requests, outcome)

@@ -171,3 +171,20 @@ def test_its_files_are_recognised(tmp_path):
     path = tmp_path / "qwen.jsonl"
     path.write_text("\n".join(CHAT))
     assert load_trace(path).meta.format == "bailian"
+
+
+def test_rows_without_ids_are_lengths_in_conversations():
+    bare = [json.dumps({**json.loads(line), "hash_ids": None}) for line in CHAT]
+    trace = trace_of("\n".join(bare))
+    assert (trace.has_content, trace.meta.block_size) == (False, None)
+    assert trace.meta.content == "unknown: lengths only"
+    assert trace.has_sessions
+
+
+def test_a_row_without_ids_among_others_shares_nothing():
+    rows = [json.loads(line) for line in CHAT]
+    del rows[0]["hash_ids"]
+    trace = trace_of("\n".join(map(json.dumps, rows)))
+    ids = [set(one) for one in trace.frame["block_ids"].to_list()]
+    assert all(not ids[0] & other for other in ids[1:])
+    assert any("1 prompts have no block ids" in note for note in trace.meta.notes)

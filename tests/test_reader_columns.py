@@ -352,3 +352,22 @@ def test_anything_gives_a_trace_or_a_refusal(tmp_path_factory, data, blocks, len
         assert read_columns(source_of(data, "a.csv"), options).requests > 0
     except ReplayError:
         return
+
+
+def test_a_table_without_times_gets_assumed_ones_and_says_so(trace_of):
+    mapping = PLAIN.replace("arrival: {name: ts, unit: s}, ", "")
+    trace = trace_of("prompt,out,user\n8,3,a\n9,3,b\n20,3,a\n7,3,\n", mapping)
+    assert trace.frame["input_tokens"].to_list() == [8, 9, 7, 20]
+    assert trace.frame["arrival_ns"].to_list() == [0, 10**9, 2 * 10**9, 30 * 10**9]
+    assert trace.meta.notes[0].startswith("the source has no times; assumed")
+    assert not any("order of time" in note for note in trace.meta.notes)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_times_keep_the_digits_that_they_are_written_with(trace_of, kind):
+    times = ["1735689600.123456789", "1735689600.12345679", "1735689600.123456999", "1735689601"]
+    if kind == "csv":
+        text = "ts,prompt,out,user\n" + "".join(f"{time},48,3,a\n" for time in times)
+    else:
+        text = "".join(f'{{"ts": {time}, "prompt": 48, "out": 3, "user": "a"}}\n' for time in times)
+    assert trace_of(text).frame["arrival_ns"].to_list() == [0, 1, 210, 876543211]

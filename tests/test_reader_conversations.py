@@ -23,6 +23,7 @@ from replay.trace.readers.source import Source
 from replay.trace.readers.text_requests import ASSUMED_TIMES
 from replay.trace.readers.vllm_multiturn import looks_like_vllm_multiturn, read_vllm_multiturn
 from replay.trace.tree import build_tree
+from tests.shared_data import SHARED, needs
 
 S = 10**9
 TALK = ["Hi there", "Hello! How can I help?", "Tell me of caches.", "They keep what was computed.",
@@ -113,14 +114,76 @@ def test_an_unanswered_message_is_no_request():
     assert "1 conversations end without an answer to their last message" in trace.meta.notes
 
 
-def test_parts_are_joined_where_all_are_there():
-    parts = [shared("c", "d", id="x_1"), shared("a", "b", id="x_0"), shared("e", "f", id="y_1")]
+def names_of(trace) -> dict[str, int]:
+    """Turns by session."""
+    counts = trace.frame.group_by("source_session_id").len().rows()
+    return {name.split(" ")[0]: turns for name, turns in counts}
+
+
+def test_an_entry_goes_on_with_the_one_whose_number_and_messages_lead_to_it():
+    parts = [
+        shared("c", "d", id="x_2"), shared("a", "b", id="x_0"), shared("i", "j", id="y_4"),
+        shared("e", "f", "g", "h", id="x_4"), shared("k", "l", id="z"),
+    ]  # fmt: skip
     trace = read(read_sharegpt, parts)
-    assert trace.frame["source_session_id"].n_unique() == 2
+    assert names_of(trace) == {"x": 4, "y_4": 1, "z": 1}
     joined = trace.frame.filter(pl.col("source_session_id") == "x").sort("turn")
-    assert joined["turn"].to_list() == [0, 1]
-    assert joined["input_tokens"][1] > joined["input_tokens"][0]
+    assert joined["input_tokens"].is_sorted()
     assert any("1 conversations were joined" in note for note in trace.meta.notes)
+
+
+def test_numbers_that_overlap_count_entries_and_join_nothing():
+    rows = [shared(f"Who are you? {at}", "I am.", id=f"identity_{at}") for at in range(4)]
+    assert names_of(read(read_sharegpt, rows)) == {f"identity_{at}": 1 for at in range(4)}
+
+
+def test_what_follows_a_gap_starts_anew_and_a_note_says_so():
+    rows = [shared("a", "b", id="x_0"), shared("c", "d", id="x_2"),
+            shared("g", "h", id="x_6"), shared("i", "j", id="x_8")]  # fmt: skip
+    trace = read(read_sharegpt, rows)
+    assert names_of(trace) == {"x": 2, "x_6": 2}
+    assert "1 entries go on from one that is not there: their prompts lack it" in trace.meta.notes
+
+
+CASES = SHARED / "cases" / "formats"
+
+
+@needs(CASES)
+@pytest.mark.parametrize(
+    ("name", "format_name", "turns"),
+    [
+        ("sharegpt_identity.json", "sharegpt", [1, 1, 1, 1]),
+        ("sharegpt_segments.json", "sharegpt", [4]),
+        ("sharegpt_role_content.json", "sharegpt", [1]),
+        ("sharegpt.parquet", "sharegpt", [2, 2]),
+        ("messages_key.jsonl", "vllm-multiturn", [2, 2]),
+        ("vllm_extra_input_tokens.json", "vllm-multiturn", [1]),
+    ],
+)
+def test_cases_of_conversations(name, format_name, turns):
+    trace = load_trace(CASES / name)
+    assert trace.meta.format == format_name
+    counts = trace.frame.group_by("session_id").len()["len"].to_list()
+    assert counts == turns
+
+
+@pytest.mark.parametrize(
+    ("row", "format_name"),
+    [
+        (shared("a", "b"), "sharegpt"),
+        ({"conversations": roled("a", "b")["messages"]}, "sharegpt"),
+        (roled("a", "b"), "vllm-multiturn"),
+        (roled("a", "b", key="conversation"), "messages"),
+    ],
+)
+def test_parquet_is_read_like_json_lines(tmp_path, row, format_name):
+    rows = [{**row, "id": f"r{at}", "n": at} for at in range(3)]
+    pl.DataFrame(rows).write_parquet(tmp_path / "c.parquet")
+    (tmp_path / "c.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    table = load_trace(tmp_path / "c.parquet")
+    lines = load_trace(tmp_path / "c.jsonl", format_name=format_name)
+    assert table.meta.format == format_name
+    assert table.frame.drop("source_session_id").equals(lines.frame.drop("source_session_id"))
 
 
 def test_empty_conversations_are_put_aside():

@@ -112,7 +112,11 @@ def test_a_block_size_that_fits_is_hinted_at_and_can_be_given():
             line(tokens=6, timestamp=1),
             "block id 0 is a partial block of 6 tokens here and a partial",
         ),
-        ('{"input_length": 5, "output_length": 1}', "lacks hash_ids"),
+        (
+            line(timestamp=1, output_length=None),
+            "lacks output_length or output_tokens, which other",
+        ),
+        (line(timestamp=1, hash_ids=5), "hash_ids must be a list of integers (got 5)"),
         (line(timestamp=1)[:-2], "not valid JSON"),
     ],
 )

@@ -1,5 +1,6 @@
 """Logs of OpenAI and Anthropic APIs: every shape they come in, times, sessions, recorded counts."""
 
+import itertools
 import json
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replay.errors import ReplayError, TraceError
-from replay.trace.frame import Trace
+from replay.trace.frame import SESSIONS_INFERRED, Trace
 from replay.trace.readers import load_trace
 from replay.trace.readers.lmcache import looks_like_lmcache
 from replay.trace.readers.openai import looks_like_openai, read_openai
@@ -20,9 +21,12 @@ HI = [{"role": "user", "content": "Hi there"}]
 CHATML = "<|im_start|>user\nHi there<|im_end|>\n<|im_start|>assistant\n"
 
 
+NUMBERS = itertools.count()
+
+
 def chat(text="Hello", **usage):
     return {
-        "id": "c",
+        "id": f"c{next(NUMBERS)}",
         "object": "chat.completion",
         "created": NOW,
         "choices": [{"index": 0, "message": {"role": "assistant", "content": text}}],
@@ -261,7 +265,7 @@ def test_hidden_reasoning_is_counted_though_its_text_is_missing():
 
 
 def test_reasoning_that_is_shown_is_part_of_the_response():
-    shown = chat(completion_tokens=50, completion_tokens_details={"reasoning_tokens": 40})
+    shown = chat(completion_tokens=5, completion_tokens_details={"reasoning_tokens": 4})
     shown["choices"][0]["message"]["reasoning_content"] = "Think."
     trace = trace_of([row(response=shown)])
     assert trace.frame["response_tokens"].to_list() == [ids("Think.Hello")]
@@ -301,7 +305,7 @@ def test_rows_without_text_give_lengths_and_recorded_hits():
     assert trace.frame["input_tokens"].to_list() == [20, 9]
     assert trace.frame["output_tokens"].to_list() == [3, 3]
     assert trace.frame["recorded_hit_tokens"].to_list() == [4, 4]
-    assert trace.frame["turn"].to_list() == [0, 1]
+    assert not trace.has_sessions  # the second prompt of u is shorter than the first
     assert [aside.line for aside in trace.rejected] == [2]
 
 
@@ -388,7 +392,10 @@ def test_a_key_in_the_row_stands_before_the_time_of_the_response():
     ("keys", "names", "key"),
     [
         ([{"session_id": "a"}, {"session_id": "b"}], ["a", "b"], "session_id"),
-        ([{"user": "a", "session_id": 7}, {"user": "a"}], ["a", "a"], "user"),
+        ([{"user": "a", "session_id": 7}, {"user": "a"}], ["7", None], "session_id"),
+        ([{"user": "a", "session_id": 7}, {"user": "b"}], ["a", "b"], "user"),
+        ([{"threadId": "a"}, {"threadId": "b"}], ["a", "b"], "threadId"),
+        ([{"metadata": '{"session_id": "a"}'}], ["a"], "metadata.session_id"),
         ([{"session_id": "a", "user": "x"}, {"session_id": "b", "user": "x"}], ["a", "b"],
          "session_id"),
         ([{"metadata": {"session_id": "a"}}, {}], ["a", None], "metadata.session_id"),
@@ -408,8 +415,10 @@ def test_a_user_in_the_request_names_a_session_too():
     assert trace_of([one]).frame["source_session_id"].to_list() == ["u"]
 
 
-def test_without_a_name_there_are_no_sessions():
-    assert not trace_of([row()]).has_sessions
+def test_without_a_name_sessions_are_inferred():
+    trace = trace_of([row()])
+    assert trace.meta.sessions == SESSIONS_INFERRED
+    assert "source_session_id" not in trace.frame.columns
 
 
 def test_single_values_of_a_row_are_kept():

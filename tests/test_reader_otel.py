@@ -218,7 +218,7 @@ def test_instructions_and_tools_are_part_of_the_prompt():
     }
     (prompt,) = prompts(trace_of(document(span(attributes=values))))
     wanted = (
-        '<|im_start|>tools\n{"function": {"name": "look", "parameters": null}, "type": "function"}'
+        '<|im_start|>tools\n{"type": "function", "function": {"name": "look"}}'
         "<|im_end|>\n<|im_start|>system\nBe kind.<|im_end|>\n"
     )
     assert prompt == ids(wanted + CHATML)

@@ -165,3 +165,28 @@ rows_ish = rows_of(
 @given(json_lines(rows_ish) | mutated(SAMPLE) | mutated(OLD), st.sampled_from([None, 16]))
 def test_anything_gives_a_trace_or_a_refusal(text, size):
     assert requests_or_refusal(trace_of, text, block_size=size) != 0
+
+
+def dialog(output, at=1, keys=(1,), tokens=16):
+    return json.dumps(
+        {"instance_id": "i", "timestamp_us": at, "keys": list(keys), "input_len": tokens,
+         "output_len": output, "query_type": "prefix_match"}
+    )  # fmt: skip
+
+
+def test_outputs_that_are_zero_in_every_row_are_no_failures():
+    trace = trace_of("\n".join([dialog(0), dialog(0, 5, [1, 3], 32)]))
+    assert trace.frame["output_tokens"].to_list() == [1, 1]
+    assert any("assumed: one token each" in note for note in trace.meta.notes)
+
+
+def test_an_output_of_zero_among_others_is_a_failure():
+    trace = trace_of("\n".join([dialog(0), dialog(4, 5, [1, 3], 32)]), block_size=16)
+    assert trace.frame["output_tokens"].to_list() == [4]
+    assert [one.line for one in trace.rejected] == [1]
+
+
+def test_a_length_that_is_not_said_is_assumed_whatever_others_say():
+    rows = [get([101], 16), dialog(4, 5, [101], 16), dialog(0, 6, [101], 16)]
+    trace = trace_of("\n".join(rows), block_size=16)
+    assert trace.frame["output_tokens"].to_list() == [1, 4]

@@ -28,8 +28,8 @@ def subagent(t, *requests, agent_id="a1"):
     return {"t": t, "type": "subagent", "agent_id": agent_id, "requests": list(requests)}
 
 
-def session(*requests, id="s", block_size=4, **more):
-    return {"id": id, "block_size": block_size, "hash_id_scope": "local",
+def session(*requests, id="s", block_size=4, hash_id_scope="local", **more):
+    return {"id": id, "block_size": block_size, "hash_id_scope": hash_id_scope,
             "requests": list(requests), **more}  # fmt: skip
 
 
@@ -85,7 +85,7 @@ def test_sessions_share_no_ids_on_lines_nor_in_files(tmp_path):
 
 @pytest.mark.parametrize(("bad", "what"), [
     ({"id": "x", "requests": []}, "lacks block_size"),
-    (session(request(), hash_id_scope="global"), "hash_id_scope must be 'local'"),
+    (session(request(), hash_id_scope="any"), "hash_id_scope must be 'local' or 'global'"),
     (session(request(hash_ids=[1])), r"requests\[0\]: in 10 has 2 full blocks of 4 \(got 1 ids"),
     (session(request(hash_ids=[1, 2, 3])), "has 2 full blocks of 4"),
     (session(request(hash_ids=[1, "2"])), "hash_ids must hold integers alone"),
@@ -153,3 +153,90 @@ def test_the_corpus_loads_whole_and_hits_as_counted_block_by_block():
     assert together.requests == 1070
     assert int(uses.hits_by_request(uses.tokens).sum()) == hits
     assert together.frame["session_id"].n_unique() == 62
+
+
+# --- the clock of sub-agents, decided once for a file
+
+
+def arrivals_s(*sessions):
+    trace = trace_of(*sessions)
+    times = {name: [] for name in trace.frame["source_session_id"].unique(maintain_order=True)}
+    for name, at in trace.frame.select("source_session_id", "arrival_ns").rows():
+        times[name].append(at / 1e9)
+    return times, [note for note in trace.meta.notes if "sub-agents" in note]
+
+
+ABSOLUTE = session(
+    request(0.0), subagent(100.0, request(101.5), subagent(103.0, request(108.0))), request(112.0)
+)
+
+
+def test_times_within_sub_agents_count_from_the_start_where_none_is_before_its_spawn():
+    times, notes = arrivals_s(ABSOLUTE)
+    assert times == {"s": [0, 112], "s/a1": [101.5], "s/a1/a1": [108]}
+    assert notes == [
+        "times within sub-agents count from the start of the session: none is before its spawn"
+    ]
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_one_time_before_its_spawn_decides_for_the_whole_file(place):
+    early = session(request(0.0), subagent(50.0, request(60.0), request(0.25)), id="e")
+    rows = [ABSOLUTE, early]
+    times, notes = arrivals_s(*(rows[place:] + rows[:place]))
+    assert times["e/a1"] == [50.25, 110.0]
+    assert times["s/a1"] == [201.5]
+    assert times["s/a1/a1"] == [311.0]
+    assert notes == ["times within sub-agents count from their spawn: some are before it otherwise"]
+
+
+def test_a_file_without_sub_agents_says_nothing_of_their_clock():
+    assert arrivals_s(session(request()))[1] == []
+
+
+def test_a_spawn_that_is_rounded_up_by_less_than_a_microsecond_is_no_other_clock():
+    rounded = session(request(0.0), subagent(10.0000004, request(10.0)))
+    assert arrivals_s(rounded)[0]["s/a1"] == [10.0]
+
+
+@needs(SHARED / "cases" / "formats")
+def test_the_case_of_absolute_times():
+    trace = load_trace(SHARED / "cases" / "formats" / "weka_absolute_subagent.json")
+    assert trace.frame["arrival_ns"].to_list() == [0, 101_500_000_000, 108 * 10**9, 112 * 10**9]
+
+
+# --- what ids mean, and rows without them
+
+
+def test_ids_of_a_global_scope_mean_the_same_in_all_sessions_and_files(tmp_path):
+    rows = [session(request(), id=name, hash_id_scope="global") for name in "ab"]
+    trace = trace_of(*rows)
+    ids = trace.frame["block_ids"].to_list()
+    assert [one[:2] for one in ids] == [[1, 2], [1, 2]]
+    assert ids[0][2] != ids[1][2]
+    for row in rows:
+        (tmp_path / f"{row['id']}.json").write_text(json.dumps(row))
+    both = load_trace(tmp_path).frame["block_ids"].to_list()
+    assert both[0][:2] == both[1][:2]
+    assert both[0][2] != both[1][2]
+
+
+def test_a_prompt_without_ids_shares_nothing():
+    bare = request()
+    del bare["hash_ids"]
+    trace = trace_of(session(bare, request(1.0)))
+    ids = trace.frame["block_ids"].to_list()
+    assert [len(one) for one in ids] == [3, 3]
+    assert not set(ids[0]) & set(ids[1])
+    assert any("1 prompts have no block ids" in note for note in trace.meta.notes)
+    alone = trace_of(session(bare))
+    assert (alone.has_content, alone.meta.block_size) == (False, None)
+
+
+def test_a_document_of_megabytes_on_one_line_is_recognised_by_its_start(tmp_path):
+    path = tmp_path / "w.json"
+    path.write_text(
+        json.dumps(session(*(request(float(at), note="x" * 1000) for at in range(1500))))
+    )
+    assert path.stat().st_size > 2**20
+    assert load_trace(path).meta.format == "weka"

@@ -14,7 +14,7 @@ from decimal import Decimal
 import polars as pl
 import pytest
 
-from replay.errors import OutputError, QueryError, UnknownNameError
+from replay.errors import OutputError, OutputExistsError, QueryError, UnknownNameError
 from replay.report.db import RunDatabase
 from replay.report.tables import Table, write_objects, write_table
 from replay.runs.open import open_run
@@ -229,7 +229,7 @@ def test_a_file_is_kept_as_it_was_when_the_query_fails(database, tmp_path):
     target.write_text("before")
     sql = "SELECT CASE WHEN range = 250000 THEN error('boom') ELSE range END FROM range(300000)"
     with pytest.raises(QueryError, match="boom"):
-        write_table(database.query(sql), "csv", target)
+        write_table(database.query(sql), "csv", target, force=True)
     assert target.read_text() == "before"
     assert list(tmp_path.iterdir()) == [target]
 
@@ -239,7 +239,7 @@ def test_a_file_is_kept_as_it_was_when_time_is_over(database, tmp_path):
     target.write_text("before")
     sql = "SELECT a.range FROM range(100000000) a, range(100000000) b"
     with pytest.raises(QueryError, match="stopped after"):
-        write_table(database.query(sql, timeout_s=0.3), "csv", target)
+        write_table(database.query(sql, timeout_s=0.3), "csv", target, force=True)
     assert target.read_text() == "before"
     assert list(tmp_path.iterdir()) == [target]
 
@@ -249,7 +249,9 @@ def test_a_file_is_replaced_only_when_the_new_one_is_whole(tmp_path, monkeypatch
     target.write_text("before")
     seen = []
     monkeypatch.setattr(os, "fsync", lambda _: seen.append(target.read_text()))
-    write_table(Table(("a",), [(1,)]), "csv", target)
+    with pytest.raises(OutputExistsError):
+        write_table(Table(("a",), [(1,)]), "csv", target)
+    write_table(Table(("a",), [(1,)]), "csv", target, force=True)
     assert seen == ["before"]
     assert target.read_text() == "a\n1\n"
 
@@ -258,7 +260,7 @@ def test_a_file_that_is_replaced_keeps_its_mode_and_its_link(tmp_path):
     (tmp_path / "real.csv").write_text("before")
     (tmp_path / "real.csv").chmod(0o640)
     (tmp_path / "link.csv").symlink_to(tmp_path / "real.csv")
-    write_table(Table(("a",), [(1,)]), "csv", tmp_path / "link.csv")
+    write_table(Table(("a",), [(1,)]), "csv", tmp_path / "link.csv", force=True)
     assert (tmp_path / "link.csv").is_symlink()
     assert (tmp_path / "real.csv").read_text() == "a\n1\n"
     assert stat.S_IMODE((tmp_path / "real.csv").stat().st_mode) == 0o640

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from replay.errors import InputError
-from replay.runs.open import Run, open_run
-from tests.run_fixture import tables, write, write_untimed
+from replay.runs.open import Run, open_run, verify_run
+from replay.runs.seal import sealed
+from tests.run_fixture import age, tables, write, write_untimed
 
 
 @pytest.fixture
@@ -24,8 +27,9 @@ def run(tmp_path: Path) -> Run:
 def change_manifest(run: Run, change: Callable[[dict[str, Any]], object]) -> None:
     path = run.folder / "manifest.json"
     manifest = json.loads(path.read_text())
+    del manifest["manifest_sha256"]
     change(manifest)
-    path.write_text(json.dumps(manifest))
+    path.write_text(sealed(manifest))
 
 
 def error_of(folder: Path) -> InputError:
@@ -127,4 +131,66 @@ def test_a_table_that_is_a_link(run: Run, tmp_path: Path) -> None:
 def test_a_table_that_is_a_folder(run: Run) -> None:
     run.tables["requests"].unlink()
     run.tables["requests"].mkdir()
-    assert "cannot read" in error_of(run.folder).message
+    assert "is no regular file" in error_of(run.folder).message
+
+
+def test_a_table_that_is_a_pipe_is_not_waited_for(run: Run) -> None:
+    run.tables["requests"].unlink()
+    os.mkfifo(run.tables["requests"])
+    assert "is no regular file" in error_of(run.folder).message
+
+
+# Damage
+
+
+def test_every_flipped_bit_is_told(run: Run) -> None:
+    """Flips bits all over a run, as many in each file, and opens it every time."""
+    rng = random.Random(0)
+    for path in sorted(run.folder.iterdir()):
+        whole = path.read_bytes()
+        for _ in range(60):
+            damaged = bytearray(whole)
+            damaged[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
+            path.write_bytes(damaged)
+            with pytest.raises(InputError):
+                open_run(run.folder)
+        path.write_bytes(whole)
+    assert open_run(run.folder).verified
+
+
+def test_all_damage_is_named_at_once(run: Run) -> None:
+    run.tables["timeline"].unlink()
+    (run.folder / "scenario.yaml").write_text("seed: 1\n")
+    (run.folder / "notes.md").write_text("mine")
+    found = {verdict.file: verdict.verdict for verdict in verify_run(run.folder)}
+    assert found == {
+        "manifest.json": "ok", "requests.parquet": "ok", "prefixes.parquet": "ok",
+        "timeline.parquet": "damaged", "scenario.yaml": "damaged", "notes.md": "stranger",
+    }  # fmt: skip
+
+
+def test_a_change_of_what_a_manifest_says_is_told(run: Run) -> None:
+    path = run.folder / "manifest.json"
+    path.write_text(path.read_text().replace('"seed": 0', '"seed": 1', 1))
+    assert "manifest_sha256" in error_of(run.folder).message
+    assert verify_run(run.folder)[0].verdict == "damaged"
+
+
+@pytest.mark.parametrize("key", ["files", "manifest_sha256"])
+def test_a_seal_cannot_be_taken_off_in_part(run: Run, key: str) -> None:
+    path = run.folder / "manifest.json"
+    record = {**json.loads(path.read_text()), "schema_version": 3}
+    del record[key]
+    path.write_text(json.dumps(record))
+    error_of(run.folder)
+
+
+def test_a_run_from_before_checksums_opens_and_says_so(run: Run) -> None:
+    age(run.folder, 3)
+    assert not open_run(run.folder).verified
+    assert {verdict.verdict for verdict in verify_run(run.folder)} == {"not verifiable"}
+
+
+def test_a_manifest_never_leads_out_of_its_folder(run: Run) -> None:
+    change_manifest(run, lambda manifest: manifest["files"].update({"../x": {}}))
+    assert "lists a file that no run has" in error_of(run.folder).message

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import polars as pl
@@ -21,6 +22,7 @@ from replay.runs.digest import result_digest
 from replay.runs.layout import check_target
 from replay.runs.open import open_run
 from replay.runs.write import write_run
+from replay.writing import whole
 from tests.run_fixture import manifest, tables
 from tests.run_fixture import write as write_fixture
 
@@ -68,7 +70,7 @@ def test_missing_parents_are_made(tmp_path: Path) -> None:
 
 def test_the_manifest_says_what_the_tables_are(tmp_path: Path) -> None:
     found = open_run(write_fixture(tmp_path / "run")).manifest
-    assert found["schema_version"] == 3
+    assert found["schema_version"] == 4
     assert found["tables"] == {"requests": 30, "timeline": 3, "prefixes": 26}
     assert found["result_digest"] == result_digest(tables())
 
@@ -184,8 +186,11 @@ def test_a_file_in_the_path_is_said_before_anything_is_simulated(tmp_path: Path)
 def test_a_parent_that_cannot_be_written_is_said_before_anything_is_simulated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
-    with pytest.raises(OutputError, match="not writable"):
+    def refuse(*_: object) -> None:  # root may write everywhere
+        raise PermissionError(errno.EACCES, "no")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(OutputError, match="permission denied"):
         check_target(tmp_path / "new" / "run", False)
 
 
@@ -200,7 +205,11 @@ def test_the_current_folder_can_be_the_target(
 
 # What fails on the way
 
-STEPS = ["_write_parquet", "_write_text", "_sync", "_put_in_place", "_rename"]
+FIRST = [
+    (write, "_parquet"), (write, "_text"), (whole, "synced"),
+    (whole, "_put_folder"), (whole, "_rename_folder"),
+]  # fmt: skip
+REPLACING = [*FIRST[:-1], (whole, "_swapped")]
 ERRORS = [
     (OSError(errno.ENOSPC, "no"), "the disk is full"),
     (OSError(errno.EDQUOT, "no"), "quota"),
@@ -211,12 +220,14 @@ ERRORS = [
 
 
 @pytest.mark.parametrize(("error", "said"), ERRORS)
-@pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize(
+    ("before", "step"),
+    [(False, step) for step in FIRST] + [(True, step) for step in REPLACING],
+)
 def test_a_failure_at_any_step_leaves_what_was_there(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    step: str,
+    step: tuple[ModuleType, str],
     error: OSError,
     said: str,
     before: bool,
@@ -228,14 +239,14 @@ def test_a_failure_at_any_step_leaves_what_was_there(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(write, step, fail)
+        patch.setattr(*step, fail)
         with pytest.raises(OutputError, match=said):
             save(tmp_path / "run", force=True, seed=8)
     assert names(tmp_path) == (["run"] if before else [])
     assert not before or seed_of(tmp_path / "run") == 7
 
 
-@pytest.mark.parametrize("call", range(1, 14))
+@pytest.mark.parametrize("call", range(1, 9))
 def test_ctrl_c_at_any_call_leaves_a_whole_run_or_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
 ) -> None:
@@ -252,8 +263,8 @@ def test_ctrl_c_at_any_call_leaves_a_whole_run_or_none(
 
         return wrapped
 
-    for name in ["_make_beside", "_fill", *STEPS]:
-        monkeypatch.setattr(write, name, pressing(getattr(write, name)))
+    for module, name in FIRST:
+        monkeypatch.setattr(module, name, pressing(getattr(module, name)))
     with pytest.raises(KeyboardInterrupt):
         save(tmp_path / "run")
     assert names(tmp_path) in ([], ["run"])
@@ -277,29 +288,59 @@ def test_a_run_can_be_written_from_another_thread(tmp_path: Path) -> None:
 def test_a_run_that_appears_meanwhile_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fill = write._fill
+    parquet = write._parquet
 
     def race(*arguments: Any) -> None:
-        monkeypatch.setattr(write, "_fill", fill)
+        monkeypatch.setattr(write, "_parquet", parquet)
         save(tmp_path / "run", seed=1)
-        fill(*arguments)
+        parquet(*arguments)
 
-    monkeypatch.setattr(write, "_fill", race)
+    monkeypatch.setattr(write, "_parquet", race)
     with pytest.raises(OutputExistsError):
         save(tmp_path / "run", seed=2)
     assert seed_of(tmp_path / "run") == 1
     assert names(tmp_path) == ["run"]
 
 
-def test_a_partial_folder_of_a_killed_process_with_the_same_id_is_left_alone(
-    tmp_path: Path,
+def test_there_is_a_run_at_every_moment_of_replacing_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    left = tmp_path / f"run.partial-{os.getpid()}"
-    left.mkdir()
-    (left / "mine").write_text("")
+    """Looks through the operating system's eyes: each call that renames or removes something."""
     save(tmp_path / "run")
-    assert names(tmp_path) == ["run", left.name]
-    assert names(left) == ["mine"]
+    seen = []
+
+    def audit(event: str, _: object) -> None:
+        if event in ("os.rename", "os.remove", "os.rmdir", "shutil.rmtree", "ctypes.dlsym"):
+            seen.append(seed_of(tmp_path / "run"))
+
+    watch = [audit]
+    sys.addaudithook(lambda event, given: watch[0](event, given))
+    save(tmp_path / "run", seed=8, force=True)
+    watch[0] = lambda *_: None  # a hook cannot be taken out
+    assert 7 in seen
+    assert seen[-1] == 8
+
+
+def test_without_swapping_a_failure_puts_the_old_run_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path / "run")
+    monkeypatch.setattr(whole, "_swapped", lambda *_: False)
+    with monkeypatch.context() as patch:
+        patch.setattr(whole, "_rename_folder", fail_with(errno.EIO))
+        with pytest.raises(OutputError):
+            save(tmp_path / "run", seed=8, force=True)
+    assert seed_of(tmp_path / "run") == 7
+    save(tmp_path / "run", seed=8, force=True)
+    assert seed_of(tmp_path / "run") == 8
+    assert names(tmp_path) == ["run"]
+
+
+def fail_with(code: int) -> Any:
+    def fail(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    return fail
 
 
 def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
@@ -323,13 +364,13 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_run_is_there_only_when_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    sync = write._sync
+    sync = os.fsync
 
-    def watch(path: Path) -> None:
+    def watch(descriptor: int) -> None:
         seen.append((tmp_path / "run").exists())
-        sync(path)
+        sync(descriptor)
 
-    monkeypatch.setattr(write, "_sync", watch)
+    monkeypatch.setattr(os, "fsync", watch)
     save(tmp_path / "run")
     written = [json.loads((tmp_path / "run" / "manifest.json").read_text())["tables"]]
     assert seen[:-1] == [False] * (len(FILES) + 1)  # every file and the folder, then the rename

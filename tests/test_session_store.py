@@ -26,6 +26,7 @@ from tests.test_engine_twins import (
     UNTIMED,
     compare,
     cost_of,
+    counted,
     engine_rules,
     naive_step_ns,
 )
@@ -87,10 +88,11 @@ def test_untimed_store_equals_token_by_token_store(drawn, capacity, rules, hold)
     engine = {"mode": "untimed", "hold": f"{hold}ns" if hold else None}
     scenario = scenario_of(rules, engine)
     plan = make_plan(trace, build_tree(trace), scenario, block_size=1, capacity_blocks=capacity)
-    outcome = simulate_untimed(plan).outcome
+    simulation = simulate_untimed(plan)
+    outcome = simulation.outcome
     twin = StoreRules(block_size=1, capacity=capacity, hold_ns=hold, **rules)
     naive.replay_untimed(requests, twin, Store)
-    compare(requests, outcome, UNTIMED, CAUSES)
+    compare(requests, counted(plan, simulation), UNTIMED, CAUSES)
 
 
 @pytest.mark.slow
@@ -106,10 +108,11 @@ def test_timed_store_equals_token_by_token_store(drawn, capacity, rules, engine)
     scenario = scenario_of(rules, engine)
     plan = make_plan(trace, build_tree(trace), scenario, block_size=1, capacity_blocks=capacity)
     cost = cost_of(engine["max_batched_tokens"], engine["max_sequences"])
-    outcome = simulate_timed(plan, cost).outcome
+    simulation = simulate_timed(plan, cost)
+    outcome = simulation.outcome
     twin = StoreRules(block_size=1, capacity=capacity, **rules, **engine)
     naive.Engine(requests, twin, naive_step_ns(cost), Store).run()
-    compare(requests, outcome, COUNTED, CAUSES)
+    compare(requests, counted(plan, simulation), COUNTED, CAUSES)
 
 
 # --- the behaviour it is there for, on small traces made by hand ----------------------------

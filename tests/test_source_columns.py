@@ -91,7 +91,6 @@ def test_values_that_a_reader_makes_replace_no_others():
     ("bailian", BAILIAN, "arrival_ns", "source_arrival_ns"),
     ("mooncake", MOONCAKE, "hit_tokens", "source_hit_tokens"),
     ("mooncake", MOONCAKE, "source_file", "source_source_file"),
-    ("mooncake", MOONCAKE, "Timestamp", "source_Timestamp"),
 ])  # fmt: skip
 def test_a_key_whose_name_is_taken_is_kept_under_another(tmp_path, format_name, row, extra, kept):
     path = tmp_path / "t.jsonl"

@@ -60,16 +60,18 @@ def test_a_healthy_trace_is_found_so_in_all_but_its_unknown_content():
 
 def test_rejected_rows_are_counted_by_reason():
     rows_ = tuple(Rejected("t", at, f"length must be above 0 (got -{at})", "") for at in range(30))
-    trace = replace(healthy(), rejected=(*rows_, Rejected("t", 99, "no response: a failed", "")))
+    trace = replace(healthy(), rejected=(*rows_, Rejected("t", 99, "no response", "", False)))
     found = findings(trace, "rows")
     assert "31 of 2,031 rows" in found[0].found
-    assert found[1].found == "30: length must be above # (got #)"
+    assert found[1].found == (
+        "30: length must be above # (got #) (lines 0, 1, 2, 3, 4 and 25 more)"
+    )
     assert found[0].verdict == FAULT
     assert verdicts(trace, "rows", rejected_allowed=0.02)[0] == NOTE
 
 
 def test_failed_requests_alone_are_no_fault():
-    trace = replace(healthy(), rejected=(Rejected("t", 9, "no response: a failed request", ""),))
+    trace = replace(healthy(), rejected=(Rejected("t", 9, "a failed request: 500", "", False),))
     assert verdicts(trace, "rows") == [NOTE, NOTE]
 
 
@@ -149,6 +151,14 @@ def test_recorded_lengths_far_from_the_counted_ones_are_told():
     assert verdicts(far, "recorded lengths") == [WARNING]
 
 
+def test_recorded_lengths_of_responses_are_compared_too():
+    outputs = healthy().column("output_tokens")
+    trace = healthy(recorded_output_tokens=outputs * 2)
+    (found,) = findings(trace, "recorded lengths")
+    assert found.verdict == WARNING
+    assert found.found == "responses have -50.0% tokens against what the source recorded"
+
+
 @settings(max_examples=40)
 @given(drawn=rows())
 def test_any_trace_of_blocks_gets_a_verdict_a_line(drawn):
@@ -185,3 +195,11 @@ def test_the_conversation_trace_has_ticks_and_a_system_prompt_and_grows():
     assert [(line.check, line.verdict) for line in found if line.verdict != OK] == [
         ("clock", WARNING), ("first block", NOTE), ("sessions", NOTE),
     ]  # fmt: skip
+
+
+def test_times_that_are_assumed_are_no_clock():
+    trace = healthy()
+    note = "the source has no times; assumed: a conversation starts each second"
+    assumed = trace.changed(trace.frame, trace.meta.noting(note))
+    (found,) = findings(assumed, "clock")
+    assert (found.verdict, found.found) == ("warning", note)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replay.kernels.reuse import reuse_distances
+from replay.trace.content import block_ids_of
 from replay.trace.reuse import (
     edge_uses,
     hit_sources,
@@ -95,25 +96,44 @@ def test_hit_rates_over_edges_equal_those_over_blocks(drawn):
         assert rates["ideal_mean_request_full_block_hit_rate"] is None
 
 
+@settings(deadline=None, max_examples=100)
+@given(random_traces.unit_rows(), st.sampled_from([1, 3, 4, 16]))
+def test_blocks_of_exact_content_are_those_of_ids_made_of_it(drawn, size):
+    """A block that two edges share is one block: no hit rate is above one."""
+    exact = random_traces.unit_trace_of(drawn)
+    uses = edge_uses(build_tree(exact), size)
+    ids = block_ids_of(exact, size).frame["block_ids"].to_list()
+    seen, hits, full_hits = set(), [], []
+    for row, length in zip(ids, exact.column("input_tokens"), strict=True):
+        count = sum(block in seen for block in row)
+        hits.append(count)
+        full_hits.append(min(count, length // size))
+        seen.update(row)
+    assert uses.hits_by_request(uses.blocks).tolist() == hits
+    assert uses.hits_by_request(uses.full_blocks).tolist() == full_hits
+    assert uses.blocks.sum() == len(seen)
+    distances = np.repeat(uses.distance_blocks, uses.blocks[uses.edge])
+    assert distances.tolist() == naive_distances([block for row in ids for block in row])
+
+
 def naive_sources(trace, session):
-    """Hit tokens of each source, block by block."""
-    lists, lengths = block_lists(trace), trace.column("input_tokens")
-    rows = list(zip(lists, lengths, session, strict=True))
+    """Hit tokens of each source, block by block: who had the block first."""
+    rows = list(zip(block_lists(trace), trace.column("input_tokens"), session, strict=True))
     everywhere = {
         block
         for ids, _, _ in rows
         for block in ids
         if sum(block in other for other, _, _ in rows) > len(rows) / 2
     }
-    found, users = {"global_prefix": 0, "session": 0, "cross_request": 0}, {}
+    found, first = {"global_prefix": 0, "session": 0, "cross_request": 0}, {}
     for (ids, length, own), skips in zip(rows, skipped(trace), strict=True):
         for place, block in enumerate([] if skips else ids):
             tokens = min(SIZE, length - place * SIZE)
-            if block in users:
-                kind = "session" if own in users[block] else "cross_request"
-                found["global_prefix" if block in everywhere else kind] += tokens
+            if block in first:
+                found["session" if own == first[block] else "cross_request"] += tokens
+                found["global_prefix"] += tokens if block in everywhere else 0
         for block in ids:
-            users.setdefault(block, set()).add(own)
+            first.setdefault(block, own)
     return found
 
 
@@ -124,20 +144,24 @@ def test_sources_of_hits_equal_those_found_block_by_block(drawn, data):
     session = np.array(
         data.draw(st.lists(st.integers(0, 3), min_size=len(drawn), max_size=len(drawn)))
     )
-    shares = hit_sources(edge_uses(build_tree(trace), SIZE), session)
+    told = hit_sources(build_tree(trace), session)
     found = naive_sources(trace, session.tolist())
-    total = sum(found.values())
+    total = found["session"] + found["cross_request"]
     for kind, tokens in found.items():
+        assert told[f"{kind}_hit_tokens"] == tokens
         expected = tokens / total if total else None
-        assert shares[f"{kind}_hit_token_share"] == pytest.approx(expected)
+        assert told[f"{kind}_hit_token_share"] == pytest.approx(expected)
 
 
 def test_without_sessions_only_the_global_prefix_is_told_apart():
-    shares = hit_sources(uses_of((1, 2), (1, 2), (1, 2), (3,), (4,)), None)
-    assert shares == {
-        "global_prefix_hit_token_share": 1.0,
+    told = hit_sources(uses_of((1, 2), (1, 2), (1, 2), (3,), (4,)).tree, None)
+    assert told == {
+        "session_hit_tokens": None,
+        "cross_request_hit_tokens": None,
+        "global_prefix_hit_tokens": 4,
         "session_hit_token_share": None,
         "cross_request_hit_token_share": None,
+        "global_prefix_hit_token_share": 1.0,
     }
 
 

@@ -164,7 +164,7 @@ def test_a_tokenizer_that_cannot_take_a_text_is_an_error(tmp_path):
         ("x", "x"),
         ([{"type": "text", "text": "a"}, "b", {"type": "text", "text": "c"}], "abc"),
         ([{"type": "image", "url": "é"}], '{"type": "image", "url": "é"}'),
-        ({"b": 1, "a": 2}, '{"a": 2, "b": 1}'),
+        ({"b": 1, "a": 2}, '{"b": 1, "a": 2}'),
         (7, "7"),
     ],
 )

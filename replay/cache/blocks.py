@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from replay.trace.paths import append_edges
 from replay.trace.tree import PrefixTree
 
 
@@ -76,7 +77,8 @@ def block_paths(
         nowhere = np.full(len(unknown), -1, np.int64)
         parts.append((full[unknown], (path_blocks - full)[unknown], last[unknown], nowhere))
     match_blocks = np.where(tree.looks_up, match_blocks, 0)
-    path_edges, start, end = _append(tree, extra)
+    path_edges, offsets = append_edges(tree, extra)
+    start, end = offsets[:-1], offsets[1:]
     known = start + (tree.prompt_stops - tree.path_offsets[:-1])
     first, blocks, stop_tokens, tree_edge = map(np.concatenate, zip(*parts, strict=True))
     return BlockPaths(
@@ -92,16 +94,3 @@ def block_paths(
         path_blocks=path_blocks,
         tree_edge=tree_edge,
     )
-
-
-def _append(tree: PrefixTree, extra: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return (path_edges int32, start, stop) with edge `extra[r]`, where not -1, ending path r."""
-    more = extra >= 0
-    lengths = np.diff(tree.path_offsets) + more
-    stop = np.cumsum(lengths)
-    start = stop - lengths
-    path_edges = np.empty(int(lengths.sum()), np.int32)
-    shift = np.repeat(start - tree.path_offsets[:-1], np.diff(tree.path_offsets))
-    path_edges[np.arange(len(tree.path_edges)) + shift] = tree.path_edges
-    path_edges[stop[more] - 1] = extra[more]
-    return path_edges, start, stop

@@ -35,7 +35,8 @@ from replay.cli.policies import policies
 from replay.cli.query import query
 from replay.cli.report import report
 from replay.cli.run import run
-from replay.errors import Interrupted, ReplayError
+from replay.cli.verify import verify
+from replay.errors import Interrupted, OutputError, ReplayError
 
 
 class _Commands(click.Group):
@@ -86,7 +87,7 @@ def main(ctx: click.Context, debug: bool, no_color: bool) -> None:
 
 for _command in (
     generate, fetch, check, convert, anonymize, describe, curve, policies, run, gain,
-    explain, cost, calibrate, report, query, list_, doctor,
+    explain, cost, calibrate, report, query, verify, list_, doctor,
 ):  # fmt: skip
     main.add_command(_command)
 
@@ -113,7 +114,7 @@ def _explained(error: BaseException) -> tuple[str, str | None, int]:
     if isinstance(error, OSError) and error.errno is not None:
         where = f"{error.filename}: " if error.filename else ""
         hint = "free some space or write elsewhere" if error.errno == errno.ENOSPC else None
-        return f"{where}{error.strerror}", hint, 1
+        return f"{where}{error.strerror}", hint, OutputError.exit_code
     if isinstance(error, MemoryError):
         return "out of memory", "replay a shorter trace, or use a machine with more memory", 1
     again = shlex.join(["replay", "--debug", *(word for word in sys.argv[1:] if word != "--debug")])

@@ -63,15 +63,16 @@ def anonymize(
     """
     from replay.cli.output import note
     from replay.cli.progress import announce_compiling, progress
+    from replay.cli.targets import claim, read_beside
     from replay.trace.anonymize import anonymize as anonymized
     from replay.trace.rejected import rejected_beside, write_rejected
     from replay.trace.separation import sharing_notes
     from replay.trace.writers.mooncake import write_mooncake
-    from replay.trace.writers.target import check_target
     from replay.units import parse_duration_ns
 
-    check_target(output, force=force)
-    check_target(rejected_beside(output), force=force)
+    inputs = [trace, key_file, *read_beside(parameters)]
+    claim(output, force=force, inputs=inputs)
+    claim(rejected_beside(output), force=force, inputs=inputs)
     round_ns = None if rounding is None else parse_duration_ns(rounding)
     jitter_ns = None if jitter is None else parse_duration_ns(jitter)
     key = None if key_file is None else _key(key_file)

@@ -81,32 +81,38 @@ def calibrate(
     replay calibrate measured.csv --gpu h100-sxm -o my-h100.yaml
     replay run trace.jsonl --gpu my-h100.yaml
     """
+    from replay.cli.targets import claim
     from replay.errors import InputError
-    from replay.trace.writers.target import check_target
+    from replay.writing.whole import whole_file
 
-    check_target(output, force=force)
+    claim(output, force=force, inputs=[measured])
     if measure:
         if measured is not None:
             raise InputError("--measure writes a CSV: it takes none")
-        _measure(output, model)
+        _measure(output, model, force=force)
         return
     if measured is None:
         raise InputError("give MEASURED.csv to fit to, or --measure to make one")
     if output.suffix not in (".yaml", ".yml"):
         raise InputError(f"{output}: a GPU file ends in .yaml")
-    _fit(measured, gpu, output, rows_of, renames, time_column, head=not without_head)
+    fitted = _fit(measured, gpu, output, rows_of, renames, time_column, head=not without_head)
+    with whole_file(output, force=force) as sink:
+        sink.write(fitted.encode())
+    note(f"GPU file written to {output}; use it as --gpu {output}")
 
 
-def _measure(output: Path, model: str) -> None:
+def _measure(output: Path, model: str, *, force: bool) -> None:
     from replay.cli.progress import progress
-    from replay.gpu.measure import link_of, sweep, write_sweep
+    from replay.cli.targets import claim
+    from replay.gpu.measure import link_of, sweep, transfers_beside, write_sweep
     from replay.gpu.spec import load_model
     from replay.gpu.torch_device import torch_device
 
+    claim(transfers_beside(output), force=force)
     device = torch_device()
     with progress("Timing the GPU") as bar:
         found = sweep(device, load_model(model), progress=bar.hook)
-    beside = write_sweep(found, output)
+    beside = write_sweep(found, output, force=force)
     for direction in ("host_to_device", "device_to_host"):
         fixed_ns, rate = link_of(found.transfers, direction)
         note(f"{direction}: {fixed_ns / 1e3:.1f} us + bytes at {rate / 1e9:.1f} GB/s")
@@ -122,7 +128,8 @@ def _fit(
     time_column: str,
     *,
     head: bool,
-) -> None:
+) -> str:
+    """Print what a fit found and return the GPU file of it."""
     from replay import __version__
     from replay.cli.progress import announce_compiling, progress
     from replay.config.dump import dump_document
@@ -130,7 +137,6 @@ def _fit(
     from replay.gpu.calibrated_file import calibrated_gpu
     from replay.gpu.measured import read_measured
     from replay.gpu.spec import load_gpu
-    from replay.report.tables import whole_file
 
     before = load_gpu(gpu)
     rows = read_measured(
@@ -140,9 +146,7 @@ def _fit(
         found = fit_gpu(before, rows, progress=bar.hook)
     after = calibrated_gpu(found, rows, name=output.stem, path=path, version=__version__)
     emit([_parameters(before, after, found), _errors(found, rows)])
-    with whole_file(output) as sink:
-        sink.write(dump_document(after).encode())
-    note(f"GPU file written to {output}; use it as --gpu {output}")
+    return dump_document(after)
 
 
 def _pairs(renames: tuple[str, ...]) -> dict[str, str]:

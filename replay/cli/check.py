@@ -33,6 +33,7 @@ def check(
     strict: bool,
     format: str | None,
     output: Path | None,
+    force: bool,
     **parameters: Any,
 ) -> None:
     """Tell what in TRACE would make a replay of it mislead, a verdict a line.
@@ -46,12 +47,14 @@ def check(
     replay check trace.jsonl --strict --context 131072 && replay run trace.jsonl
     """
     from replay.cli.progress import announce_compiling, progress
+    from replay.cli.targets import check_output, read_beside
     from replay.report.tables import Table
     from replay.trace.check import FAULT, WARNING, check_trace
     from replay.trace.continuation import continue_sessions, may_assume
     from replay.trace.sessions import infer_sessions
     from replay.trace.tree import build_tree
 
+    check_output(format, output, force=force, inputs=[trace, *read_beside(parameters)])
     allowed = parameters["max_rejected"]
     with progress("Reading the trace", patience_s=announce_compiling("link_blocks")) as bar:
         bar.update(0, 0)
@@ -65,6 +68,6 @@ def check(
         findings = check_trace(requests, tree, context_tokens=context, rejected_allowed=allowed)
     columns = ("check", "verdict", "found", "advice")
     rows = [tuple(getattr(line, name) or None for name in columns) for line in findings]
-    emit([Table(columns, rows)], format=format, output=output)
+    emit([Table(columns, rows)], format=format, output=output, force=force)
     if strict and any(line.verdict in (WARNING, FAULT) for line in findings):
         ctx.exit(UNSOUND_EXIT_CODE)

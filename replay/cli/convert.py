@@ -85,16 +85,17 @@ def convert(
     """
     from replay.cli.output import note
     from replay.cli.progress import announce_compiling, progress
+    from replay.cli.targets import claim, read_beside
     from replay.trace.rejected import rejected_beside, write_rejected
     from replay.trace.separation import sharing_notes
     from replay.trace.writers import writer_for
-    from replay.trace.writers.target import check_target
 
     if len(inputs) > 1 and not merge:
         raise InputError(f"{len(inputs)} traces were given", hint="--merge makes one trace of them")
     writer = writer_for(output, format_out)
-    check_target(output, force=force)
-    check_target(rejected_beside(output), force=force)
+    read = [*inputs, *read_beside(parameters)]
+    claim(output, force=force, inputs=read)
+    claim(rejected_beside(output), force=force, inputs=read)
     bounds = None if window is None else parse_window(window)
     with progress("Reading the trace", patience_s=announce_compiling("number_blocks")) as bar:
         trace = _read(inputs, parameters, bar.hook)

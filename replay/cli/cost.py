@@ -81,15 +81,14 @@ MOST_DECODES = 65_536
     show_default=True,
     help="What the plot ranges over.",
 )
-@click.option("--force", is_flag=True, help="Replace files that are there already.")
 @output_options
 def cost(
     decode: str | None,
     plot: Path | None,
     over: str,
-    force: bool,
     format: str | None,
     output: Path | None,
+    force: bool,
     **parameters: Any,
 ) -> None:  # fmt: skip
     """Show what one engine step costs and where its time goes.
@@ -104,21 +103,21 @@ def cost(
     replay cost --model deepseek-v3 --tp 8 --new 512 --plot cost.svg --over cached
     """
     from replay.cli.cost_tables import CostQuestion, cost_plot, cost_tables
-    from replay.cli.output import check_output
+    from replay.cli.targets import check_output, claim
     from replay.report.charts import check_plot, write_chart
-    from replay.trace.writers.target import check_target
 
-    chosen = check_output(format, output, force=force)
+    inputs = [parameters[name] for name in ("model", "gpu", "host", "table_file")]
+    chosen = check_output(format, output, force=force, inputs=inputs)
     if plot is not None:
-        check_target(plot, force=force)
+        claim(plot, force=force, inputs=inputs)
         check_plot(plot)
     question = CostQuestion.ask(parameters, _step(parameters, decode))
     tables = cost_tables(question)
     for line in question.notes:
         note(f"Note: {line}")
-    emit(tables if chosen in PEOPLE else tables[:1], format=format, output=output)
+    emit(tables if chosen in PEOPLE else tables[:1], format=format, output=output, force=force)
     if plot is not None:
-        write_chart(cost_plot(question, over), plot)
+        write_chart(cost_plot(question, over), plot, force=force)
         note(f"Plot written to {plot}")
 
 

@@ -43,7 +43,6 @@ from replay.cli.trace_options import SHARE, trace_options
     metavar="SHARE",
     help="Estimate LRU from this share of the prefixes, with its error; for very long traces.",
 )
-@click.option("--force", is_flag=True, help="Replace files that are there already.")
 @click.option(
     "--plot",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -57,18 +56,19 @@ def curve(
     by: str | None,
     window: str | None,
     plot: Path | None,
-    force: bool,
     policies: tuple[str, ...],
     format: str | None,
     output: Path | None,
+    force: bool,
     **parameters: Any,
 ) -> None:
     """Show the hit rate of TRACE at every cache capacity.
 
     LRU is exact at all capacities from one pass over the trace, whatever the block size; other
     policies are replayed at each capacity shown. Requests come one after another, no clock. The
-    ceiling is an unlimited cache; a knee is the smallest capacity with that share of it. Tables
-    show both; other formats hold a row for each group, block size, policy and capacity.
+    block ceiling is what an unlimited cache hits; a knee is the smallest capacity with that share
+    of it. Tables show both; other formats hold a row for each group, block size, policy and
+    capacity.
 
     \b
     replay curve trace.jsonl --policy lru,arc,min
@@ -76,14 +76,14 @@ def curve(
     replay curve trace.jsonl --by window --window 10m --capacity 10000blocks
     """
     from replay.cli.curve_tables import curve_tables, long_table
-    from replay.cli.output import check_output
     from replay.cli.progress import announce_compiling, progress
+    from replay.cli.targets import check_output, claim, read_beside
     from replay.report.charts import check_plot
-    from replay.trace.writers.target import check_target
 
-    chosen = check_output(format, output, force=force)
+    inputs = [trace, *read_beside(parameters)]
+    chosen = check_output(format, output, force=force, inputs=inputs)
     if plot is not None:
-        check_target(plot, force=force)
+        claim(plot, force=force, inputs=inputs)
         check_plot(plot)
     with progress("Starting", patience_s=announce_compiling("stack_depths")) as bar:
         from replay.engine.curves import answer_curves
@@ -95,10 +95,10 @@ def curve(
     for line in question.notes:
         note(f"Note: {line}")
     tables = curve_tables(question, answer) if chosen in PEOPLE else [long_table(answer)]
-    emit(tables, format=format, output=output)
+    emit(tables, format=format, output=output, force=force)
     if plot is not None:
         from replay.cli.curve_plot import curve_plot
         from replay.report.charts import write_chart
 
-        write_chart(curve_plot(question, answer), plot)
+        write_chart(curve_plot(question, answer), plot, force=force)
         note(f"Plot written to {plot}")

@@ -44,7 +44,7 @@ def curve_plot(question: Question, answer: CurveAnswer) -> Any:
     marks, ceiling = [], None
     if not several and answer.summaries[0].group is None:
         view, summary = question.views[0], answer.summaries[0]
-        ceiling = summary.ceiling_token_hit_rate
+        ceiling = summary.block_ceiling_token_hit_rate
         knees = (("90%", summary.knee_90_blocks), ("99%", summary.knee_99_blocks))
         marks = [Mark(question.in_unit(view, blocks), f"{name} of it") for name, blocks in knees]
         block_bytes = question.block_bytes(view)

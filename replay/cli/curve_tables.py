@@ -50,7 +50,8 @@ def _summary(question: Question, view: Any, one: CurveSummary, title: str) -> Ta
     row = {
         "requests": one.requests,
         "prompt_tokens": one.input_tokens,
-        "ceiling_token_hit_rate": one.ceiling_token_hit_rate,
+        "block_ceiling_tokens": one.block_ceiling_tokens,
+        "block_ceiling_token_hit_rate": one.block_ceiling_token_hit_rate,
         f"longest_request_{unit}": sized(one.longest_request_blocks),
         f"unique_content_{unit}": sized(one.unique_blocks),
         f"90%_of_ceiling_at_{unit}": sized(one.knee_90_blocks),
@@ -85,7 +86,7 @@ def _by_capacity(question: Question, view: Any, points: Sequence[CurvePoint], ti
         if sampled:
             row.append(at["lru", capacity].token_hit_rate_error)
         if "lru" in policies:
-            row.append(at["lru", capacity].ceiling_share)
+            row.append(at["lru", capacity].block_ceiling_share)
         if marginal:
             gain = at["lru", capacity].marginal_tokens_per_gib
             row.append(None if gain is None else round(gain))
@@ -110,7 +111,7 @@ def _by_group(
     capacities = sorted({one.capacity_blocks for one in points})
     rate = {(one.policy, one.group, one.capacity_blocks): one.token_hit_rate for one in points}
     for policy in question.policies:
-        columns = ["group", "requests", "prompt_tokens", "ceiling_share"]
+        columns = ["group", "requests", "prompt_tokens", "block_ceiling_share"]
         columns += [
             f"{_short(question.in_unit(view, c))}_{question.unit}_share" for c in capacities
         ]
@@ -119,7 +120,7 @@ def _by_group(
                 one.group,
                 one.requests,
                 one.input_tokens,
-                one.ceiling_token_hit_rate,
+                one.block_ceiling_token_hit_rate,
                 *(rate[policy.name, one.group, capacity] for capacity in capacities),
             )
             for one in shown

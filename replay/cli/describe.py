@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from replay.cli.options import output_options
-from replay.cli.output import SUFFIXES, emit
+from replay.cli.output import PEOPLE, emit
 from replay.cli.trace_options import read_trace, trace_options
 
 if TYPE_CHECKING:
@@ -22,8 +22,9 @@ _TITLES = {
     "lengths": "Lengths",
     "sessions": "Sessions",
     "content": "Content",
-    "ideal": "Hit rates of an unbounded cache, requests one after another",
-    "sources": "Whose content those hits are",
+    "ceilings": "Ceilings: what content allows, and what whole blocks allow an engine",
+    "sources": "Who put the tokens of the content ceiling there (global prefix: part of both)",
+    "ideal": "Hit rates of an unbounded cache; those of blocks are of prompts alone, partial ends too",
     "reuse": "Blocks and seconds between two uses of a block (hot: in over 1% of requests)",
 }
 _REUSE_ROWS = {
@@ -34,7 +35,6 @@ _REUSE_ROWS = {
 }
 _LENGTH_ROWS = {"input_tokens": "input tokens", "output_tokens": "output tokens"}
 _SQL_TYPES = {int: "BIGINT", str: "VARCHAR"}  # other facts are numbers, known or not
-_FOR_PEOPLE = ("table", "md")
 
 
 @click.command()
@@ -43,20 +43,29 @@ _FOR_PEOPLE = ("table", "md")
 @click.option("--no-sessions", is_flag=True, help="Look for no sessions in a trace without them.")
 @output_options
 def describe(
-    trace: Path, no_sessions: bool, format: str | None, output: Path | None, **parameters: Any
+    trace: Path,
+    no_sessions: bool,
+    format: str | None,
+    output: Path | None,
+    force: bool,
+    **parameters: Any,
 ) -> None:
     """Describe a trace: load, lengths, sessions, and how much of its content repeats.
 
-    Hit rates are those of an unbounded cache, in every usual definition; none is a forecast for a
-    real cache. Tables show groups of facts; other formats hold one flat row.
+    Hit rates are those of an unbounded cache. The content ceiling counts token by token, responses
+    included where they are known; the block ceiling is what whole blocks leave an engine of it.
+    Tables show groups of facts; other formats hold one flat row.
     """
     from replay.cli.progress import announce_compiling, progress
+    from replay.cli.targets import check_output, read_beside
     from replay.trace.continuation import continue_sessions, may_assume
     from replay.trace.describe import describe as facts_of
     from replay.trace.describe import notes as notes_of
     from replay.trace.sessions import infer_sessions
     from replay.trace.tree import build_tree
 
+    inputs = [trace, *read_beside(parameters)]
+    chosen = check_output(format, output, force=force, inputs=inputs)
     with progress("Reading the trace", patience_s=announce_compiling("reuse_distances")) as bar:
         bar.update(0, 0)
         requests = read_trace(trace, parameters, bar.hook)
@@ -67,13 +76,8 @@ def describe(
             requests = infer_sessions(requests)
         tree = build_tree(requests) if requests.has_content else None
         facts, notes = facts_of(requests, tree), notes_of(requests)
-    for_people = (format or _format_told_by(output)) in _FOR_PEOPLE
-    tables = _grouped(facts, notes) if for_people else [_flat(facts, notes)]
-    emit(tables, format=format, output=output)
-
-
-def _format_told_by(output: Path | None) -> str | None:
-    return "table" if output is None else SUFFIXES.get(output.suffix.lower())
+    tables = _grouped(facts, notes) if chosen in PEOPLE else [_flat(facts, notes)]
+    emit(tables, format=format, output=output, force=force)
 
 
 def _flat(groups: Mapping[str, Facts], notes: list[str]) -> Table:

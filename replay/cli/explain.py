@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from replay.cli.options import output_options
-from replay.cli.output import chosen_format, emit, text_width
+from replay.cli.output import emit, text_width
 from replay.cli.trace_options import read_options, trace_options
 
 
@@ -29,6 +29,7 @@ def explain(
     trace: Path | None,
     format: str | None,
     output: Path | None,
+    force: bool,
     **parameters: Any,
 ) -> None:
     """Tell why a request of RUN hit what it hit, and missed the rest.
@@ -45,11 +46,13 @@ def explain(
     import textwrap
 
     from replay.cli.progress import announce_compiling, progress
+    from replay.cli.targets import check_output, read_beside
     from replay.runs.open import open_run
 
-    chosen = chosen_format(format, output)
+    inputs = [run, trace, *read_beside(parameters)]
+    chosen = check_output(format, output, force=force, inputs=inputs)
     opened = open_run(run)
-    patience_s = announce_compiling(f"replay_{opened.manifest['mode']}")
+    patience_s = announce_compiling(f"replay_{opened.manifest.get('mode') or 'timed'}")
     with progress("Starting", patience_s=patience_s) as bar:
         from replay.cli.explain_table import folded_table, path_table
         from replay.engine.explain import explain_request
@@ -68,4 +71,4 @@ def explain(
         width = text_width(output)
         story = ["\n".join(textwrap.fill(line, width, break_on_hyphens=False) for line in story)]
         table = folded_table(told)
-    emit([table], format=format, output=output, preface=story)
+    emit([table], format=format, output=output, force=force, preface=story)

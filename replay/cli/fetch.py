@@ -41,10 +41,13 @@ def fetch(name: str, output: Path | None, catalogue: Path | None, force: bool) -
     """
     from replay.cli.output import note
     from replay.cli.progress import progress
+    from replay.cli.targets import claim
     from replay.config.catalogue import load_catalogue
     from replay.trace.fetch import fetch_trace
 
     trace = load_catalogue(catalogue).trace(name)
+    if output is not None:  # what is there may be the trace itself: fetching tells
+        claim(output, force=True, inputs=[catalogue])
     try:
         with progress("Connecting") as bar:
             fetched = fetch_trace(trace, output, force=force, progress=bar.hook)
@@ -53,13 +56,20 @@ def fetch(name: str, output: Path | None, catalogue: Path | None, force: bool) -
         raise
     for label, text in _facts(trace, fetched):
         click.echo(f"{label:14}{text}")
+    if trace.sha256 is None:
+        note("\nNot verified: the catalogue knows no sha256 of it")
+        note("Its own is recorded beside it: later downloads from that address must match")
     note(f"\n{'Already there' if fetched.hosts is None else 'Downloaded'}; next: {_next(fetched)}")
 
 
 def _facts(trace: PublicTrace, fetched: Fetched) -> list[tuple[str, str]]:
     from replay.units import format_bytes
 
-    known = "not known before: checked against this from now on" if fetched.pinned else "verified"
+    known = "verified"
+    if trace.sha256 is None:
+        known = "not verified: nobody has published what it should be"
+        if not fetched.pinned:
+            known += "; the same as the first download"
     facts = [
         ("path", str(fetched.path)),
         ("size", f"{fetched.size_bytes:,} bytes ({format_bytes(fetched.size_bytes)})"),

@@ -17,7 +17,9 @@ from replay.cli.trace_options import read_options, trace_options
 @scenario_options
 @trace_options
 @output_options
-def gain(trace: Path, format: str | None, output: Path | None, **parameters: Any) -> None:
+def gain(
+    trace: Path, format: str | None, output: Path | None, force: bool, **parameters: Any
+) -> None:
     """Compare no cache, a session cache, a cross-request prefix store, and both, on TRACE.
 
     Replays the trace four times through a session store (see `cache.session_store` in
@@ -29,7 +31,9 @@ def gain(trace: Path, format: str | None, output: Path | None, **parameters: Any
     replay gain trace.parquet --untimed --set cache.session_store.max_prefix_cache_size=1000
     """
     from replay.cli.progress import announce_compiling, progress
+    from replay.cli.targets import check_output, read_beside
 
+    check_output(format, output, force=force, inputs=[trace, *read_beside(parameters)])
     scenario = read_scenario(parameters, {"cache.kind": "session_store"})
     patience_s = announce_compiling("replay_" + scenario.engine.mode)
     with progress("Starting", patience_s=patience_s) as bar:
@@ -51,4 +55,4 @@ def gain(trace: Path, format: str | None, output: Path | None, **parameters: Any
         note(f"Note: {line}")
     known = [name for name in rows[0] if any(row[name] is not None for row in rows)]
     table = Table(known, [tuple(row[name] for name in known) for row in rows])
-    emit([table], format=format, output=output)
+    emit([table], format=format, output=output, force=force)

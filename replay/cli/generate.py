@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from replay.errors import InputError, OutputExistsError
+from replay.errors import InputError
 
 
 @click.command()
@@ -63,7 +63,7 @@ def generate(
     from replay.workload.profiles import load_profile
     from replay.workload.summary import summary
 
-    _check(output, requests=requests, duration=duration, force=force)
+    _check(output, profile, requests=requests, duration=duration, force=force)
     writer = writer_for(output, format)
     if tokens and writer.name == "mooncake":
         raise InputError(f"the {writer.name} format holds no token ids", hint="leave out --tokens")
@@ -89,11 +89,12 @@ def generate(
     note(f"\nTrace written to {output}; `replay describe {output}` says more")
 
 
-def _check(output: Path, *, requests: int | None, duration: str | None, force: bool) -> None:
+def _check(
+    output: Path, profile: Path, *, requests: int | None, duration: str | None, force: bool
+) -> None:
     """Refuse what could only fail after all the work."""
+    from replay.cli.targets import claim
+
     if requests is not None and duration is not None:
         raise InputError("--requests and --duration exclude each other", hint="give one of them")
-    if output.exists() and not force:
-        raise OutputExistsError(f"{output} is there already", hint="--force overwrites it")
-    if not output.parent.is_dir():
-        raise InputError(f"no such folder (got {str(output.parent)!r})", hint="make it first")
+    claim(output, force=force, inputs=[profile])

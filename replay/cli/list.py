@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 )
 @click.argument("names", nargs=-1, metavar="[NAME|FILE]…")
 @output_options
-def list_(kind: str, names: tuple[str, ...], format: str | None, output: Path | None) -> None:
+def list_(
+    kind: str, names: tuple[str, ...], format: str | None, output: Path | None, force: bool
+) -> None:
     """List what can be named: hardware, policies, formats, profiles, public traces, reports.
 
     GPUs, models, engines and hosts may be picked by name, or given as a file of one's own; a model
@@ -47,11 +49,13 @@ def list_(kind: str, names: tuple[str, ...], format: str | None, output: Path | 
     replay list models deepseek-v3 path/to/config.json
     """
     from replay.cli.hardware_tables import BY_NAME
+    from replay.cli.targets import check_output
 
+    check_output(format, output, force=force, inputs=names)
     if names and kind not in BY_NAME:
         raise click.UsageError(f"{kind} are listed whole: names may follow {', '.join(BY_NAME)}")
     table = BY_NAME[kind](names) if kind in BY_NAME else _KINDS[kind]()
-    emit([table], format=format, output=output)
+    emit([table], format=format, output=output, force=force)
 
 
 def _links() -> Table:
@@ -103,10 +107,11 @@ def _traces() -> Table:
     from replay.report.tables import Table
     from replay.trace.fetch import is_cached
 
-    columns = ("name", "format", "requests", "size_bytes", "licence", "cached")
+    columns = ("name", "format", "requests", "size_bytes", "licence", "verified_by", "cached")
     rows = [
         (
-            *(getattr(trace, column) for column in columns[:-1]),
+            *(getattr(trace, column) for column in columns[:-2]),
+            "sha256" if trace.sha256 else "not verified",
             "yes" if is_cached(trace) else "no",
         )
         for trace in load_catalogue().traces

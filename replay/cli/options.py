@@ -107,7 +107,14 @@ def read_scenario(
 
 
 def output_options(command: Command) -> Command:
-    """Give a command `--format` and `-o/--output`; `replay.cli.output.emit` takes their values."""
+    """Give a command `--format`, `-o/--output` and `--force`.
+
+    `replay.cli.targets.check_output` takes their values before the work, and
+    `replay.cli.output.emit` after it.
+    """
+    command = click.option("--force", is_flag=True, help="Replace a FILE that is there already.")(
+        command
+    )
     command = click.option(
         "-o",
         "--output",

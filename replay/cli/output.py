@@ -47,6 +47,7 @@ def emit(
     *,
     format: str | None = None,
     output: Path | None = None,
+    force: bool = False,
     preface: Sequence[str] = (),
 ) -> None:
     """Print tables, or write them to a file in the format asked for or told by its suffix.
@@ -57,7 +58,8 @@ def emit(
     formats for people it is read whole.
 
     Raises InputError for a suffix that tells none, for Parquet on a terminal, and for several
-    tables in a format that holds one; OutputError where the file cannot be written.
+    tables in a format that holds one; OutputExistsError for a file that is there already unless
+    `force`, and OutputError where it cannot be written.
     """
     from replay.report.tables import in_memory, write_table
 
@@ -70,18 +72,19 @@ def emit(
         note(line)
     above = "".join(f"{line}\n\n" for line in preface)
     if chosen == "table":
-        _deliver(above + _as_text([in_memory(table) for table in tables], output), output)
+        text = above + _as_text([in_memory(table) for table in tables], output)
+        _deliver(text, output, force=force)
         return
     if chosen != "md":
-        write_table(tables[0], chosen, output or _data_stream(chosen))
+        write_table(tables[0], chosen, output or _data_stream(chosen), force=force)
         return
-    text = io.StringIO()
-    text.write(above)
+    parts = io.StringIO()
+    parts.write(above)
     for index, table in enumerate(tables):
         if index:
-            text.write("\n")
-        write_table(table, chosen, text)
-    _deliver(text.getvalue(), output)
+            parts.write("\n")
+        write_table(table, chosen, parts)
+    _deliver(parts.getvalue(), output, force=force)
 
 
 def note(message: str) -> None:
@@ -120,19 +123,6 @@ def chosen_format(format: str | None, output: Path | None) -> str:
     return SUFFIXES[output.suffix.lower()]
 
 
-def check_output(format: str | None, output: Path | None, *, force: bool) -> str:
-    """Return the format to write, before any work is done for it.
-
-    Raises InputError as `chosen_format` does, and OutputExistsError for a file that is there and
-    may not be replaced.
-    """
-    from replay.trace.writers.target import check_target
-
-    if output is not None:
-        check_target(output, force=force)
-    return chosen_format(format, output)
-
-
 def _data_stream(chosen: str) -> BinaryIO:
     """Return standard output for data that a program reads."""
     if chosen == "parquet" and sys.stdout.isatty():
@@ -164,14 +154,14 @@ def text_width(output: Path | None) -> int:
     return target.width if target.is_terminal or "COLUMNS" in os.environ else PIPE_WIDTH
 
 
-def _deliver(content: str, output: Path | None) -> None:
+def _deliver(content: str, output: Path | None, *, force: bool) -> None:
     """Send finished text to standard output or to a file."""
     if output is None:
         click.echo(content, nl=False)
         return
-    from replay.report.tables import whole_file
+    from replay.writing.whole import whole_file
 
-    with whole_file(output) as sink:
+    with whole_file(output, force=force) as sink:
         sink.write(content.encode())
 
 

@@ -29,15 +29,14 @@ if TYPE_CHECKING:
     help="Policies to compare, see `replay list policies`; default: all that can run.",
 )
 @cache_options
-@click.option("--force", is_flag=True, help="Replace a file that is there already.")
 @trace_options
 @output_options
 def policies(
     trace: Path,
     policies: tuple[str, ...],
-    force: bool,
     format: str | None,
     output: Path | None,
+    force: bool,
     **parameters: Any,
 ) -> None:
     """Compare eviction policies on TRACE at one capacity or several; default: the GPU's memory.
@@ -51,10 +50,11 @@ def policies(
     replay policies trace.jsonl --capacity 10000blocks
     replay policies trace.jsonl --model llama-3.1-70b --capacity 2TiB --policy lru,arc,gdsf,min
     """
-    from replay.cli.output import check_output
     from replay.cli.progress import announce_compiling, progress
+    from replay.cli.targets import check_output, read_beside
 
-    chosen = check_output(format, output, force=force)
+    inputs = [trace, *read_beside(parameters)]
+    chosen = check_output(format, output, force=force, inputs=inputs)
     with progress("Starting", patience_s=announce_compiling("replay_lru")) as bar:
         from replay.engine.policy_table import compare_policies
 
@@ -65,7 +65,7 @@ def policies(
     for line in question.notes:
         note(f"Note: {line}")
     tables = _tables(question, lines) if chosen in PEOPLE else [_table(lines, None)]
-    emit(tables, format=format, output=output)
+    emit(tables, format=format, output=output, force=force)
 
 
 def _tables(question: Question, lines: list[PolicyLine]) -> list[Table]:

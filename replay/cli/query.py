@@ -19,21 +19,29 @@ PRINTED_ROWS = 1000
 @click.option("--unsafe", is_flag=True, help="Allow any statement and any file.")
 @output_options
 def query(
-    run: Path, sql: str, timeout: str, unsafe: bool, format: str | None, output: Path | None
+    run: Path,
+    sql: str,
+    timeout: str,
+    unsafe: bool,
+    format: str | None,
+    output: Path | None,
+    force: bool,
 ) -> None:
     """Run one SELECT over the tables of RUN: requests, prefixes, timeline, run.
 
-    It can read this run and nothing else, and write nothing but the FILE of -o, which replaces
-    one that is there. `DESCRIBE requests` shows columns; the reports are views such as
-    report.hit_rate. A `-` reads the SQL from standard input.
+    It can read this run and nothing else, and write nothing but the FILE of -o. `DESCRIBE requests`
+    shows columns; the reports are views such as report.hit_rate. A `-` reads the SQL from standard
+    input.
 
     \b
     replay query runs/a "SELECT turn, count(*) FROM requests GROUP BY turn ORDER BY turn"
     """
-    from replay.cli.output import chosen_format, emit, note
+    from replay.cli.output import PEOPLE, emit, note
+    from replay.cli.targets import check_output
     from replay.report.db import RunDatabase
     from replay.units import NS_PER_S, parse_duration_ns
 
+    chosen = check_output(format, output, force=force, inputs=[run])
     timeout_s = parse_duration_ns(timeout) / NS_PER_S
     if sql == "-":
         sql = sys.stdin.read()
@@ -41,10 +49,10 @@ def query(
         result = database.query(sql, timeout_s=timeout_s)
         if not result.columns:
             return
-        if chosen_format(format, output) not in ("table", "md"):
-            emit([result], format=format, output=output)
+        if chosen not in PEOPLE:
+            emit([result], format=format, output=output, force=force)
             return
         table = result.table(limit=PRINTED_ROWS)
-    emit([table], format=format, output=output)
+    emit([table], format=format, output=output, force=force)
     if len(table.rows) == PRINTED_ROWS:
         note(f"The first {PRINTED_ROWS:,} rows; --format csv or -o FILE.parquet has them all.")

@@ -17,12 +17,17 @@ from replay.cli.options import output_options
 @click.option("--sql", is_flag=True, help="Print the SQL of the reports instead, to copy.")
 @output_options
 def report(
-    run: Path, names: tuple[str, ...], sql: bool, format: str | None, output: Path | None
+    run: Path,
+    names: tuple[str, ...],
+    sql: bool,
+    format: str | None,
+    output: Path | None,
+    force: bool,
 ) -> None:
     """Print reports over RUN; all of them when no NAME is given.
 
     `replay list reports` says what there is. Each is a SQL file to read, copy and change, and
-    `replay query` runs your own. A FILE that is there already is replaced.
+    `replay query` runs your own.
 
     \b
     replay report runs/a
@@ -34,32 +39,39 @@ def report(
 
         click.echo("\n".join(load_report(name).sql for name in names or report_names()), nl=False)
         return
-    show_reports(run, names, format=format, output=output)
+    show_reports(run, names, format=format, output=output, force=force)
 
 
 def show_reports(
-    folder: Path, names: Sequence[str], *, format: str | None = None, output: Path | None = None
+    folder: Path,
+    names: Sequence[str],
+    *,
+    format: str | None = None,
+    output: Path | None = None,
+    force: bool = False,
 ) -> None:
     """Print reports, what must be read before them first."""
-    from replay.cli.output import chosen_format, emit, note
+    from replay.cli.output import emit, note
+    from replay.cli.targets import check_output
     from replay.report.db import RunDatabase
     from replay.report.library import load_report, report_names, run_report, unmet_need
-    from replay.report.notices import notes, warnings
+    from replay.report.notices import notes, unverified, warnings
     from replay.report.tables import write_objects
     from replay.runs.open import open_run
 
+    chosen_format = check_output(format, output, force=force, inputs=[folder])
     chosen = [load_report(name).name for name in names or report_names()]
     run = open_run(folder)
     with RunDatabase(run) as database:
         silent = {name: why for name in chosen if (why := unmet_need(database, name))}
         tables = {name: run_report(database, name) for name in chosen}
-    for line in notes(run.manifest):
+    for line in (*unverified(run), *notes(run.manifest)):
         note(f"Note: {line}")
     preface = [*warnings(run.manifest), *silent.values()]
-    if chosen_format(format, output) == "json" and len(chosen) > 1:
+    if chosen_format == "json" and len(chosen) > 1:
         for line in preface:
             note(line)
-        write_objects(tables, output or sys.stdout.buffer)
+        write_objects(tables, output or sys.stdout.buffer, force=force)
         return
     shown = [table for name, table in tables.items() if names or name not in silent]
-    emit(shown, format=format, output=output, preface=preface)
+    emit(shown, format=format, output=output, force=force, preface=preface)

@@ -67,12 +67,12 @@ def run(
     replay run trace.jsonl --untimed --capacity 20000blocks -o runs/lru
     """
     from replay.cli.progress import announce_compiling, progress
-    from replay.runs.layout import check_target
+    from replay.cli.targets import claim_run, read_beside
 
     scenario = read_scenario(parameters)
     target = output or _default_folder(trace)
     if not dry_run:
-        check_target(target, force)
+        claim_run(target, force=force, inputs=[trace, *read_beside(parameters)])
     patience_s = announce_compiling("replay_" + scenario.engine.mode)
     with progress("Starting", patience_s=patience_s) as bar:
         from replay.engine.run import execute, prepare

@@ -36,7 +36,23 @@ class _Share(click.ParamType):
         return share
 
 
+class _Size(click.ParamType):
+    """A size in bytes: `8GiB` or `500MB`."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        from replay.errors import InputError
+        from replay.units import parse_bytes
+
+        try:
+            return value if isinstance(value, int) else parse_bytes(str(value))
+        except InputError as error:
+            self.fail(f"{error.message}; {error.hint}", param, ctx)
+
+
 SHARE = _Share()
+SIZE = _Size()
 
 
 def trace_options(command: Command) -> Command:
@@ -85,6 +101,12 @@ def trace_options(command: Command) -> Command:
                 metavar="SHARE",
                 help="Faulty rows to put aside rather than fail, such as 0.1%.",
             ),
+            click.option(
+                "--max-unpacked",
+                type=SIZE,
+                metavar="SIZE",
+                help="How much a .gz or .zst may unpack to; default: 200 times its size.",
+            ),
         )
     ):
         command = option(command)
@@ -101,6 +123,7 @@ def read_options(parameters: Mapping[str, Any]) -> ReadOptions:
         tokenizer=parameters["tokenizer"],
         chat_template=parameters["chat_template"],
         columns=parameters["columns"],
+        max_unpacked_bytes=parameters["max_unpacked"],
     )
 
 

@@ -38,7 +38,9 @@ class DurationColumn(Section):
 class ColumnNames(Section):
     """The columns of a table that replay takes for its own; a point steps into an object."""
 
-    arrival: TimeColumn = Field(description="when the request arrives")
+    arrival: TimeColumn | None = Field(
+        None, description="when the request arrives; assumed where left out"
+    )
     input_tokens: Name | None = Field(
         None, description="length of the prompt; as many as there are token ids where left out"
     )

@@ -24,6 +24,8 @@ GIB = 2**30
 class CurvePoint:
     """One policy at one capacity, over one group of requests.
 
+    `block_ceiling_tokens` is what an unlimited cache hits with blocks of that size, and
+    `block_ceiling_share` how much of it this one does.
     `marginal_tokens_per_gib` is what more capacity saves, over the next tenth of it and at least
     one GiB; known for LRU where the bytes of a block are. `token_hit_rate_error` is the standard
     error of a rate that was estimated from a sample.
@@ -38,7 +40,8 @@ class CurvePoint:
     hit_tokens: int
     token_hit_rate: float | None
     token_hit_rate_error: float | None
-    ceiling_share: float | None
+    block_ceiling_tokens: int
+    block_ceiling_share: float | None
     marginal_tokens_per_gib: float | None
     evicted_blocks: int | None
     stranded_blocks: int | None
@@ -56,8 +59,8 @@ class CurveSummary:
     block_size: int
     requests: int
     input_tokens: int
-    ceiling_tokens: int
-    ceiling_token_hit_rate: float | None
+    block_ceiling_tokens: int
+    block_ceiling_token_hit_rate: float | None
     unique_blocks: int | None
     longest_request_blocks: int | None
     working_set_blocks: int
@@ -116,8 +119,8 @@ def _summary(view: BlockView, one: GroupCurve) -> CurveSummary:
         block_size=view.block_size,
         requests=len(one.requests),
         input_tokens=curve.input_tokens,
-        ceiling_tokens=curve.ceiling_tokens,
-        ceiling_token_hit_rate=_rate(curve.ceiling_tokens, curve.input_tokens),
+        block_ceiling_tokens=curve.ceiling_tokens,
+        block_ceiling_token_hit_rate=_rate(curve.ceiling_tokens, curve.input_tokens),
         unique_blocks=view.unique_blocks if whole else None,
         longest_request_blocks=view.longest_request_blocks if whole else None,
         working_set_blocks=curve.working_set_blocks,
@@ -188,7 +191,8 @@ def _point(
         hit_tokens=hit_tokens,
         token_hit_rate=_rate(hit_tokens, one.curve.input_tokens),
         token_hit_rate_error=None,
-        ceiling_share=_rate(hit_tokens, one.curve.ceiling_tokens),
+        block_ceiling_tokens=one.curve.ceiling_tokens,
+        block_ceiling_share=_rate(hit_tokens, one.curve.ceiling_tokens),
         marginal_tokens_per_gib=None,
         evicted_blocks=None if outcome is None else outcome.evicted_blocks,
         stranded_blocks=None if outcome is None else outcome.stranded_blocks,

@@ -26,6 +26,8 @@ from replay.kernels import layout
 from replay.progress import Hook, ignore
 from replay.runs.layout import MANIFEST, SCENARIO
 from replay.runs.open import Run
+from replay.schema import TABLES
+from replay.trace.parquet_check import check_parquet
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.source import STANDARD_INPUT
 
@@ -107,9 +109,34 @@ def explain_request(
     return _explanation(run, row, prepared, plan, watched)
 
 
+_NEVER_NULL = ("status", "preemptions", "input_tokens", "output_tokens")
+
+
 def _table(run: Run, name: str) -> pl.LazyFrame:
-    """Return a table of a run, whatever bytes the path to it is made of."""
-    return pl.read_parquet(run.tables[name].read_bytes()).lazy()
+    """Return a table of a run, whatever bytes the path to it is made of.
+
+    Raises InputError where it cannot be decoded or lacks a column of the schema.
+    """
+    path = run.tables[name]
+    try:
+        content = path.read_bytes()
+        if not run.verified:
+            check_parquet(content, str(path))  # some damage would end this process
+        frame = pl.read_parquet(content)
+    except OSError as error:
+        raise InputError(f"{path}: cannot read: {error.strerror}") from error
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise InputError(f"{path}: damaged Parquet file ({error})") from error
+    version = run.manifest["schema_version"]
+    for column in TABLES[name]:
+        found = frame.schema.get(column.name)
+        if column.since <= version and found != getattr(pl, column.dtype):
+            raise InputError(
+                f"{path}: column {column.name} must be {column.dtype} "
+                f"(got {found or 'no such column'})",
+                hint="the run was changed after it was written: replay it",
+            )
+    return frame.lazy()
 
 
 def _row(run: Run, request: int) -> dict[str, Any]:
@@ -118,7 +145,14 @@ def _row(run: Run, request: int) -> dict[str, Any]:
     if not len(found):
         last = table.select(pl.col("request_id").max()).collect().item()
         raise InputError(f"{run.folder}: no request {request} (the run has 0 to {last})")
-    return found.row(0, named=True)
+    row = found.row(0, named=True)
+    unknown = [name for name in (*_NEVER_NULL, *_REPRODUCED) if row[name] is None]
+    if unknown:
+        raise InputError(
+            f"{run.tables['requests']}: request {request} has no {unknown[0]}",
+            hint="the run was changed after it was written: replay it",
+        )
+    return row
 
 
 def _check_told(run: Run, row: Mapping[str, Any], scenario: Scenario) -> None:

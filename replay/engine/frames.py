@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from replay.engine.causality import premature_ns
 from replay.engine.diagnosis import Diagnosis
 from replay.engine.events import prefix_cache_events
 from replay.engine.plan import Plan
@@ -68,11 +69,15 @@ def requests_frame(
     baseline: Simulation | None,
     diagnosis: Diagnosis | None,
     *,
+    global_prefix: np.ndarray,
+    turn: np.ndarray,
     overhead_ns: np.ndarray | None,
 ) -> pl.DataFrame:
     """Return one row a request; latencies are null where the clock never ran or got there.
 
-    `overhead_ns` int64[R] is what each request takes outside the GPU; None where no time passes.
+    `global_prefix` int64[R] is how deep each prompt is what most start with, `turn` int64[R] the
+    request whose turn it contains, -1 for none; `overhead_ns` int64[R] is what each request takes
+    outside the GPU, None where no time passes.
     """
     absent = pl.Series([None] * plan.requests)
     columns: dict[str, object] = {
@@ -87,6 +92,10 @@ def requests_frame(
     columns["prefix_cache_event"] = prefix_cache_events(
         simulation.outcome, plan.table[:, layout.INPUT_TOKENS]
     )
+    columns["global_prefix_hit_tokens"] = np.minimum(
+        simulation.outcome[:, layout.HIT], global_prefix
+    )
+    columns |= _turns(plan, simulation, turn, overhead_ns)
     forgotten = trace.frame.get_column("forgotten_tokens", default=absent)
     columns["forgotten_tokens"] = forgotten
     columns |= _evictors(simulation)
@@ -119,6 +128,20 @@ def _admissions(plan: Plan, simulation: Simulation, *, timed: bool) -> dict[str,
         "response_status": response.replace_strict(_RESPONSES, return_dtype=pl.String),
         "response_evicted_blocks": _only(outcome[:, layout.EVICTED_LATER], untimed),
     }
+
+
+def _turns(
+    plan: Plan, simulation: Simulation, turn: np.ndarray, overhead_ns: np.ndarray | None
+) -> dict[str, pl.Series]:
+    """Return the turn that each prompt contains, and how long before its end it arrived."""
+    columns = {"contained_request_id": _only(turn, turn >= 0)}
+    if overhead_ns is None:
+        return columns | {"premature_ns": pl.Series([None] * plan.requests)}
+    outcome = simulation.outcome
+    ended = outcome[:, layout.STATUS] == layout.COMPLETED
+    end = np.where(ended, outcome[:, layout.DONE_NS] + overhead_ns, simulation.end_ns)
+    early, known = premature_ns(turn, plan.table[:, layout.ARRIVAL_NS], end, outcome)
+    return columns | {"premature_ns": _only(early, known)}
 
 
 def _latencies(

@@ -18,16 +18,20 @@ from replay.config.scenario import Scenario
 from replay.engine.costing import Costing, costing_record, make_costing
 from replay.engine.diagnosis import diagnose
 from replay.engine.frames import prefixes_frame, requests_frame, timeline_frame
+from replay.engine.generating import count_generating
 from replay.engine.overload import judge_overload
 from replay.engine.plan import Plan, make_plan
 from replay.engine.simulate import Simulation, simulate_timed, simulate_untimed
 from replay.engine.sizing import Sizing, size_cache
 from replay.errors import Interrupted
 from replay.gpu.cost import StepCost
+from replay.kernels import layout
 from replay.kernels.jit import VERSION as NUMBA_VERSION
 from replay.progress import Hook, ignore
 from replay.trace.arrivals import speed_up, spread_arrivals
+from replay.trace.ceilings import ceilings, global_prefix_tokens
 from replay.trace.continuation import continue_sessions, may_assume
+from replay.trace.follow_ups import contained_turns
 from replay.trace.frame import CONTENT_COLUMNS, SESSIONS_NONE, Trace
 from replay.trace.readers import load_trace
 from replay.trace.readers.options import DEFAULTS, ReadOptions
@@ -179,6 +183,9 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
     costing = prepared.costing
     timed = costing is not None
     main, baseline = _simulate(plan, prepared, threads=threads, progress=progress)
+    if timed or plan.rules[layout.HOLD_NS]:
+        counted = count_generating(plan, main.outcome, main.left_queue).outcome
+        main = dataclasses.replace(main, outcome=counted)
     simulated = time.perf_counter_ns()
     tables = {
         "requests": requests_frame(
@@ -187,6 +194,8 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
             main,
             baseline,
             diagnose(plan, main.outcome),
+            global_prefix=global_prefix_tokens(prepared.tree),
+            turn=contained_turns(prepared.trace, prepared.tree if prepared.content_known else None),
             overhead_ns=costing.overhead.of(prepared.tree.input_tokens) if costing else None,
         ),
         "prefixes": prefixes_frame(prepared.tree, plan, main),
@@ -207,6 +216,8 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
         "no_cache_overload": dataclasses.asdict(judge_overload(plan, baseline))
         if baseline is not None
         else None,
+        "causality": _causality_record(tables["requests"]) if timed else None,
+        "ceilings": _ceiling_record(prepared),
         "totals": {"evicted_blocks": main.evictions, "end_ns": main.end_ns},
         "timings": {
             **prepared.timings_ns,
@@ -315,6 +326,24 @@ def _size_record(sizing: Sizing) -> dict[str, Any]:
         }
         if hardware
         else None,
+    }
+
+
+def _causality_record(requests: pl.DataFrame) -> dict[str, int]:
+    """Return how many requests follow an earlier turn, and how many come before it has ended."""
+    early = requests["premature_ns"].drop_nulls()
+    return {"follow_ups": len(early), "premature_follow_ups": int((early > 0).sum())}
+
+
+def _ceiling_record(prepared: Prepared) -> dict[str, int] | None:
+    """Return what content and what whole blocks allow; None where the content is unknown."""
+    if not prepared.content_known:
+        return None
+    found = ceilings(prepared.tree, prepared.sizing.block_size)
+    return {
+        "content_ceiling_tokens": found.content_ceiling_tokens,
+        "block_ceiling_tokens": found.block_ceiling_tokens,
+        "granularity_tokens": found.granularity_tokens,
     }
 
 

@@ -30,7 +30,8 @@ class Simulation:
 
     `outcome` int64[R, OUTCOME_FIELDS], `edges` int64[E, EDGE_FIELDS], `bins`
     int64[*, BIN_FIELDS] of `bin_ns` each (empty when untimed), `evictions` in blocks,
-    `end_ns` the clock when the last step ended (0 when untimed).
+    `end_ns` the clock when the last step ended (0 when untimed), `left_queue` how many requests
+    were admitted or rejected before the replay ended: the first so many.
     """
 
     outcome: np.ndarray
@@ -39,6 +40,7 @@ class Simulation:
     bin_ns: int
     end_ns: int
     evictions: int
+    left_queue: int
 
 
 def simulate_untimed(plan: Plan, *, progress: Hook = ignore) -> Simulation:
@@ -51,6 +53,7 @@ def simulate_untimed(plan: Plan, *, progress: Hook = ignore) -> Simulation:
         bin_ns=NS_PER_S,
         end_ns=0,
         evictions=int(tables.counters[layout.EVICTIONS]),
+        left_queue=plan.requests,
     )
 
 
@@ -80,6 +83,7 @@ def simulate_timed(plan: Plan, cost: StepCost, *, progress: Hook = ignore) -> Si
         bin_ns=bin_ns,
         end_ns=end_ns,
         evictions=int(tables.counters[layout.EVICTIONS]),
+        left_queue=int(engine.now[layout.NEXT_WAITING]),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from replay.engine.generating import Generating, count_generating
 from replay.engine.plan import Plan
 from replay.engine.simulate import timed_tables, untimed_tables
 from replay.gpu.cost import StepCost
@@ -34,12 +35,26 @@ def watch_request(
     plan = plan.watching(request)
     if cost is None:
         tables = untimed_tables(plan, request + 1, progress=progress)
-        waits = False
+        left_queue, waits = request + 1, False
     else:
-        tables, _ = timed_tables(plan, cost, request + 1, progress=progress)
+        tables, engine = timed_tables(plan, cost, request + 1, progress=progress)
+        left_queue = int(engine.now[layout.NEXT_WAITING])
         waits = tables.state[request, layout.PHASE] == layout.WAITING
     rejected = tables.outcome[request, layout.STATUS] == layout.REJECTED
     ran = tables.outcome[request, layout.PREEMPTIONS] > 0  # what waits, or was given up, again
     admitted = ran or not (waits or rejected)
-    looked_up = admitted and not plan.table[request, layout.SKIPS]
-    return Watched(tables.watch, tables.outcome, bool(looked_up))
+    looked_up = bool(admitted and not plan.table[request, layout.SKIPS])
+    if cost is None and not plan.rules[layout.HOLD_NS]:
+        return Watched(tables.watch, tables.outcome, looked_up)
+    found = count_generating(plan, tables.outcome, left_queue)
+    _name_authors(plan, request, found, tables.watch)
+    return Watched(tables.watch, found.outcome, looked_up)
+
+
+def _name_authors(plan: Plan, request: int, found: Generating, blocks: np.ndarray) -> None:
+    """Say of the blocks of a prompt that are still being generated who is at it."""
+    paths, size = plan.paths, int(plan.rules[layout.BLOCK_SIZE])
+    edges = paths.path_edges[paths.start[request] : paths.prompt_stop[request]]
+    authors = np.repeat(found.author[edges], paths.blocks[edges])
+    made = slice(found.start_tokens[request] // size, found.stop_tokens[request] // size)
+    blocks[made, layout.COMPUTING_BY] = authors[made]

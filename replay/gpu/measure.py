@@ -9,6 +9,7 @@ that the sweep can be tried without one; `torch_device` makes the real one.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from replay.gpu.measured import COLUMNS
 from replay.gpu.spec import Model
 from replay.progress import Hook, ignore
 from replay.units import NS_PER_S
+from replay.writing.whole import whole_file
 
 NEW = (16, 64, 256, 1024, 2048, 4096, 8192)
 CACHED = (0, 2048, 8192, 32768)
@@ -145,16 +147,26 @@ def link_of(transfers: list[tuple[int, str, float]], direction: str) -> tuple[fl
     return max(first - small / rate, 0.0), rate * NS_PER_S
 
 
-def write_sweep(found: Sweep, path: Path) -> Path:
-    """Write the steps, and the transfers beside them; return where the transfers are."""
-    beside = path.with_name(f"{path.stem}-transfers.csv")
+def transfers_beside(path: Path) -> Path:
+    """Return the name of the file for the transfers of a sweep, beside that of its steps."""
+    return path.with_name(f"{path.stem}-transfers.csv")
+
+
+def write_sweep(found: Sweep, path: Path, *, force: bool = False) -> Path:
+    """Write the steps, and the transfers beside them; return where the transfers are.
+
+    Raises OutputExistsError for files that are there already unless `force`, and OutputError.
+    """
+    beside = transfers_beside(path)
     header = [*COLUMNS[:-1], "decode_ctx", COLUMNS[-1]]
     for target, names, rows in (
         (path, header, found.rows),
         (beside, ["bytes", "direction", "measured_ms"], found.transfers),
     ):
-        with target.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(names)
-            writer.writerows(rows)
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        writer.writerow(names)
+        writer.writerows(rows)
+        with whole_file(target, force=force) as sink:
+            sink.write(text.getvalue().encode())
     return beside

@@ -255,10 +255,11 @@ BIN_NS = 18
 STARTED = 19  # 1 between the scheduling of a step and its admissions: where a pause resumes
 BUDGET = 20  # what is left of the step's token budget
 STEP_PREEMPTIONS = 21
-STEP_EVICTIONS = 22  # the pool's counter when the step began
+NOTED_EVICTIONS = 22  # how many evictions and preemptions are in the intervals of time so far
 LONGEST_START = 23  # the longest decode's context at step 0, as all grow by one a step
 LONGEST_COUNT = 24  # decodes that long; 0 where they must be counted again
-NOW_FIELDS = 25
+NOTED_PREEMPTIONS = 25
+NOW_FIELDS = 26
 
 # bins int64[*, BIN_FIELDS]: what happened in each interval of time
 STEPS = 0

@@ -81,6 +81,8 @@ from replay.kernels.layout import (
     NEXT_RUNNING,
     NEXT_WAITING,
     NONE,
+    NOTED_EVICTIONS,
+    NOTED_PREEMPTIONS,
     ON_SCHEDULE,
     OUTPUT_TOKENS,
     PARTIAL_BLOCKS,
@@ -107,10 +109,10 @@ from replay.kernels.layout import (
     SKIPS,
     STARTED,
     STATUS,
-    STEP_EVICTIONS,
     STEP_PREEMPTIONS,
     STEPS,
     TARGET,
+    TOTAL_PREEMPTIONS,
     TTL_NS,
     USED_BLOCK_NS,
     WAITING_NS,
@@ -127,6 +129,7 @@ def replay_timed(t, e, steps):
         if e.now[STARTED] == 0:
             if not _wake(t, e) or e.now[CLOCK_NS] >= t.rules[HORIZON_NS]:
                 _leave_waiting(t, e)
+                _record_losses(t, e)
                 return FINISHED
             if not rows_left(t, t.rules[ROW_RESERVE]):
                 return NEEDS_ROWS
@@ -172,7 +175,6 @@ def _schedule_running(t, e):
     """Give every running request its tokens and blocks for this step."""
     now = e.now
     now[STEP_PREEMPTIONS] = 0
-    now[STEP_EVICTIONS] = t.counters[EVICTIONS]
     opened = e.phases[now[DECODE_STEP] % t.rules[BLOCK_SIZE]]
     if opened <= free_blocks(t):
         take_spare(t, opened, NONE, now[DECODING_COUNT] - opened)
@@ -457,5 +459,18 @@ def _record_interval(t, e, duration_ns, prompt_tokens, decoding):
     used = t.counters[CAPACITY] - free_blocks(t) - t.counters[PINNED_IDLE]
     e.bins[at, USED_BLOCK_NS] += used * duration_ns
     e.bins[at, CACHED_BLOCK_NS] += idle * duration_ns
-    e.bins[at, BIN_EVICTED] += t.counters[EVICTIONS] - now[STEP_EVICTIONS]
-    e.bins[at, BIN_PREEMPTIONS] += now[STEP_PREEMPTIONS]
+    _record_losses(t, e)
+
+
+@inner
+def _record_losses(t, e):
+    """Add what was evicted and preempted since the last time to the interval of the clock.
+
+    That includes what expired between two steps, and a step that computed nothing.
+    """
+    now = e.now
+    at = min(now[CLOCK_NS] // now[BIN_NS], e.bins.shape[0] - 1)
+    e.bins[at, BIN_EVICTED] += t.counters[EVICTIONS] - now[NOTED_EVICTIONS]
+    e.bins[at, BIN_PREEMPTIONS] += now[TOTAL_PREEMPTIONS] - now[NOTED_PREEMPTIONS]
+    now[NOTED_EVICTIONS] = t.counters[EVICTIONS]
+    now[NOTED_PREEMPTIONS] = now[TOTAL_PREEMPTIONS]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from replay.errors import InputError
-from replay.report.tables import whole_file
+from replay.writing.whole import whole_file
 
 if TYPE_CHECKING:
     import altair
@@ -112,7 +112,7 @@ def curve_chart(
     return styled(alt.layer(*layers).properties(width=_WIDTH, height=_HEIGHT, title=heading))
 
 
-def write_chart(chart: altair.Chart, path: Path) -> None:
+def write_chart(chart: altair.Chart, path: Path, *, force: bool = False) -> None:
     """Write a chart as the suffix of its file says; the file appears whole or not at all."""
     suffix = path.suffix.lower()
     check_plot(path)
@@ -126,7 +126,7 @@ def write_chart(chart: altair.Chart, path: Path) -> None:
     else:
         chart.save(buffer, format="json")
     content = buffer.getvalue()
-    with whole_file(path) as sink:
+    with whole_file(path, force=force) as sink:
         sink.write(content if isinstance(content, bytes) else content.encode())
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import io
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 from replay.errors import UnknownNameError
-from replay.runs.failures import writing
+from replay.writing.failures import writing
+from replay.writing.whole import whole_file
 
 if TYPE_CHECKING:
     from replay.report.db import Result
@@ -47,17 +46,23 @@ def in_memory(table: Table | Result) -> Table:
     return table if isinstance(table, Table) else table.table()
 
 
-def write_table(table: Table | Result, format: str, target: Path | IO[str] | IO[bytes]) -> None:
+def write_table(
+    table: Table | Result,
+    format: str,
+    target: Path | IO[str] | IO[bytes],
+    *,
+    force: bool = False,
+) -> None:
     """Write a table or the rows of a query as `md`, `csv`, `json`, `jsonl` or `parquet`.
 
-    `target` is a file name or an open stream. A file appears, or replaces the one there, only
-    when it is whole. Raises OutputError, and QueryError where the rows come from a query that
-    fails; UnknownNameError for another format.
+    `target` is a file name or an open stream. A file appears only when it is whole, and replaces
+    one that is there with `force` only. Raises OutputExistsError, OutputError, and QueryError
+    where the rows come from a query that fails; UnknownNameError for another format.
     """
     if format not in FORMATS:
         raise UnknownNameError("format", format, FORMATS)
     if isinstance(target, Path):
-        with whole_file(target) as sink:
+        with whole_file(target, force=force) as sink:
             _write(table, format, sink)
     elif isinstance(target, io.TextIOBase):
         buffer = io.BytesIO()
@@ -68,7 +73,9 @@ def write_table(table: Table | Result, format: str, target: Path | IO[str] | IO[
             _write(table, format, target)  # type: ignore[arg-type]
 
 
-def write_objects(tables: Mapping[str, Table], target: Path | BinaryIO) -> None:
+def write_objects(
+    tables: Mapping[str, Table], target: Path | BinaryIO, *, force: bool = False
+) -> None:
     """Write several tables as one JSON object: under each name a list of objects.
 
     Takes and raises what `write_table` does.
@@ -80,7 +87,7 @@ def write_objects(tables: Mapping[str, Table], target: Path | BinaryIO) -> None:
         parts.append(json.dumps(name).encode() + b": " + part.getvalue().strip())
     content = b"{\n" + b",\n".join(parts) + b"\n}\n"
     if isinstance(target, Path):
-        with whole_file(target) as sink:
+        with whole_file(target, force=force) as sink:
             sink.write(content)
     else:
         target.write(content)
@@ -145,29 +152,3 @@ def _inferred(table: Table, index: int) -> str:
         wide = any(not -(2**63) <= row[index] < 2**63 for row in table.rows if row[index])
         return "HUGEINT" if wide else "BIGINT"
     return "DOUBLE" if kinds and kinds <= {int, float} else "VARCHAR"
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Yield a stream whose content takes the file's place once all of it is written.
-
-    A link is followed; a device or a pipe is written as it is. Raises OutputError.
-    """
-    real = path.resolve()
-    with writing(path):
-        if real.exists() and not real.is_file():
-            with real.open("wb") as sink:
-                yield sink
-            return
-        partial = real.with_name(f".{real.name}.partial-{os.getpid()}")
-        try:
-            with partial.open("wb") as sink:
-                if real.exists():
-                    os.fchmod(sink.fileno(), real.stat().st_mode & 0o7777)
-                yield sink
-                sink.flush()
-                os.fsync(sink.fileno())
-            partial.replace(real)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise

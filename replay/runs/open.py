@@ -9,48 +9,99 @@ from pathlib import Path
 from typing import Any
 
 from replay.errors import InputError
-from replay.runs.layout import MANIFEST, read_manifest, table_file
+from replay.runs.layout import MANIFEST, manifest_bytes, open_regular, read_manifest, table_file
+from replay.runs.seal import DIGEST_KEY, STRANGER, Verdict, is_sealed, manifest_damage, verdicts
+from replay.runs.shape import shape_fault
 from replay.schema import RUN_SCHEMA_VERSION, TABLES
 
 _PARQUET_MAGIC = b"PAR1"
 _LEAST_PARQUET_BYTES = 12  # the magic twice and the length of the footer
+_DAMAGED = "the run is damaged or was changed: replay it; `replay verify` looks at every file"
+NOT_VERIFIABLE = "not verifiable: written before runs had checksums"
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run directory: its real path, what its manifest says, and the file of each table."""
+    """A run directory: its real path, what its manifest says, and the file of each table.
+
+    `verified` is false for a run of a schema that had no checksums: damage to it goes unnoticed.
+    """
 
     folder: Path
     manifest: Mapping[str, Any]
     tables: Mapping[str, Path]
+    verified: bool
 
 
 def open_run(folder: Path) -> Run:
-    """Return the run in a folder after checking that all of it is there and readable.
+    """Return the run in a folder after checking that all of it is there and as it was written.
 
     Only tables that the schema knows are opened, whatever else the folder holds, and a table
     that is a symbolic link is refused. Raises InputError.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        what = "is a file, not a run directory" if folder.exists() else "no such folder"
-        raise InputError(f"{folder}: {what}", hint="give a directory that `replay run` wrote")
-    real = folder.resolve()
+    real = run_folder(folder)
     manifest = _manifest(real)
     names = [name for name in TABLES if name in manifest["tables"]]
     if "requests" not in names:
         raise InputError(f"{real / MANIFEST}: tables: requests is missing")
-    return Run(real, manifest, {name: _table(real, name) for name in names})
+    tables = {name: _table(real, name) for name in names}
+    verified = is_sealed(manifest)
+    for verdict in verdicts(real, manifest) if verified else ():
+        if verdict.damage:
+            raise InputError(f"{real / verdict.file}: {verdict.damage}", hint=_DAMAGED)
+    if fault := shape_fault(manifest):
+        raise InputError(f"{real / MANIFEST}: {fault}", hint=_DAMAGED)
+    return Run(real, manifest, tables, verified)
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
+def verify_run(folder: Path) -> list[Verdict]:
+    """Return a verdict on every file of a run: all that is wrong, where `open_run` says the first.
+
+    Files that no run wrote are named too, which is no damage. Raises InputError where there is no
+    run, or where its manifest cannot be read.
+    """
+    real = run_folder(folder)
+    manifest = _read_manifest(real)
+    if not is_sealed(manifest):
+        found = [Verdict(MANIFEST, shape_fault(manifest), NOT_VERIFIABLE)]
+        return found + [_readable(real, name) for name in TABLES if name in manifest["tables"]]
+    content = manifest_bytes(real)
+    assert content is not None  # it was read above
+    found = [Verdict(MANIFEST, manifest_damage(content) or shape_fault(manifest))]
+    found += verdicts(real, manifest)
+    known = {verdict.file for verdict in found}
+    others = sorted(path.name for path in real.iterdir() if path.name not in known)
+    return found + [Verdict(name, None, STRANGER) for name in others]
+
+
+def run_folder(folder: Path) -> Path:
+    """Return the real path of a folder that may be a run; raises InputError for another thing."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        what = "is a file, not a run directory" if folder.exists() else "no such folder"
+        raise InputError(f"{folder}: {what}", hint="give a directory that `replay run` wrote")
+    return folder.resolve()
+
+
+def _readable(folder: Path, name: str) -> Verdict:
+    try:
+        _table(folder, name)
+    except InputError as error:
+        return Verdict(table_file(name), error.message.removeprefix(f"{folder}/"))
+    return Verdict(table_file(name), None, NOT_VERIFIABLE)
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a run that this version can read, whatever it says otherwise."""
     path = folder / MANIFEST
     try:
         manifest = read_manifest(folder)
     except OSError as error:
         raise InputError(f"{path}: cannot read: {error.strerror}") from error
     except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error})", hint="the run is damaged") from error
+        raise InputError(f"{path}: not JSON ({error})", hint=_DAMAGED) from error
+    if manifest is None and DIGEST_KEY.encode() in (manifest_bytes(folder) or b""):
+        raise InputError(f"{path}: not what was written", hint=_DAMAGED)
     if manifest is None:
         raise InputError(
             f"{folder}: not a run directory (no {MANIFEST} of a run)",
@@ -58,7 +109,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
         )
     version = manifest["schema_version"]
     if type(version) is not int or not isinstance(manifest["tables"], dict):
-        raise InputError(f"{path}: not the manifest of a run", hint="the run is damaged")
+        raise InputError(f"{path}: not the manifest of a run", hint=_DAMAGED)
     if version > RUN_SCHEMA_VERSION:
         writer = manifest.get("replay_version", "a later version")
         raise InputError(
@@ -69,20 +120,31 @@ def _manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def _manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a run, none of its bytes changed where it can tell."""
+    manifest = _read_manifest(folder)
+    content = manifest_bytes(folder)
+    if is_sealed(manifest) and (damage := manifest_damage(content or b"")):
+        raise InputError(f"{folder / MANIFEST}: {damage}", hint=_DAMAGED)
+    return manifest
+
+
 def _table(folder: Path, name: str) -> Path:
     path = folder / table_file(name)
     if path.is_symlink():
         raise InputError(f"{path}: is a symbolic link", hint="put the table itself there")
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_regular(path), "rb") as file:
             head = file.read(len(_PARQUET_MAGIC))
             size = file.seek(0, os.SEEK_END)
             file.seek(max(size - len(_PARQUET_MAGIC), 0))
             tail = file.read()
     except FileNotFoundError as error:
-        raise InputError(f"{path}: is missing", hint="the run is damaged: replay it") from error
+        raise InputError(f"{path}: is missing", hint=_DAMAGED) from error
     except OSError as error:
         raise InputError(f"{path}: cannot read: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"{path}: {error}", hint="put the table itself there") from error
     if size < _LEAST_PARQUET_BYTES or head != _PARQUET_MAGIC or tail != _PARQUET_MAGIC:
-        raise InputError(f"{path}: not a whole Parquet file", hint="the run is damaged: replay it")
+        raise InputError(f"{path}: not a whole Parquet file", hint=_DAMAGED)
     return path

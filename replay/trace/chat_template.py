@@ -1,60 +1,82 @@
 """Messages to the text that a model is given: by the model's own chat template, or a plain one.
 
 A template is Jinja, as https://huggingface.co/docs/transformers/chat_templating has it: a file of
-its own, or the key `chat_template` of the tokenizer_config.json beside a tokenizer.json. It runs in
-Jinja's sandbox, which keeps it from all but its arguments, though not from using time and memory.
-Without one, messages are written as ChatML (https://github.com/openai/openai-python, chatml.md):
-`<|im_start|>role`, the content, `<|im_end|>`.
+its own, or the key `chat_template` of the tokenizer_config.json beside a tokenizer.json, which also
+names the special tokens. Without one, messages are written as ChatML
+(https://github.com/openai/openai-python, chatml.md): `<|im_start|>role`, the content, `<|im_end|>`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from replay.errors import InputError
+from replay.trace.jinja_templates import SOLE, Message, Render, jinja_template
 
-if TYPE_CHECKING:
-    from jinja2.nodes import Node
-    from jinja2.parser import Parser
-    from jinja2.sandbox import SandboxedEnvironment
-
-Message = Mapping[str, Any]
-_CONFIG = "tokenizer_config.json"
+__all__ = [
+    "CHATML", "UNDATED", "ChatTemplate", "Message", "chatml_content", "content_text",
+    "load_template",
+]  # fmt: skip
+UNDATED = datetime(2025, 1, 1, tzinfo=UTC)  # what is now, where nobody knows
+_CONFIG, _TOKENS = "tokenizer_config.json", "special_tokens_map.json"
 _TEMPLATES = ("chat_template.jinja", "chat_template.json")
-_SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
+_NAMED = "additional_chat_templates"
+_USUAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ChatTemplate:
-    """How messages become one text; `name` says by what, for people."""
+    """How messages become one text; `name` says by what, for people.
+
+    `asks_date` says whether the text depends on the day. `closings` is for `replay.trace.chat`.
+    """
 
     name: str
-    _render: Callable[[Sequence[Message], Any], str]
+    _render: Render
+    asks_date: bool = False
+    closings: dict[str, str] = field(default_factory=dict)
 
-    def render(self, messages: Sequence[Message], tools: Any = None) -> str:
-        """Return the prompt that asks for the next message of the assistant.
+    def render(
+        self,
+        messages: Sequence[Message],
+        tools: Any = None,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        open_reply: bool = True,
+        now: datetime = UNDATED,
+    ) -> str:
+        """Return these messages as text, up to where the assistant begins its next one.
 
+        Without `open_reply` it ends behind the last message. `settings` are what a request hands
+        to the template beside (`chat_template_kwargs`, `documents`), `now` is when it was made.
         Raises InputError where the template refuses these messages.
         """
-        return self._render(messages, tools)
+        return self._render(messages, tools, settings or {}, open_reply, now)
 
 
 def load_template(template: Path | None, tokenizer: Path | None) -> ChatTemplate:
     """Return the template named, else the one beside the tokenizer, else ChatML.
 
+    Special tokens are those of the configuration beside the template, else beside the tokenizer.
     Raises InputError for a file that cannot be read or is no template.
     """
     if template is not None:
-        return _of_file(template)
+        found = _of_file(Path(template), None if tokenizer is None else Path(tokenizer))
+        if found is None:
+            raise InputError(
+                f"{template} has no chat template", hint=f"give a Jinja file or a {_CONFIG}"
+            )
+        return found
     if tokenizer is not None:
         for name in (*_TEMPLATES, _CONFIG):
             beside = Path(tokenizer).with_name(name)
-            if beside.is_file() and (found := _of_file_or_none(beside)):
+            if beside.is_file() and (found := _of_file(beside, Path(tokenizer))):
                 return found
     return CHATML
 
@@ -62,7 +84,7 @@ def load_template(template: Path | None, tokenizer: Path | None) -> ChatTemplate
 def content_text(content: object) -> str:
     """Return what a message says as text: parts one after another, others than text as JSON.
 
-    An image or a tool call thus stands for itself: equal ones are equal text.
+    Keys stand in the order in which they were sent, as an engine writes them.
     """
     if content is None:
         return ""
@@ -75,41 +97,49 @@ def content_text(content: object) -> str:
             else content_text(part)
             for part in content
         )
-    return json.dumps(content, ensure_ascii=False, sort_keys=True)
+    return json.dumps(content, ensure_ascii=False)
 
 
-def _chatml(messages: Sequence[Message], tools: Any) -> str:
+def chatml_content(message: Message) -> str:
+    """Return what stands between the ends of a message in ChatML.
+
+    ChatML has no place of its own for reasoning and calls of tools: one stands before what is
+    said, the other behind it, as JSON.
+    """
+    reasoning = message.get("reasoning_content")
+    text = reasoning if isinstance(reasoning, str) else ""
+    return text + content_text(message.get("content")) + content_text(message.get("tool_calls"))
+
+
+def _chatml(
+    messages: Sequence[Message],
+    tools: Any,
+    settings: Mapping[str, Any],
+    open_reply: bool,
+    now: datetime,
+) -> str:
     parts = []
     if tools:
         parts.append(f"<|im_start|>tools\n{content_text(tools)}<|im_end|>\n")
     for message in messages:
-        text = content_text(message.get("content"))
-        if message.get("tool_calls"):
-            text += content_text(message["tool_calls"])
+        text = chatml_content(message)
         parts.append(f"<|im_start|>{message.get('role', 'user')}\n{text}<|im_end|>\n")
-    return "".join(parts) + "<|im_start|>assistant\n"
-
-
-def _of_file(path: Path) -> ChatTemplate:
-    found = _of_file_or_none(path)
-    if found is None:
-        raise InputError(f"{path} has no chat template", hint=f"give a Jinja file or a {_CONFIG}")
-    return found
+    return "".join(parts) + ("<|im_start|>assistant\n" if open_reply else "")
 
 
 @lru_cache(maxsize=4)
-def _of_file_or_none(path: Path) -> ChatTemplate | None:
+def _of_file(path: Path, tokenizer: Path | None) -> ChatTemplate | None:
     text = _text_of(path)
-    facts = _facts_in(text, path) if path.suffix == ".json" else {}
-    if path.suffix == ".json":
-        source = _template_in(facts)
-        if not source:
-            return None
-        text = source
-    config = path.with_name(_CONFIG)
-    if path.name in _TEMPLATES and config.is_file():  # it names the special tokens for both
-        facts = _facts_in(_text_of(config), config)
-    return ChatTemplate(f"the chat template in {path.name}", _compiled(text, path, facts))
+    sources = _sources_in(_facts_in(text, path)) if path.suffix == ".json" else {SOLE: text}
+    if not sources:
+        return None
+    if path.name in _TEMPLATES:
+        folder = path.with_name(_NAMED)
+        more = sorted(folder.glob("*.jinja")) if folder.is_dir() else []
+        sources |= {other.stem: _text_of(other) for other in more}
+    render = jinja_template(sources, str(path), _special_tokens(path, tokenizer))
+    asks_date = any("strftime_now" in source for source in sources.values())
+    return ChatTemplate(f"the chat template in {path.name}", render, asks_date)
 
 
 def _text_of(path: Path) -> str:
@@ -127,91 +157,44 @@ def _facts_in(text: str, path: Path) -> dict[str, Any]:
     return facts if isinstance(facts, dict) else {}
 
 
-def _template_in(facts: Mapping[str, Any]) -> str | None:
-    """Return the template of a tokenizer_config.json: one text, or that named default."""
+def _sources_in(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return the templates of a tokenizer_config.json by name: one text, or several named."""
     found = facts.get("chat_template")
+    if isinstance(found, str):
+        return {SOLE: found} if found else {}
     if isinstance(found, list):
-        named = [entry for entry in found if isinstance(entry, Mapping)]
-        found = next((one.get("template") for one in named if one.get("name") == "default"), None)
-    return found if isinstance(found, str) else None
+        found = {one.get("name"): one.get("template") for one in found if isinstance(one, Mapping)}
+    if not isinstance(found, Mapping):
+        return {}
+    return {name: text for name, text in found.items() if isinstance(text, str)}
 
 
-def _compiled(
-    text: str, path: Path, facts: Mapping[str, Any]
-) -> Callable[[Sequence[Message], Any], str]:
-    try:
-        from jinja2 import TemplateError
-    except ModuleNotFoundError as error:
-        raise InputError(
-            "chat templates need the package jinja2", hint="pip install 'kvreplay[text]'"
-        ) from error
-
-    try:
-        template = _environment().from_string(text)
-    except (TemplateError, SyntaxError, RecursionError) as error:
-        raise InputError(f"{path} is no chat template: {error}") from error
-    tokens = {name: _token(facts.get(name)) for name in _SPECIAL_TOKENS}
-
-    def render(messages: Sequence[Message], tools: Any) -> str:
-        try:
-            return template.render(
-                messages=messages, tools=tools, add_generation_prompt=True, **tokens
-            )
-        except (
-            TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError,
-            ValueError,
-        ) as error:  # fmt: skip
-            raise InputError(f"the chat template in {path.name} fails: {error}") from error
-
-    return render
+def _special_tokens(path: Path, tokenizer: Path | None) -> dict[str, Any]:
+    """Return the special tokens by name; where no file names any, the usual ones are empty."""
+    folders = [path.parent] if tokenizer is None else [path.parent, tokenizer.parent]
+    files = [path] if path.suffix == ".json" and path.name not in _TEMPLATES else []
+    files += [folder / name for folder in folders for name in (_CONFIG, _TOKENS)]
+    for file in files:
+        if file.is_file():
+            found = _tokens_in(_facts_in(_text_of(file), file))
+            if found:
+                return found
+    return dict.fromkeys(_USUAL_TOKENS, "")
 
 
-def _environment() -> SandboxedEnvironment:
-    """Return a sandbox with what templates of models expect, as transformers gives it to them."""
-    from jinja2 import TemplateError
-    from jinja2.ext import Extension, loopcontrols
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class Generation(Extension):
-        """The tag `generation`, which marks what the assistant says and changes no text."""
-
-        tags = {"generation"}  # noqa: RUF012
-
-        def parse(self, parser: Parser) -> list[Node]:
-            next(parser.stream)
-            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-    def refuse(message: str) -> None:
-        raise TemplateError(message)
-
-    def dumps(
-        value: Any,
-        ensure_ascii: bool = False,
-        indent: int | None = None,
-        separators: tuple[str, str] | None = None,
-        sort_keys: bool = False,
-    ) -> str:
-        return json.dumps(
-            value,
-            ensure_ascii=ensure_ascii,
-            indent=indent,
-            separators=separators,
-            sort_keys=sort_keys,
-        )
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation]
-    )
-    environment.filters["tojson"] = dumps
-    environment.globals["raise_exception"] = refuse
-    return environment
-
-
-def _token(value: object) -> str:
-    """Return a special token as text; configs give it so, or as an object with its content."""
-    if isinstance(value, Mapping):
-        value = value.get("content")
-    return value if isinstance(value, str) else ""
+def _tokens_in(facts: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    extra = facts.get("extra_special_tokens")
+    for values in (extra if isinstance(extra, Mapping) else {}, facts):
+        for name, value in values.items():
+            token = value.get("content") if isinstance(value, Mapping) else value
+            if name.endswith("_token") and isinstance(token, str):
+                found[name] = token
+    additional = facts.get("additional_special_tokens")
+    if isinstance(additional, list):
+        tokens = [one.get("content") if isinstance(one, Mapping) else one for one in additional]
+        found["additional_special_tokens"] = [one for one in tokens if isinstance(one, str)]
+    return found
 
 
 CHATML = ChatTemplate("ChatML, for want of the model's own template", _chatml)

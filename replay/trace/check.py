@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from replay.trace.arrivals import burstiness
 from replay.trace.check_content import ContentFacts, content_facts
-from replay.trace.frame import SESSIONS_INFERRED, Trace
+from replay.trace.follow_ups import contained_turns
+from replay.trace.frame import SESSIONS_INFERRED, Rejected, Trace
 from replay.trace.separation import sharing_notes
 from replay.trace.tree import PrefixTree
 from replay.units import NS_PER_S, format_duration
@@ -25,11 +27,14 @@ VERDICTS = (OK, NOTE, WARNING, FAULT)
 
 FEW_REQUESTS = 1000
 SHOWN_REASONS = 5
+SHOWN_LINES = 5
+NO_TIMES = "the source has no times"  # how notes of readers begin that assume some
 SLOW_PER_S, FAST_PER_S = 1 / 600, 20_000  # rates that a wrong unit of time would give
 LONG_SILENCE_SHARE = 0.2
 REPEATED_SHARE = 0.001
 PILED_UP_SHARE, PILED_UP_LEAST = 0.005, 10
 SHRINKING_SHARE = 0.05
+PREMATURE_SHARE = 0.01
 COLD_SHARE = 0.25
 MISCOUNTED_SHARE = 0.2
 COMMON_SHARE = 0.5
@@ -47,10 +52,14 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class _Patient:
-    """A trace, what its content says where it is known, and the limits it is held against."""
+    """A trace, what its content says where it is known, and the limits it is held against.
+
+    `turns` int64[R] is the earlier request whose turn each prompt contains, -1 for none.
+    """
 
     trace: Trace
     content: ContentFacts | None
+    turns: np.ndarray
     context_tokens: int | None
     rejected_allowed: float
 
@@ -68,8 +77,10 @@ def check_trace(
     response together that the model takes; `rejected_allowed` the share of rows that may be
     faulty. Linear in requests and edges, but for sorting.
     """
-    content = None if tree is None or not trace.has_content else content_facts(trace, tree)
-    patient = _Patient(trace, content, context_tokens, rejected_allowed)
+    known = tree if trace.has_content else None
+    content = None if known is None else content_facts(trace, known)
+    turns = contained_turns(trace, known)
+    patient = _Patient(trace, content, turns, context_tokens, rejected_allowed)
     return [finding for check in CHECKS for finding in check(patient)]
 
 
@@ -83,13 +94,16 @@ def _rows(patient: _Patient) -> Iterator[Finding]:
             found = f"{trace.requests:,} requests; {earlier:,} rows were rejected before"
         yield Finding("rows", NOTE if earlier else OK, found)
     else:
-        reasons = Counter(_kind(row.reason) for row in trace.rejected)
-        faulty = sum(n for reason, n in reasons.items() if not reason.startswith("no response"))
+        by_reason: dict[str, list[Rejected]] = {}
+        for row in trace.rejected:
+            by_reason.setdefault(_kind(row.reason), []).append(row)
+        reasons = Counter({reason: len(rows) for reason, rows in by_reason.items()})
+        faulty = sum(row.is_fault for row in trace.rejected)
         verdict = FAULT if faulty > patient.rejected_allowed * read else NOTE
         found = f"{rejected:,} of {read:,} rows are not used ({rejected / read:.2%})"
         yield Finding("rows", verdict, found, "see the reasons below; convert keeps them aside")
         for reason, count in reasons.most_common(SHOWN_REASONS):
-            yield Finding("rows", verdict, f"{count:,}: {reason}")
+            yield Finding("rows", verdict, f"{count:,}: {reason} ({_lines(by_reason[reason])})")
         if len(reasons) > SHOWN_REASONS:
             yield Finding("rows", verdict, f"and {len(reasons) - SHOWN_REASONS:,} more reasons")
     if trace.requests < FEW_REQUESTS:
@@ -98,12 +112,28 @@ def _rows(patient: _Patient) -> Iterator[Finding]:
         )
 
 
+def _lines(rows: Sequence[Rejected]) -> str:
+    """Return where rows stand, the first few of them, with their file where there are several."""
+    several = len({row.file for row in rows}) > 1
+    shown = [
+        f"{Path(row.file).name}:{row.line}" if several else str(row.line)
+        for row in rows[:SHOWN_LINES]
+    ]
+    more = f" and {len(rows) - SHOWN_LINES:,} more" if len(rows) > SHOWN_LINES else ""
+    return f"line{'s' if len(rows) > 1 else ''} {', '.join(shown)}{more}"
+
+
 def _kind(reason: str) -> str:
     """Return a reason without the values of its row, so that equal faults count together."""
     return re.sub(r"(?<![\w])-?\d[\d.,e+]*", "#", re.sub(r"'[^']*'", "'...'", reason))
 
 
 def _clock(patient: _Patient) -> Iterator[Finding]:
+    assumed = [note for note in patient.trace.meta.notes if note.startswith(NO_TIMES)]
+    for text in assumed:
+        yield Finding("clock", WARNING, text, "times mean nothing: replay --untimed")
+    if assumed:
+        return
     arrival = patient.trace.column("arrival_ns")
     span, spread = int(arrival[-1]), burstiness(arrival)
     late = [note for note in patient.trace.meta.notes if "order of time" in note]
@@ -181,7 +211,7 @@ def _content(patient: _Patient) -> Iterator[Finding]:
             "content",
             WARNING,
             "unknown: the trace has lengths only",
-            "no prompt can be told to share a prefix: hit rates are zero by ignorance",
+            "no content: reuse unknown, and no hit rate means anything",
         )
         return
     assumed = trace.meta.content.startswith("assumed")
@@ -199,7 +229,8 @@ def _content(patient: _Patient) -> Iterator[Finding]:
     yield Finding(
         "content",
         OK,
-        f"an unbounded cache hits {facts.ideal_hit_rate:.1%} of prompt tokens",
+        f"content ceiling: an unbounded cache hits {facts.ideal_hit_rate:.1%} of prompt tokens "
+        f"({int(facts.ideal_hit_tokens.sum()):,} tokens, responses included where they are known)",
     )
     for text in sharing_notes(trace, content_known=True):
         yield Finding("sharing", NOTE, text)
@@ -258,6 +289,38 @@ def _follow_ups(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
     return known[own], parent[own]
 
 
+def _causality(patient: _Patient) -> Iterator[Finding]:
+    """Hold follow-ups against the end of the turn they contain, where the source recorded it."""
+    trace, turn = patient.trace, patient.turns
+    follows = np.flatnonzero(turn >= 0)
+    if not len(follows):
+        return
+    recorded = trace.frame.get_column("recorded_e2e_ns", default=None)
+    if recorded is not None:
+        known = recorded.is_not_null().to_numpy()
+        follows = follows[known[turn[follows]]]
+    if recorded is None or not len(follows):
+        yield Finding(
+            "causality",
+            NOTE,
+            f"{int((turn >= 0).sum()):,} follow-ups contain an earlier turn, and the source does "
+            "not say when turns ended",
+            "whether one arrives too early is decided by a run: replay run counts them",
+        )
+        return
+    arrival = trace.column("arrival_ns")
+    end = arrival + recorded.fill_null(0).to_numpy()
+    early = int((arrival[follows] < end[turn[follows]]).sum())
+    share = early / len(follows)
+    yield Finding(
+        "causality",
+        WARNING if share > PREMATURE_SHARE else NOTE if early else OK,
+        f"{early:,} of {len(follows):,} follow-ups arrive before the turn they contain had ended, "
+        "by the times the source recorded",
+        "are arrivals and durations on one clock? no client can have sent them" if early else "",
+    )
+
+
 def _warm_up(patient: _Patient) -> Iterator[Finding]:
     facts = patient.content
     if facts is None or facts.cold_share is None:
@@ -273,7 +336,7 @@ def _warm_up(patient: _Patient) -> Iterator[Finding]:
         yield Finding("cold start", OK, found)
 
 
-def _recorded(patient: _Patient) -> Iterator[Finding]:
+def _recorded_hits(patient: _Patient) -> Iterator[Finding]:
     frame, facts = patient.trace.frame, patient.content
     inputs = patient.trace.column("input_tokens")
     if "recorded_hit_tokens" in frame.columns and facts is not None:
@@ -291,19 +354,27 @@ def _recorded(patient: _Patient) -> Iterator[Finding]:
                 f"{over:,} requests hit more than their content allows",
                 "the source shares more than the trace says, or earlier requests are missing",
             )
-    if "recorded_input_tokens" in frame.columns:
-        known = frame["recorded_input_tokens"].is_not_null().to_numpy()
-        recorded = frame["recorded_input_tokens"].drop_nulls().to_numpy()
-        if recorded.sum():
-            off = inputs[known].sum() / recorded.sum() - 1
-            yield Finding(
-                "recorded lengths",
-                WARNING if abs(off) > MISCOUNTED_SHARE else OK,
-                f"prompts have {off:+.1%} tokens against what the source recorded",
-                "give the model's own --tokenizer" if abs(off) > MISCOUNTED_SHARE else "",
-            )
+
+
+def _recorded_lengths(patient: _Patient) -> Iterator[Finding]:
+    frame = patient.trace.frame
+    for what, name in (("prompts", "input_tokens"), ("responses", "output_tokens")):
+        if f"recorded_{name}" not in frame.columns:
+            continue
+        known = frame[f"recorded_{name}"].is_not_null().to_numpy()
+        recorded = int(frame[f"recorded_{name}"].drop_nulls().sum())
+        if not recorded:
+            continue
+        off = patient.trace.column(name)[known].sum() / recorded - 1
+        yield Finding(
+            "recorded lengths",
+            WARNING if abs(off) > MISCOUNTED_SHARE else OK,
+            f"{what} have {off:+.1%} tokens against what the source recorded",
+            "give the model's own --tokenizer" if abs(off) > MISCOUNTED_SHARE else "",
+        )
 
 
 CHECKS: tuple[Callable[[_Patient], Iterator[Finding]], ...] = (
-    _rows, _clock, _lengths, _content, _sessions, _warm_up, _recorded,
+    _rows, _clock, _lengths, _content, _sessions, _causality, _warm_up, _recorded_hits,
+    _recorded_lengths,
 )  # fmt: skip

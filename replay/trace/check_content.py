@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from replay.trace.blocks import hot_requests
+from replay.trace.ceilings import content_hit_tokens
 from replay.trace.frame import Trace
 from replay.trace.reuse import weighted_quantiles
 from replay.trace.tree import PrefixTree
@@ -38,17 +39,11 @@ class ContentFacts:
 
 def content_facts(trace: Trace, tree: PrefixTree) -> ContentFacts:
     """Return what the tree of a trace says of its content; linear in edges but for sorting."""
-    request = np.repeat(np.arange(tree.requests), np.diff(tree.path_offsets))
-    first = np.full(tree.edges, tree.requests)
-    np.minimum.at(first, tree.path_edges, request)  # in a prompt or in a response
-
     prompts = tree.prompts_only()
     owner = np.repeat(np.arange(tree.requests), np.diff(prompts.path_offsets))
     edge = prompts.path_edges
     tokens = (tree.edge_stop - tree.edge_start)[edge]
-    found = (first[edge] < owner) & tree.looks_up[owner]
-    hits = np.bincount(owner, np.where(found, tokens, 0), minlength=tree.requests)
-    hits = hits.astype(np.int64)
+    hits = content_hit_tokens(tree)
 
     uses = np.bincount(edge, minlength=tree.edges)
     common = uses > COMMON_SHARE * tree.requests

@@ -58,4 +58,5 @@ def continue_sessions(trace: Trace) -> Trace:
         response_segment=pl.Series((2 * places + 1).astype(np.uint64)).gather(back),
     )
     note = f"content is {ASSUMED} ({int(follows.sum()):,} of {trace.requests:,} requests continue)"
-    return trace.changed(frame, replace(trace.meta, content=ASSUMED).noting(note))
+    meta = replace(trace.meta, content=ASSUMED, shared_ids=False)  # segments count in this trace
+    return trace.changed(frame, meta.noting(note))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from replay.trace.arrivals import QUANTISED_BELOW, WINDOWS_S, burstiness
+from replay.trace.ceilings import ceilings
 from replay.trace.frame import Trace
 from replay.trace.reuse import (
     EdgeUses,
@@ -27,6 +28,7 @@ Fact = int | float | str | None
 Facts = dict[str, Fact]
 
 TOKEN_EXACT_BLOCK = 16  # what content without a block size of its own is counted in
+UNKNOWN_REUSE = "no content: reuse unknown (the trace has lengths only)"
 LENGTH_SHARES = {"p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95, "p99": 0.99}
 REUSE_SHARES = {"p10": 0.1, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p90": 0.9, "p99": 0.99}
 CONTENT_FACTS = {
@@ -34,14 +36,20 @@ CONTENT_FACTS = {
         "blocks", "unique_blocks", "unique_tokens", "blocks_used_once_share",
         "top_prefix_tokens", "top_prefix_requests", "top_prefix_block_id",
     ),
+    "ceilings": (
+        "content_ceiling_tokens", "content_ceiling_token_hit_rate", "ceiling_block_size",
+        "block_ceiling_tokens", "block_ceiling_token_hit_rate", "granularity_tokens",
+        "granularity_token_share",
+    ),
+    "sources": (
+        "session_hit_tokens", "cross_request_hit_tokens", "global_prefix_hit_tokens",
+        "session_hit_token_share", "cross_request_hit_token_share",
+        "global_prefix_hit_token_share",
+    ),
     "ideal": (
         "ideal_token_hit_rate", "ideal_block_hit_rate", "ideal_full_block_hit_rate",
         "ideal_mean_request_token_hit_rate", "ideal_mean_request_block_hit_rate",
         "ideal_mean_request_full_block_hit_rate", "ideal_request_hit_rate",
-    ),
-    "sources": (
-        "global_prefix_hit_token_share", "session_hit_token_share",
-        "cross_request_hit_token_share",
     ),
     "reuse": tuple(
         f"{prefix}{name}_{label}"
@@ -55,10 +63,11 @@ CONTENT_FACTS = {
 def describe(trace: Trace, tree: PrefixTree | None = None) -> dict[str, Facts]:
     """Return the facts of a trace by group; those about content are None without `tree`.
 
-    Groups: trace, arrivals, lengths, sessions, content, ideal, sources, reuse. `ideal` are hit
-    rates of an unbounded cache with requests one after another; a trace of lengths has no
-    content to compare, so give no tree for it; where content is known to the token, blocks are of
-    `TOKEN_EXACT_BLOCK` tokens. Shares and rates are 0..1.
+    Groups: trace, arrivals, lengths, sessions, content, ceilings, sources, ideal, reuse. `ceilings`
+    are what content and what whole blocks allow (see replay/trace/ceilings.py), `sources` who put
+    the tokens of the content ceiling there, `ideal` hit rates of an unbounded cache in every usual
+    definition. A trace of lengths has no content to compare, so give no tree for it; where content
+    is known to the token, blocks are of `TOKEN_EXACT_BLOCK` tokens. Shares and rates are 0..1.
     """
     uses = None
     if tree is not None and trace.has_content:
@@ -83,7 +92,7 @@ def notes(trace: Trace) -> list[str]:
             "interarrival_cv shows the clock, interarrival_cv_dequantised the load"
         )
     if not trace.has_content:
-        found.append("the trace has lengths only: nothing is known about shared content")
+        found.append(UNKNOWN_REUSE)
     return found
 
 
@@ -146,7 +155,7 @@ def _session_facts(trace: Trace) -> Facts:
 
 
 def _content_facts(trace: Trace, uses: EdgeUses | None) -> dict[str, Facts]:
-    """Return the groups content, ideal, sources and reuse."""
+    """Return the groups of `CONTENT_FACTS`."""
     if uses is None:
         return {group: dict.fromkeys(names) for group, names in CONTENT_FACTS.items()}
     block_size = trace.meta.block_size or TOKEN_EXACT_BLOCK
@@ -160,9 +169,23 @@ def _content_facts(trace: Trace, uses: EdgeUses | None) -> dict[str, Facts]:
             "blocks_used_once_share": ratio(once, unique),
             **top_prefix(uses),
         },
+        "ceilings": _ceiling_facts(uses.tree, block_size),
+        "sources": dict(hit_sources(uses.tree, _sessions(trace))),
         "ideal": dict(ideal_hit_rates(uses, block_size)),
-        "sources": dict(hit_sources(uses, _sessions(trace))),
         "reuse": _reuse_facts(uses, trace.column("arrival_ns")),
+    }
+
+
+def _ceiling_facts(tree: PrefixTree, block_size: int) -> Facts:
+    found = ceilings(tree, block_size)
+    return {
+        "content_ceiling_tokens": found.content_ceiling_tokens,
+        "content_ceiling_token_hit_rate": ratio(found.content_ceiling_tokens, found.input_tokens),
+        "ceiling_block_size": block_size,
+        "block_ceiling_tokens": found.block_ceiling_tokens,
+        "block_ceiling_token_hit_rate": ratio(found.block_ceiling_tokens, found.input_tokens),
+        "granularity_tokens": found.granularity_tokens,
+        "granularity_token_share": ratio(found.granularity_tokens, found.input_tokens),
     }
 
 

@@ -13,7 +13,7 @@ from replay.config.catalogue import PublicTrace
 from replay.errors import FetchError, OutputError, OutputExistsError
 from replay.progress import Hook, ignore
 from replay.trace.download import Download, Downloaded, Sleep, download, state_beside
-from replay.trace.whole_file import whole_file
+from replay.writing.whole import whole_file
 
 _READ_BYTES = 1 << 20
 

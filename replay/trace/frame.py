@@ -74,12 +74,16 @@ class TraceMeta:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A row that was not used: `line` of `file` counts from 1, `text` is the row as it stood."""
+    """A row that was not used: `line` of `file` counts from 1, `text` is the row as it stood.
+
+    It `is_fault` of the file, or the row is no request to replay: one that failed, say.
+    """
 
     file: str
     line: int
     reason: str
     text: str
+    is_fault: bool = True
 
 
 @dataclass(frozen=True, slots=True)

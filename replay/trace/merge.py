@@ -49,11 +49,14 @@ def merge_traces(traces: Sequence[Trace], *, path: str, name: str) -> Trace:
     merged = _stacked(traces, starts)
     if "block_ids" in merged.columns and not shared:
         merged = merged.with_columns(_renamed_blocks(merged))
-    if "segments" in merged.columns:
+    if "segments" in merged.columns and not shared:
         merged = merged.with_columns(_renamed_segments(merged))
     joined = shared and SOURCE_SESSION in merged.columns
     if "session_id" in merged.columns:
-        session = pl.col(SOURCE_SESSION) if joined else pl.struct(_PART, "session_id")
+        session = pl.struct(_PART, "session_id")
+        if joined:  # but of those that were inferred, which have no name
+            unnamed = pl.col(SOURCE_SESSION).is_null()
+            session = pl.struct(SOURCE_SESSION, pl.when(unnamed).then(session))
         codes = pl.when(pl.col("session_id").is_not_null()).then(session.rank("dense") - 1)
         merged = merged.with_columns(session_id=codes.cast(pl.Int64))
     meta = _meta(traces, path=path, name=name, clock_start_ns=earliest, shared_ids=shared)

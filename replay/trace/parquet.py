@@ -1,7 +1,8 @@
 """The canonical trace as one Parquet file: columns of `replay.schema.TRACE`, facts in its metadata.
 
 The facts travel as JSON under the key `replay` of the file's key-value metadata. A file without
-them is not one of ours: which blocks are content, and of what size, cannot be guessed.
+them is not one of ours: which blocks are content, and of what size, cannot be guessed. One of the
+facts is the digest of the whole file, checked before anything is decoded.
 """
 
 from __future__ import annotations
@@ -20,13 +21,21 @@ from replay.errors import Problem, TraceError
 from replay.schema import TRACE_SCHEMA_VERSION
 from replay.trace.blocks import dense_codes, find_chain_breaks, flat_blocks, is_chained
 from replay.trace.frame import Trace, TraceMeta, canonical_trace
+from replay.trace.parquet_check import (
+    FILE_DIGEST,
+    UNSEALED,
+    check_parquet,
+    check_parquet_file,
+    seal,
+)
 from replay.trace.problems import ProblemList
 from replay.trace.separation import separated
-from replay.trace.whole_file import whole_file
+from replay.writing.whole import whole_file
 
 METADATA_KEY = "replay"
-MAGIC = b"PAR1"
 FORMAT = "parquet"
+NOT_VERIFIABLE = "the file has no checksum (an earlier replay wrote it): damage would go unnoticed"
+_SEALED_SINCE = 2  # version of the trace schema
 _FACT_TYPES: dict[str, tuple[type, ...]] = {
     "name": (str,), "sha256": (str,), "format": (str,), "block_size": (int, NoneType),
     "content": (str,), "sessions": (str,), "rejected_rows": (int,), "notes": (list,),
@@ -35,7 +44,10 @@ _FACT_TYPES: dict[str, tuple[type, ...]] = {
 _LATER_FACTS: dict[str, tuple[type, ...]] = {  # files written before have none of these
     "clock_start_ns": (int, NoneType), "shared_ids": (bool,), "separate_by": (list, NoneType),
 }  # fmt: skip
-_HINT = "read the original trace instead; of Parquet files only those replay wrote can be read"
+_HINT = (
+    "of Parquet files, those that replay wrote are read, those with a column conversation, "
+    "conversations or messages, and with --columns any table"
+)
 
 
 def write_trace(trace: Trace, path: str | Path, *, force: bool = False) -> Path:
@@ -44,20 +56,22 @@ def write_trace(trace: Trace, path: str | Path, *, force: bool = False) -> Path:
     Raises OutputExistsError where a file is there already, OutputError where writing fails.
     """
     path = Path(path)
-    facts = {"schema_version": TRACE_SCHEMA_VERSION, **asdict(trace.meta)}
+    facts = {"schema_version": TRACE_SCHEMA_VERSION, **asdict(trace.meta), FILE_DIGEST: UNSEALED}
+    facts["notes"] = [note for note in trace.meta.notes if note != NOT_VERIFIABLE]
     del facts["path"]
-    with whole_file(path, force=force) as file:
-        trace.frame.write_parquet(file, metadata={METADATA_KEY: json.dumps(facts)})
+    with whole_file(path, force=force) as sink:
+        trace.frame.write_parquet(sink, metadata={METADATA_KEY: json.dumps(facts)})
+        seal(sink)
     return path
 
 
 def read_trace(data: bytes, path: str, *, sha256: str, block_size: int | None = None) -> Trace:
     """Return the trace in the bytes of a canonical Parquet file.
 
-    Raises TraceError where it is cut short, is not one of ours, has other columns, or its block
+    Raises TraceError where it is damaged, is not one of ours, has other columns, or its block
     ids are not prefix-chained; also when `block_size` is given and is not the file's own.
     """
-    facts = _facts(data, path)
+    facts = _facts(data, path, sealed=check_parquet(data, path).sealed)
     try:
         frame = pl.read_parquet(io.BytesIO(data))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
@@ -76,12 +90,13 @@ def read_trace(data: bytes, path: str, *, sha256: str, block_size: int | None = 
     return trace
 
 
-def read_facts(path: Path, shown: str, *, sha256: str) -> TraceMeta:
-    """Return the facts in a canonical Parquet file's metadata, none of its rows read.
+def read_facts(path: Path, shown: str) -> TraceMeta:
+    """Return the facts in a canonical Parquet file's metadata, no row of it decoded yet.
 
-    Raises TraceError where it is cut short or is not one of ours.
+    Raises TraceError where it is damaged or is not one of ours, OSError where it cannot be read.
     """
-    return _meta(_facts(path, shown), shown, sha256)
+    checked = check_parquet_file(path)
+    return _meta(_facts(path, shown, sealed=checked.sealed), shown, checked.sha256)
 
 
 def check_blocks(trace: Trace) -> None:
@@ -117,12 +132,7 @@ def check_blocks(trace: Trace) -> None:
     problems.raise_any()
 
 
-def _facts(data: bytes | Path, path: str) -> dict[str, object]:
-    if isinstance(data, bytes) and (
-        len(data) < 12 or not data.startswith(MAGIC) or not data.endswith(MAGIC)
-    ):
-        what = "not a Parquet file, or one that was cut short"
-        raise TraceError([Problem(path, what)])
+def _facts(data: bytes | Path, path: str, *, sealed: bool) -> dict[str, object]:
     try:
         source = io.BytesIO(data) if isinstance(data, bytes) else data
         text = pl.read_parquet_metadata(source).get(METADATA_KEY)
@@ -135,6 +145,8 @@ def _facts(data: bytes | Path, path: str) -> dict[str, object]:
     if not isinstance(version, int) or version > TRACE_SCHEMA_VERSION:
         what = f"trace schema {version!r} is newer than this version reads ({TRACE_SCHEMA_VERSION})"
         raise TraceError([Problem(path, what)], hint="upgrade kvreplay")
+    if version >= _SEALED_SINCE and not sealed:
+        raise TraceError([Problem(path, f"damaged: its {FILE_DIGEST} is gone")])
     return facts
 
 
@@ -146,6 +158,8 @@ def _meta(facts: dict[str, object], path: str, sha256: str) -> TraceMeta:
         raise TraceError([Problem(path, what)], hint=_HINT)
     chosen: dict[str, Any] = {name: facts[name] for name in types}
     notes = tuple(str(note) for note in chosen["notes"])
+    if FILE_DIGEST not in facts:
+        notes = (*notes, NOT_VERIFIABLE)
     if chosen["format"] != FORMAT:
         origin = f"{chosen['format']} format, sha256 {chosen['sha256'][:12]}"
         notes = (f"from {chosen['name']}, {origin}", *notes)

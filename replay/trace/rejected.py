@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from replay.trace.frame import Rejected
-from replay.trace.whole_file import whole_file
+from replay.writing.whole import whole_file
 
 SUFFIX = ".rejected.jsonl"
 
@@ -31,8 +31,8 @@ def write_rejected(rows: Sequence[Rejected], path: Path, *, force: bool = False)
     OutputExistsError where a file is there already, OutputError where writing fails.
     """
     if not rows:
-        if force:
-            path.unlink(missing_ok=True)
+        if force and path.is_file() and not path.is_symlink():
+            path.unlink()
         return None
     with whole_file(path, force=force) as file:
         file.write(rejected_text(rows).encode("utf-8", "backslashreplace"))

@@ -39,7 +39,7 @@ def window(trace: Trace, start_ns: int, stop_ns: int) -> Trace:
         f"window from {format_duration(start_ns)} to {format_duration(stop_ns)}: "
         f"{int(keep.sum()):,} of {trace.requests:,} requests"
     )
-    return _kept(trace, keep, note)
+    return kept_rows(trace, keep, note)
 
 
 def sample(trace: Trace, share: float, *, by: str, seed: int) -> Trace:
@@ -73,11 +73,11 @@ def sample(trace: Trace, share: float, *, by: str, seed: int) -> Trace:
         f"sample of {share:g} by {by} (seed {seed}): {int(keep.sum()):,} of {trace.requests:,} "
         "requests; reuse across sessions is less than in the whole"
     )
-    return _kept(trace, keep, note)
+    return kept_rows(trace, keep, note)
 
 
-def _kept(trace: Trace, keep: np.ndarray, note: str) -> Trace:
-    """Return the requests to keep, counted and timed from zero; lost parents are null."""
+def kept_rows(trace: Trace, keep: np.ndarray, note: str) -> Trace:
+    """Return the requests to keep, bool[R], counted and timed from zero; lost parents are null."""
     place = np.cumsum(keep) - 1
     frame = trace.frame.filter(pl.Series(keep))
     columns = [

@@ -6,7 +6,6 @@ which edges each prompt takes. Block ids are never in memory for more than one b
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,8 @@ from replay.kernels.tree import CHAINED, TWO_PARENTS, compress_edges
 from replay.progress import Hook, ignore
 from replay.trace.blocks import FlatBlocks, flat_blocks
 from replay.trace.frame import Trace, canonical_trace
-from replay.trace.parquet import MAGIC, read_facts
+from replay.trace.parquet import read_facts
+from replay.trace.parquet_check import MAGIC, check_parquet_file
 from replay.trace.separation import AUTO, roots_of, separated, skipping
 from replay.trace.tree import PrefixTree
 
@@ -30,12 +30,18 @@ _FIRST_SLOTS = 2**20
 
 
 def is_streamable(path: str | Path) -> bool:
-    """Return whether a file is long, and canonical Parquet whose only content is block ids."""
+    """Return whether a file is long, and canonical Parquet whose only content is block ids.
+
+    Raises TraceError where it is a damaged Parquet file.
+    """
     path = Path(path)
     try:
+        if not path.is_file() or path.stat().st_size < STREAMED_FROM_REQUESTS:
+            return False
         with path.open("rb") as file:
             if file.read(len(MAGIC)) != MAGIC:
                 return False
+        check_parquet_file(path)
         names = set(pl.read_parquet_schema(path))
         if "block_ids" not in names or names & {"segments", "tokens"}:
             return False
@@ -60,9 +66,7 @@ def stream_trace(
     not cover the prompts or are not prefix-chained, and what `separated` raises.
     """
     path = Path(path)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    meta = read_facts(path, str(path), sha256=digest)
+    meta = read_facts(path, str(path))
     if meta.block_size is None or meta.block_size < 1:
         raise TraceError([Problem(str(path), "has no block ids of a known size")])
     frame = pl.read_parquet(path, columns=_others(path))

@@ -9,6 +9,8 @@ all children of its parent have in common, and the rest that is its own.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from replay.errors import InputError
@@ -52,7 +54,8 @@ def share_within_blocks(trace: Trace, *, system_prompt_tokens: int, shared_part:
         list_column(segments[kept].astype(np.uint64), counts).alias("segments"),
         list_column(lengths[kept].astype(np.int32), counts).alias("segment_tokens"),
     )
-    return trace.changed(frame, trace.meta.noting(_said(system_prompt_tokens, shared_part)))
+    meta = replace(trace.meta, shared_ids=False)  # segments are numbered in this trace
+    return trace.changed(frame, meta.noting(_said(system_prompt_tokens, shared_part)))
 
 
 def _said(system_prompt_tokens: int, shared_part: float) -> str:

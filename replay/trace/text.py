@@ -105,7 +105,7 @@ def _batches(texts: Sequence[str]) -> list[list[str]]:
     batches: list[list[str]] = []
     room = 0
     for text in texts:
-        if len(text) > room:
+        if not batches or len(text) > room:
             batches.append([])
             room = _AT_ONCE_CHARACTERS
         room -= len(text)

@@ -17,26 +17,29 @@ from replay.trace.readers.chat_messages import RowError
 
 _TOKENS = range(2**31)
 _READ, _WRITTEN = "cache_read_input_tokens", "cache_creation_input_tokens"
+_WRITTEN_PART = "cache_write_tokens"  # OpenRouter, among the details of a prompt
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens as the provider counted them, None where it did not.
 
-    `hit_tokens` of the prompt came from its cache; `hidden_tokens` of the output are reasoning
-    that a response may not show.
+    `hit_tokens` of the prompt came from its cache, `written_tokens` of it were written there;
+    `hidden_tokens` of the output are reasoning that a response may not show.
     """
 
     input_tokens: int | None = None
     hit_tokens: int | None = None
     output_tokens: int | None = None
     hidden_tokens: int = 0
+    written_tokens: int | None = None
 
     def columns(self) -> dict[str, object]:
         """Return what is known by the names of columns."""
         named = {
             "recorded_input_tokens": self.input_tokens,
             "recorded_hit_tokens": self.hit_tokens,
+            "recorded_cache_write_tokens": self.written_tokens,
             "recorded_output_tokens": self.output_tokens,
         }
         return {name: value for name, value in named.items() if value is not None}
@@ -48,9 +51,9 @@ def usage_of(usage: Mapping[str, Any]) -> Usage:
     written = _details(usage, "completion_tokens_details", "output_tokens_details")
     prompt = tokens_in(usage, "prompt_tokens")
     cached = tokens_in(details, "cached_tokens")
-    read = tokens_in(usage, _READ)
+    read, stored = tokens_in(usage, _READ), tokens_in(usage, _WRITTEN)
     if prompt is None and (prompt := tokens_in(usage, "input_tokens")) is not None and not details:
-        prompt += (read or 0) + (tokens_in(usage, _WRITTEN) or 0)
+        prompt += (read or 0) + (stored or 0)
     for other in (read, tokens_in(usage, "prompt_cache_hit_tokens")):
         cached = other if cached is None else cached
     output = tokens_in(usage, "completion_tokens")
@@ -60,6 +63,7 @@ def usage_of(usage: Mapping[str, Any]) -> Usage:
             cached,
             tokens_in(usage, "output_tokens") if output is None else output,
             tokens_in(written, "reasoning_tokens") or 0,
+            tokens_in(details, _WRITTEN_PART) if stored is None else stored,
         )
     )
 

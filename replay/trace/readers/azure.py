@@ -18,22 +18,23 @@ from replay.trace.readers.checked_row import LARGEST_TOKENS
 from replay.trace.readers.column_values import ISO, Telling, counts_in, times_in
 from replay.trace.readers.content_requests import LENGTHS_ONLY, frame_trace, source_meta
 from replay.trace.readers.length_tables import (
-    header_of,
     lengths_in,
     others_of,
     read_lengths,
 )
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
+from replay.trace.readers.shapes import HeaderShape, fits_any
 from replay.trace.readers.source import Source
 
 _COLUMNS = _TIME, _INPUT, _OUTPUT = "TIMESTAMP", "ContextTokens", "GeneratedTokens"
 _IMAGES = "NumImages"
+_SHAPES = (HeaderShape(_COLUMNS),)
 
 
 def looks_like_azure(head: bytes) -> bool:
     """Return whether the first bytes of a file are those of an Azure trace."""
-    return {name.encode() for name in _COLUMNS} <= header_of(head)
+    return fits_any(head, _SHAPES)
 
 
 def read_azure(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
@@ -68,4 +69,5 @@ AZURE = Reader(
     assumes="dates without an offset are UTC; a row without generated tokens failed",
     sniff=looks_like_azure,
     read=read_azure,
+    shapes=_SHAPES,
 )

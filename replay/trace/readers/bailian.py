@@ -24,13 +24,19 @@ from replay.trace.chain import chained
 from replay.trace.frame import SESSIONS_SOURCE, Trace, canonical_trace
 from replay.trace.lists import list_column
 from replay.trace.problems import ProblemList
-from replay.trace.readers.block_checks import hint_at_sizes
+from replay.trace.readers.block_checks import bare_note, hint_at_sizes, with_fresh
 from replay.trace.readers.checked_row import LARGEST_NS, LARGEST_TOKENS, CheckedRow
-from replay.trace.readers.content_requests import NO_RESPONSE, frame_trace, source_meta
+from replay.trace.readers.content_requests import (
+    LENGTHS_ONLY,
+    NO_RESPONSE,
+    frame_trace,
+    source_meta,
+)
 from replay.trace.readers.json_lines import as_lines, walk_objects
 from replay.trace.readers.named_sessions import with_turns
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
+from replay.trace.readers.shapes import INTEGER, LIST, NUMBER, RowShape, fits_any, key
 from replay.trace.readers.source import Source
 from replay.trace.readers.source_columns import dropped_note, scalar_columns
 from replay.units import NS_PER_S
@@ -62,6 +68,19 @@ _COLUMNS = {
     "turn": "source_turn",
     "hash_ids": "block_ids",
 }
+_SHAPES = (
+    RowShape(
+        (
+            key("chat_id", kind=INTEGER),
+            key("parent_chat_id", kind=INTEGER),
+            key("timestamp", kind=NUMBER),
+            key("input_length", kind=INTEGER),
+            key("output_length", kind=INTEGER),
+            key("hash_ids", kind=LIST, optional=True),
+        )
+    ),
+)
+_CHAINED = "block ids of the source, chained on reading; responses have none"
 _EXACT_NS = 2**50  # up to here a float of seconds tells every ns from the next
 
 
@@ -77,12 +96,7 @@ class _Rows:
 
 def looks_like_bailian(head: bytes) -> bool:
     """Return whether the first bytes of a file are those of a Bailian trace."""
-    return (
-        head.lstrip().startswith((b"{", b"["))
-        and b'"hash_ids"' in head
-        and b'"chat_id"' in head
-        and b'"parent_chat_id"' in head
-    )
+    return fits_any(head, _SHAPES)
 
 
 def read_bailian(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
@@ -103,15 +117,23 @@ def read_bailian(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
     _check_rows(rows, problems, size=size)
     keep = problems.settle(lines, read=rows.read)
     frame, lines = frame.filter(keep), lines[keep]
-    ids = chained(frame["block_ids"], frame["input_tokens"].to_numpy(), size)
+    known, bare = bool(frame["block_ids"].is_not_null().any()), 0
+    if known:
+        tokens = frame["input_tokens"].to_numpy()
+        ids, bare = with_fresh(
+            frame["block_ids"], tokens, size=size, lines=lines, sha256=source.sha256
+        )
+        frame = frame.with_columns(chained(ids, tokens, size).alias("block_ids"))
+    else:
+        frame = frame.drop("block_ids")
     meta = source_meta(
         source,
         format_name="bailian",
-        content="block ids of the source, chained on reading; responses have none",
-        block_size=size,
-        notes=rows.notes,
+        content=_CHAINED if known else LENGTHS_ONLY,
+        block_size=size if known else None,
+        notes=(*rows.notes, *bare_note(bare)),
     )
-    trace = frame_trace(frame.with_columns(ids), lines, source, problems, meta, read=rows.read)
+    trace = frame_trace(frame, lines, source, problems, meta, read=rows.read)
     return _with_conversations(trace)
 
 
@@ -179,10 +201,12 @@ def _parse_lines(data: bytes, problems: ProblemList) -> _Rows:
         problems.add("no requests")
     other, dropped = scalar_columns(rest, taken=values)
     ids = values.pop("block_ids")
-    counts = np.array([len(row) for row in ids], np.int64)
-    flat = np.fromiter((one for row in ids for one in row), np.uint64, counts.sum())
+    bare = pl.Series([row is None for row in ids], dtype=pl.Boolean)
+    counts = np.array([len(row or ()) for row in ids], np.int64)
+    flat = np.fromiter((one for row in ids for one in row or ()), np.uint64, counts.sum())
+    blocks = list_column(flat, counts).alias("block_ids").cast(pl.List(pl.UInt64)).fill_null([])
     frame = pl.DataFrame(values, schema=dict.fromkeys(values, pl.Int64)).with_columns(
-        list_column(flat, counts).alias("block_ids").cast(pl.List(pl.UInt64)), *other
+        blocks.to_frame().select(pl.when(~bare).then("block_ids")).to_series(), *other
     )
     if frame["source_turn"].null_count() == frame.height:
         frame = frame.drop("source_turn")
@@ -190,13 +214,10 @@ def _parse_lines(data: bytes, problems: ProblemList) -> _Rows:
 
 
 def _checked(row: CheckedRow) -> dict[str, Any]:
-    """Return the values of a row by column; `turn` may be missing."""
+    """Return the values of a row by column; `turn` and `hash_ids` may be missing."""
     arrival_ns = row.duration_ns("timestamp", unit_ns=NS_PER_S)
     if arrival_ns is None and row.values.get("timestamp") is None:
         row.lacks("timestamp")
-    ids = row.integers("hash_ids", lowest=0, highest=_LARGEST_ID)
-    if ids is None and row.values.get("hash_ids") is None:
-        row.lacks("hash_ids")
     return {
         "chat_id": row.integer("chat_id", lowest=0, highest=_LARGEST_ID),
         "parent_chat_id": row.integer("parent_chat_id", lowest=_ROOT, highest=_LARGEST_ID),
@@ -204,16 +225,17 @@ def _checked(row: CheckedRow) -> dict[str, Any]:
         "input_tokens": row.tokens("input_length"),
         "output_tokens": row.tokens("output_length", lowest=0),
         "source_turn": row.integer_or_none("turn", lowest=1, highest=LARGEST_TOKENS),
-        "block_ids": ids,
+        "block_ids": row.integers("hash_ids", lowest=0, highest=_LARGEST_ID),
     }
 
 
 def _check_rows(rows: _Rows, problems: ProblemList, *, size: int) -> None:
     """Count the rows with too few or too many ids, and those whose chat_id another has."""
     tokens = rows.frame["input_tokens"].to_numpy()
-    counts = rows.frame["block_ids"].list.len().to_numpy().astype(np.int64)
+    bare = rows.frame["block_ids"].is_null().to_numpy()
+    counts = rows.frame["block_ids"].list.len().fill_null(0).to_numpy().astype(np.int64)
     wanted = -(-tokens // size)
-    short = np.flatnonzero(counts != wanted)
+    short = np.flatnonzero((counts != wanted) & ~bare)
     problems.add_rows(
         short,
         lambda row: (
@@ -223,7 +245,7 @@ def _check_rows(rows: _Rows, problems: ProblemList, *, size: int) -> None:
         lines=rows.lines,
     )
     if len(short):
-        hint_at_sizes(problems, tokens, counts)
+        hint_at_sizes(problems, tokens[~bare], counts[~bare])
     chats = rows.frame["chat_id"]
     problems.add_rows(
         np.flatnonzero(~chats.is_first_distinct().to_numpy()),
@@ -268,10 +290,11 @@ BAILIAN = Reader(
     name="bailian",
     suffixes=(".jsonl",),
     meaning="JSON lines of Bailian (Qwen): chat_id, parent_chat_id, timestamp in s, hash_ids",
-    content="ids of 16-token blocks, chained on reading; responses have none",
+    content="ids of 16-token blocks, where it has them, chained on reading; responses have none",
     sessions="the chain of parent_chat_id",
     assumes="blocks of 16 tokens, unless --trace-block-size says otherwise",
     sniff=looks_like_bailian,
     read=read_bailian,
     takes=("block_size",),
+    shapes=_SHAPES,
 )

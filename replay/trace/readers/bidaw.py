@@ -28,9 +28,10 @@ from replay.trace.readers.content_requests import (
     frame_trace,
     source_meta,
 )
-from replay.trace.readers.length_tables import header_of, lengths_in, others_of, read_lengths
+from replay.trace.readers.length_tables import lengths_in, others_of, read_lengths
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
+from replay.trace.readers.shapes import HeaderShape, fits_any
 from replay.trace.readers.source import Source
 
 _USER = "user_id"
@@ -38,6 +39,7 @@ _TIME = "time_stamp(seconds)"
 _ROUND = "round_index"
 _NAMES = (_USER, _TIME, "query_length", "response_length", _ROUND)
 _PART = "_part"
+_SHAPES = (HeaderShape(_NAMES, spaced=True),)
 _SPACES = re.compile(rb"[ \t]+")
 _EDGES = re.compile(rb"^ | (?=\r?$)", re.MULTILINE)
 _ODD = (b"\t", b"  ", b" \n", b" \r", b"\n ")
@@ -45,7 +47,7 @@ _ODD = (b"\t", b"  ", b" \n", b" \r", b"\n ")
 
 def looks_like_bidaw(head: bytes) -> bool:
     """Return whether the first bytes of a file are those of a part of Bidaw's trace."""
-    return {name.encode() for name in _NAMES} <= header_of(_single_spaced(head[:1000]), b" ")
+    return fits_any(head, _SHAPES)
 
 
 def read_bidaw(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
@@ -179,4 +181,5 @@ BIDAW = Reader(
     "whose unit the source does not name, are tokens",
     sniff=looks_like_bidaw,
     read=read_bidaw,
+    shapes=_SHAPES,
 )

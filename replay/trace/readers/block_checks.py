@@ -10,13 +10,23 @@ import hashlib
 from collections.abc import Sequence
 
 import numpy as np
+import polars as pl
 
-from replay.trace.blocks import ChainBreaks, FlatBlocks, dense_codes, find_chain_breaks, is_chained
+from replay.trace.blocks import (
+    ChainBreaks,
+    FlatBlocks,
+    dense_codes,
+    find_chain_breaks,
+    flat_blocks,
+    is_chained,
+)
+from replay.trace.lists import list_column
 from replay.trace.problems import ProblemList
 
 CHAINED_HINT = "block ids must be prefix-chained: an id names a block and all that precedes it"
 _LARGEST_POWER = 20
 _MASK = 2**64 - 1
+_UPPER_HALF = 2**63
 
 
 def unsigned(ids: Sequence[int]) -> list[int]:
@@ -28,6 +38,52 @@ def fresh_id(sha256: str, line: int) -> int:
     """Return an id for a block of unknown content: the same for a file and line, else another."""
     digest = hashlib.blake2b(f"{sha256}:{line}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little")
+
+
+def fresh_ids(sha256: str, line: int, count: int) -> list[int]:
+    """Return ids for blocks of unknown content: the same for a file, line and place, else others.
+
+    They are above all ids that a source may give: those of formats that need them are below 2^63.
+    """
+    return [
+        int.from_bytes(
+            hashlib.blake2b(f"{sha256}:{line}.{place}".encode(), digest_size=8).digest(), "little"
+        )
+        | _UPPER_HALF
+        for place in range(count)
+    ]
+
+
+def with_fresh(
+    blocks: pl.Series, tokens: np.ndarray, *, size: int, lines: np.ndarray, sha256: str
+) -> tuple[pl.Series, int]:
+    """Return lists of ids, List(UInt64), with new ones where a prompt has none, and how many had.
+
+    `tokens` int64[R] are the lengths of the prompts, `lines` int64[R] where they stand.
+    """
+    bare = np.flatnonzero(blocks.is_null().to_numpy())
+    blocks = blocks.cast(pl.List(pl.UInt64))
+    if not len(bare):
+        return blocks, 0
+    flat = flat_blocks(blocks.fill_null([]))
+    wanted = -(-tokens[bare] // size)
+    places = zip(lines[bare].tolist(), wanted.tolist(), strict=True)
+    fresh = [one for line, count in places for one in fresh_ids(sha256, line, count)]
+    ids = np.insert(
+        flat.ids.astype(np.uint64, copy=False),
+        np.repeat(flat.offsets[bare], wanted),
+        np.array(fresh, np.uint64),
+    )
+    counts = flat.counts.copy()
+    counts[bare] = wanted
+    return list_column(ids, counts), len(bare)
+
+
+def bare_note(count: int) -> tuple[str, ...]:
+    """Return the note on prompts without block ids among others that have them."""
+    if not count:
+        return ()
+    return (f"{count:,} prompts have no block ids: they are taken to share nothing with any other",)
 
 
 def covering(

@@ -25,13 +25,13 @@ from replay.trace.readers.content_requests import (
     source_meta,
 )
 from replay.trace.readers.length_tables import (
-    header_of,
     lengths_in,
     others_of,
     read_lengths,
 )
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
+from replay.trace.readers.shapes import HeaderShape, fits_any
 from replay.trace.readers.source import Source
 
 _TOTAL = "Total tokens"
@@ -40,11 +40,12 @@ _SESSION = "Session ID"
 _ELAPSED = "Elapsed time"
 _CONVERSATION = "Conversation log"
 _NAMES = ("Timestamp", "Model", "Request tokens", "Response tokens", _TOTAL, _KIND)
+_SHAPES = (HeaderShape(_NAMES),)
 
 
 def looks_like_burstgpt(head: bytes) -> bool:
     """Return whether the first bytes of a file are those of a BurstGPT trace."""
-    return {name.encode() for name in _NAMES} <= header_of(head)
+    return fits_any(head, _SHAPES)
 
 
 def read_burstgpt(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
@@ -110,4 +111,5 @@ BURSTGPT = Reader(
     assumes="a row without response tokens failed and is left out",
     sniff=looks_like_burstgpt,
     read=read_burstgpt,
+    shapes=_SHAPES,
 )

@@ -7,7 +7,8 @@ import io
 import polars as pl
 
 from replay.trace.frame import Trace
-from replay.trace.parquet import MAGIC, METADATA_KEY, read_trace
+from replay.trace.parquet import METADATA_KEY, read_trace
+from replay.trace.parquet_check import MAGIC
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.source import Source

@@ -1,9 +1,13 @@
-"""Messages as chat APIs write them, in one form: a role, text, and the calls of tools.
+"""Messages as chat APIs write them, in one form: a role, text, reasoning, and the calls of tools.
 
 Read are OpenAI chat messages, items of its Responses API, Anthropic messages with their blocks
 (https://docs.anthropic.com/en/api/messages) and OpenTelemetry messages with their parts
 (https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-input-messages.json). What is no content
 is left out, above all `cache_control`, which moves from request to request in equal conversations.
+
+The form: `role`, `content` as text, in which media stand as marks (`replay.trace.media`), and where
+they are there `reasoning_content`, `tool_calls` with arguments as the objects they are, `name` and
+`tool_call_id`. All keys keep the order in which they were sent.
 """
 
 from __future__ import annotations
@@ -12,22 +16,35 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from replay.trace.chat import spoken_text
 from replay.trace.chat_template import content_text
 from replay.trace.problems import shown
+from replay.trace.readers.media_parts import media_in_part, with_media_marked
 
+__all__ = [
+    "Message", "RowError", "hides_reasoning", "joined", "messages_of", "shows_reasoning",
+    "spoken_text", "tools_of",
+]  # fmt: skip
 Message = dict[str, Any]
 _NO_CONTENT = "cache_control"
-_TEXT_KEYS = ("text", "content", "thinking", "refusal", "reasoning")
-_TEXT_TYPES = frozenset(
+_TEXT_KEYS = ("text", "content", "refusal")
+_TEXT_TYPES = frozenset(("text", "input_text", "output_text", "summary_text", "refusal"))
+_HIDDEN = "reasoning_hidden"  # set where reasoning is there, but not as the model wrote it
+_THOUGHT_TYPES = frozenset(
     (
-        "text", "input_text", "output_text", "summary_text", "reasoning_text", "thinking",
-        "reasoning", "refusal",
+        "thinking", "redacted_thinking", "reasoning", "reasoning_text", "reasoning.text",
+        "reasoning.summary", "reasoning.encrypted", "thought",
     )
 )  # fmt: skip
-_THOUGHT = "shows_reasoning"
-_THOUGHTS = frozenset(("thinking", "reasoning", "reasoning_text"))
-_CALL_TYPES = frozenset(("tool_use", "tool_call", "function_call"))
-_RESULT_TYPES = frozenset(("tool_result", "tool_call_response", "function_call_output"))
+_THOUGHT_KEYS = ("thinking", "reasoning", "text", "reasoning_text", "content")
+_REASONING = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
+_CALL_TYPES = frozenset(("tool_use", "tool_call", "function_call", "custom_tool_call"))
+_RESULT_TYPES = frozenset(
+    (
+        "tool_result", "tool_call_response", "function_call_output", "custom_tool_call_output",
+        "computer_call_output", "local_shell_call_output",
+    )
+)  # fmt: skip
 
 
 class RowError(ValueError):
@@ -60,30 +77,30 @@ def joined(messages: Sequence[Message]) -> list[Message]:
     found: list[Message] = []
     for message in messages:
         if found and message["role"] == "assistant" == found[-1]["role"]:
-            last = found[-1]
-            calls = last.get("tool_calls", []) + message.get("tool_calls", [])
-            content = last["content"] + message["content"]
-            found[-1] = {**message, **last, "content": content}
-            if calls:
-                found[-1]["tool_calls"] = calls
+            found[-1] = _two_joined(found[-1], message)
         else:
             found.append(message)
     return found
 
 
-def spoken_text(messages: Sequence[Message]) -> str:
-    """Return what was said in these messages as one text, as prompts without a template hold it."""
-    return "".join(
-        message.get("reasoning_content", "")
-        + message["content"]
-        + content_text(message.get("tool_calls"))
-        for message in messages
-    )
+def _two_joined(first: Message, second: Message) -> Message:
+    both = {**second, **first, "content": first["content"] + second["content"]}
+    if "reasoning_content" in first and "reasoning_content" in second:
+        both["reasoning_content"] = first["reasoning_content"] + second["reasoning_content"]
+    calls = first.get("tool_calls", []) + second.get("tool_calls", [])
+    return {**both, "tool_calls": calls} if calls else both
 
 
 def shows_reasoning(messages: Sequence[Message]) -> bool:
-    """Return whether the reasoning before an answer is part of these messages."""
-    return any(message.get("reasoning_content") or message.get(_THOUGHT) for message in messages)
+    """Return whether the reasoning before an answer is part of these messages, whole."""
+    return not hides_reasoning(messages) and any(
+        message.get("reasoning_content") or "</think>" in message["content"] for message in messages
+    )
+
+
+def hides_reasoning(messages: Sequence[Message]) -> bool:
+    """Return whether these messages tell of reasoning that they hold sealed or summed up alone."""
+    return any(message.get(_HIDDEN) for message in messages)
 
 
 def tools_of(value: object) -> list[Any] | None:
@@ -98,9 +115,12 @@ def tools_of(value: object) -> list[Any] | None:
 def _tool(tool: Any) -> Any:
     if not isinstance(tool, dict) or "function" in tool or "name" not in tool:
         return tool
-    told = {key: tool[key] for key in ("name", "description") if key in tool}
-    parameters = tool.get("parameters", tool.get("input_schema"))
-    return {"type": "function", "function": {**told, "parameters": parameters}}
+    told = {
+        "parameters" if key == "input_schema" else key: value
+        for key, value in tool.items()
+        if key != "type"
+    }
+    return {"type": "function", "function": told}
 
 
 def _of_entry(entry: Mapping[str, Any], name: str) -> list[Message]:
@@ -122,10 +142,24 @@ def _of_entry(entry: Mapping[str, Any], name: str) -> list[Message]:
         messages = [{"role": role, "content": ""}]
     if calls:
         messages[-1].setdefault("tool_calls", []).extend(map(_call, calls))
-    for key in ("name", "tool_call_id", "reasoning_content"):
+    for key in ("name", "tool_call_id"):
         if isinstance(entry.get(key), str):
             messages[-1][key] = entry[key]
+    if role == "assistant":
+        _add_reasoning(messages[-1], entry)
     return messages
+
+
+def _add_reasoning(message: Message, entry: Mapping[str, Any]) -> None:
+    """Add the reasoning that stands beside the content of a message, under any key in use."""
+    told = [entry[key] for key in _REASONING if isinstance(entry.get(key), str) and entry[key]]
+    details = entry.get("reasoning_details")
+    parts = [_thought(part) for part in details] if isinstance(details, list) else []
+    hidden = any(sealed for _, sealed in parts)
+    if hidden:
+        message[_HIDDEN] = True
+    elif told or any(text for text, _ in parts):
+        message["reasoning_content"] = told[0] if told else "".join(text for text, _ in parts)
 
 
 def _of_parts(role: str, parts: Sequence[Any]) -> list[Message]:
@@ -133,24 +167,40 @@ def _of_parts(role: str, parts: Sequence[Any]) -> list[Message]:
     found: list[Message] = []
     texts: list[str] = []
     calls = []
-    thought = False
+    thoughts: list[tuple[str, bool]] = []
     for part in parts:
         kind = _kind(part)
         if kind in _CALL_TYPES:
             calls.append(_call(part))
         elif kind in _RESULT_TYPES:
             found.append(_result(part))
+        elif kind in _THOUGHT_TYPES or (isinstance(part, Mapping) and part.get("thought") is True):
+            thoughts.append(_thought(part))
         else:
             texts.append(_part_text(part))
-            thought |= kind in _THOUGHTS and bool(texts[-1]) and "summary" not in part
-    if texts or calls:
+    if texts or calls or thoughts:
         message: Message = {"role": role, "content": "".join(texts)}
+        if any(hidden for _, hidden in thoughts):
+            message[_HIDDEN] = True
+        elif reasoning := "".join(text for text, _ in thoughts):
+            message["reasoning_content"] = reasoning
         if calls:
             message["tool_calls"] = calls
-        if thought:
-            message[_THOUGHT] = True
         found.append(message)
     return found
+
+
+def _thought(part: object) -> tuple[str, bool]:
+    """Return the reasoning in a part, and whether it is sealed or a summary: not what was said."""
+    if not isinstance(part, Mapping):
+        return "", False
+    text = next((part[key] for key in _THOUGHT_KEYS if isinstance(part.get(key), str)), "")
+    if isinstance(part.get("content"), list):
+        text = "".join(map(_part_text, part["content"]))
+    sealed = any(part.get(key) for key in ("encrypted_content", "summary")) or _kind(part) in (
+        "redacted_thinking", "reasoning.summary", "reasoning.encrypted",
+    )  # fmt: skip
+    return ("", True) if sealed and not (text and _kind(part) == "reasoning") else (text, False)
 
 
 def _kind(part: object) -> str:
@@ -159,15 +209,30 @@ def _kind(part: object) -> str:
 
 
 def _part_text(part: object) -> str:
+    if isinstance(part, str):
+        return with_media_marked(part)
     if not isinstance(part, Mapping):
         return content_text(part)
-    if _kind(part) in _TEXT_TYPES:
-        for key in _TEXT_KEYS:
-            if isinstance(part.get(key), str):
-                return part[key]
-        summary = part.get("summary")
-        return "".join(map(_part_text, summary)) if isinstance(summary, list) else ""
-    return content_text(_stripped(part))
+    kind = _kind(part)
+    if kind in _TEXT_TYPES or kind in _THOUGHT_TYPES or (not kind and _is_text(part)):
+        text = next((part[key] for key in _TEXT_KEYS if isinstance(part.get(key), str)), "")
+        return with_media_marked(text)
+    source = part.get("source")
+    if kind == "document" and isinstance(source, Mapping):  # text that stands for a file
+        if source.get("type") == "text" and isinstance(source.get("data"), str):
+            return source["data"]
+        if source.get("type") == "content":
+            inner = source.get("content")
+            return "".join(map(_part_text, inner if isinstance(inner, list) else [inner]))
+    media = media_in_part(part)
+    if media is not None:
+        return media.mark()
+    return with_media_marked(content_text(_stripped(part)))
+
+
+def _is_text(part: Mapping[str, Any]) -> bool:
+    """Return whether a part without a type is a text, as Gemini and Bedrock write it."""
+    return isinstance(part.get("text"), str) and len(part) == 1
 
 
 def _call(call: Any) -> Any:
@@ -198,7 +263,7 @@ def _result(part: Mapping[str, Any]) -> Message:
         if part.get(key) is not None:
             break
     told = part.get(key)
-    text = "".join(map(_part_text, told)) if isinstance(told, list) else content_text(told)
+    text = "".join(map(_part_text, told if isinstance(told, list) else [told]))
     message: Message = {"role": "tool", "content": text}
     number = part.get("tool_use_id", part.get("call_id", part.get("id")))
     return message if number is None else {**message, "tool_call_id": number}

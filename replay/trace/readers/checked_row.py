@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from replay.trace.problems import shown
+from replay.trace.readers.decimals import is_number
 from replay.trace.readers.text_requests import writable
 
 LARGEST_TOKENS = 2**31 - 1
@@ -52,10 +53,10 @@ class CheckedRow:
         if name is None:
             return None
         value = self.values[name]
-        if type(value) not in (int, float):
+        if not is_number(value):
             self._fault(name, "must be a number", value)
             return None
-        # The digits that a float is written with, rather than what it is in binary.
+        # The digits that a number is written with, rather than what it is in binary.
         time = Decimal(repr(value)) * unit_ns if abs(value) <= LARGEST_NS else Decimal(-1)
         if not 0 <= time <= LARGEST_NS:
             self._fault(name, "is out of range", value)

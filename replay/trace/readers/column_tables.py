@@ -12,7 +12,7 @@ import polars as pl
 
 from replay.errors import Problem, TraceError, UnknownNameError
 from replay.trace.frame import Rejected
-from replay.trace.parquet import MAGIC
+from replay.trace.parquet_check import MAGIC
 from replay.trace.problems import ProblemList, shown
 from replay.trace.readers.json_lines import as_lines, walk_objects
 from replay.trace.readers.source import Source
@@ -81,7 +81,13 @@ class FrameTable:
         if self.is_text:
             return self.source.put_aside(problems)
         return tuple(
-            Rejected(self.source.path, line, reason, repr(self.frame.row(line - 1, named=True)))
+            Rejected(
+                self.source.path,
+                line,
+                reason,
+                repr(self.frame.row(line - 1, named=True)),
+                line in problems.rejected,
+            )
             for line, reason in sorted(problems.put_aside.items())
         )
 

@@ -22,6 +22,7 @@ from replay.trace.readers.block_checks import unsigned
 from replay.trace.readers.chat_messages import RowError
 from replay.trace.readers.checked_row import LARGEST_NS
 from replay.trace.readers.column_tables import TableColumn
+from replay.trace.readers.decimals import is_number
 from replay.trace.readers.source_clock import date_ns
 from replay.trace.readers.text_requests import writable
 
@@ -172,7 +173,7 @@ def _integer(value: object, *, lowest: int, highest: int, is_text: bool) -> int:
 def _time(value: object, *, unit_ns: int, is_text: bool) -> int:
     if is_text and isinstance(value, str) and _NUMBER.fullmatch(value.strip(_SPACE)):
         number = Decimal(value.strip(_SPACE))
-    elif type(value) in (int, float):
+    elif is_number(value):
         number = Decimal(repr(value))  # the digits it is written with, not what it is in binary
     else:
         raise RowError("must be a number")

@@ -45,6 +45,7 @@ from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.source import Source
 from replay.trace.readers.source_columns import beside, dropped_note
+from replay.trace.readers.text_requests import ASSUMED_TIMES, assumed_arrival_ns
 
 if TYPE_CHECKING:
     from replay.config.columns import ColumnNames, Columns
@@ -80,16 +81,24 @@ def read_columns(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
     others, renamed = beside(others, frame.columns)
     frame = frame.with_columns(others).filter(keep)
     lines = table.lines[keep]
+    if mapping.columns.arrival is None:
+        frame = frame.with_columns(_assumed_arrivals(frame))
     frame, notes = _with_content(frame, mapping, Telling(problems, lines), source.sha256)
     meta = source_meta(
         source,
         format_name="columns",
         content=_content(mapping),
         block_size=mapping.block_size,
-        notes=(*notes, *dropped_note(dropped), *renamed),
+        notes=(
+            *([] if mapping.columns.arrival else [ASSUMED_TIMES]),
+            *notes,
+            *dropped_note(dropped),
+            *renamed,
+        ),
         clock_start_ns=_clock_start_ns(frame, mapping.columns),
     )
-    return frame_trace(frame, lines, table, problems, meta, read=table.read)
+    timed = mapping.columns.arrival is not None
+    return frame_trace(frame, lines, table, problems, meta, read=table.read, note_disorder=timed)
 
 
 def _known(table: Table, names: ColumnNames, rows: Telling) -> Iterator[pl.Series]:
@@ -100,8 +109,9 @@ def _known(table: Table, names: ColumnNames, rows: Telling) -> Iterator[pl.Serie
             table.column(name), rows, lowest=lowest, highest=LARGEST_TOKENS, required=required
         ).alias(meant)
 
-    arrival = table.column(names.arrival.name)
-    yield times_in(arrival, rows, unit=names.arrival.unit).alias("arrival_ns")
+    if names.arrival:
+        arrival = table.column(names.arrival.name)
+        yield times_in(arrival, rows, unit=names.arrival.unit).alias("arrival_ns")
     if names.input_tokens:
         yield count(names.input_tokens, "input_tokens", 1)
     if names.output_tokens:
@@ -125,6 +135,20 @@ def _known(table: Table, names: ColumnNames, rows: Telling) -> Iterator[pl.Serie
         yield tokens_in(table.column(names.tokens), rows).alias("tokens")
     if names.response_tokens:
         yield tokens_in(table.column(names.response_tokens), rows).alias("response_tokens")
+
+
+def _assumed_arrivals(frame: pl.DataFrame) -> pl.Series:
+    """Return arrivals for a table without times; a row without a session is a conversation."""
+    names = frame[SESSION].to_list() if SESSION in frame.columns else [None] * frame.height
+    turns: dict[object, int] = {}
+    conversations: dict[object, int] = {}
+    arrivals = []
+    for row, name in enumerate(names):
+        talk = row if name is None else name
+        turns[talk] = turns.get(talk, -1) + 1
+        conversation = conversations.setdefault(talk, len(conversations))
+        arrivals.append(assumed_arrival_ns(conversation, turns[talk]))
+    return pl.Series("arrival_ns", arrivals, pl.Int64)
 
 
 def _used(names: ColumnNames) -> list[str]:
@@ -198,6 +222,8 @@ def _content(mapping: Columns) -> str:
 
 
 def _clock_start_ns(frame: pl.DataFrame, names: ColumnNames) -> int | None:
+    if names.arrival is None:
+        return None
     first = frame["arrival_ns"].min()
     assert isinstance(first, int)
     return 0 if names.arrival.unit == ISO or first >= _YEAR_2001_NS else None
@@ -209,7 +235,7 @@ COLUMNS = Reader(
     meaning="any CSV, JSON lines or Parquet file, by a YAML file that says what its columns mean",
     content="token ids or block ids, where the mapping names them",
     sessions="the column that the mapping names",
-    assumes="nothing",
+    assumes="nothing, but times where the mapping names none",
     sniff=looks_like_columns,
     read=read_columns,
     takes=("columns",),

@@ -29,9 +29,11 @@ from replay.trace.readers.source import Source
 from replay.trace.readers.source_columns import dropped_note, scalar_columns
 
 NO_RESPONSE = "no response: a failed request"
+NO_OUTPUT = "the source has no lengths of responses; assumed: one token each"
 LENGTHS_ONLY = "unknown: lengths only"
-_LISTS: dict[str, type[np.unsignedinteger]] = {
-    "block_ids": np.uint64, "tokens": np.uint32, "response_tokens": np.uint32
+_LISTS: dict[str, type[np.integer]] = {
+    "block_ids": np.uint64, "tokens": np.uint32, "response_tokens": np.uint32,
+    "segments": np.uint64, "segment_tokens": np.int32,
 }  # fmt: skip
 
 
@@ -40,7 +42,8 @@ class ContentRequest:
     """One request: `line` is where it stands, `session` the name of its conversation.
 
     Content is `block_ids`, one for each block of the prompt, or `tokens`, as many as the lengths
-    say; None where the source has none. `other` are the source's own values, by column.
+    say, or `segments` of these lengths with that of the response; None where the source has none.
+    `other` are the source's own values, by column.
     """
 
     line: int
@@ -50,6 +53,9 @@ class ContentRequest:
     block_ids: Sequence[int] | None = None
     tokens: Sequence[int] | None = None
     response_tokens: Sequence[int] | None = None
+    segments: Sequence[int] | None = None
+    segment_tokens: Sequence[int] | None = None
+    response_segment: int | None = None
     session: str | None = None
     other: Mapping[str, object] = field(default_factory=dict)
 
@@ -92,6 +98,9 @@ def content_trace(
         lists = [getattr(request, name) for request in requests]
         if any(entry is not None for entry in lists):
             frame = frame.with_columns(_list_column(lists, dtype).alias(name))
+    responses = [request.response_segment for request in requests]
+    if any(segment is not None for segment in responses):
+        frame = frame.with_columns(pl.Series("response_segment", responses, pl.UInt64))
     sessions = pl.Series(SESSION, [request.session for request in requests], pl.String)
     other, dropped = scalar_columns(
         [request.other for request in requests], taken=[*frame.columns, SESSION]
@@ -182,9 +191,7 @@ def _settled(
     return (frame, lines) if keep.all() else (frame.filter(keep), lines[keep])
 
 
-def _list_column(
-    lists: Sequence[Sequence[int] | None], dtype: type[np.unsignedinteger]
-) -> pl.Series:
+def _list_column(lists: Sequence[Sequence[int] | None], dtype: type[np.integer]) -> pl.Series:
     counts = np.array([len(entry or ()) for entry in lists], np.int64)
     given = [np.array(entry, dtype) for entry in lists if entry]
     return list_column(np.concatenate([np.zeros(0, dtype), *given]), counts)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from replay.errors import InputError
+from replay.trace.chat import Chat, prompt_text, response_text
 from replay.trace.chat_template import ChatTemplate
 from replay.trace.frame import Trace
 from replay.trace.problems import ProblemList, shown
@@ -16,8 +18,10 @@ from replay.trace.readers.text_requests import (
     ASSUMED_PACE,
     ASSUMED_TIMES,
     NO_RESPONSE,
+    UNDATED_NOTE,
     TextRequest,
     assumed_arrival_ns,
+    date_of,
     template_of,
     text_trace,
 )
@@ -38,12 +42,20 @@ TIMES_OF_ANSWERS = "arrivals are the times when answers were complete: the sourc
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One message: who said what, on which line, and when it was complete, where that is known."""
+    """One message: who said what, on which line, and when it was complete, where that is known.
+
+    `more` is what else the message has for a template: `tool_calls`, `reasoning_content`, `name`.
+    """
 
     role: str
     content: str
     line: int
     time_ns: int | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    def message(self) -> dict[str, Any]:
+        """Return the message as a template takes it."""
+        return {"role": self.role, "content": self.content, **self.more}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +81,14 @@ class Requests:
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """An answer and the prompt for it; `asked_ns` is when the message before it was said."""
+    """An answer and what was said before it; `asked_ns` is when the last of that was said."""
 
     number: int
     turn: int
     conversation: Conversation
     asked_ns: int | None
     answer: Said
-    prompt: str
+    before: Sequence[Said]
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,41 +222,54 @@ def requests_of(
     for conversation in conversations:
         messages = _joined(conversation.messages)
         answers = _answers(messages)
-        said = [place for place in answers if messages[place].content]
+        said = [place for place in answers if messages[place].content or messages[place].more]
         if not said:
             for line in sorted({one.line for one in messages}):
                 problems.leave_out(line, NO_RESPONSE if answers else NO_ANSWER)
             continue
         unanswered += messages[-1].role not in _CONTEXT
         empty += len(answers) - len(said)
-        try:
-            for turn, place in enumerate(said):
-                prompt = template.render(
-                    [{"role": one.role, "content": one.content} for one in messages[:place]]
-                )
-                asked, answer = messages[place - 1], messages[place]
-                drafts.append(_Draft(number, turn, conversation, asked.time_ns, answer, prompt))
-        except InputError as error:
-            problems.add(error.message, line=messages[place].line)
+        for turn, place in enumerate(said):
+            asked, answer = messages[place - 1], messages[place]
+            before = messages[:place]
+            drafts.append(_Draft(number, turn, conversation, asked.time_ns, answer, before))
         number += 1
     arrivals, timed, note = _arrivals(drafts)
-    requests = [
-        TextRequest(
-            line=draft.answer.line,
-            arrival_ns=arrival_ns,
-            prompt=draft.prompt,
-            response=draft.answer.content,
-            session=draft.conversation.name,
-            other=draft.conversation.other,
-        )
-        for draft, arrival_ns in zip(drafts, arrivals, strict=True)
-    ]
+    requests = []
+    for draft, arrival_ns in zip(drafts, arrivals, strict=True):
+        request = _written(draft, arrival_ns, template, problems, dated=timed)
+        if request is not None:
+            requests.append(request)
     notes = [note] if note else []
     if unanswered:
         notes.append(f"{unanswered:,} conversations end without an answer to their last message")
     if empty:
         notes.append(f"{empty:,} answers without text are no requests")
+    if template.asks_date and not timed and drafts:
+        notes.append(UNDATED_NOTE)
     return Requests(requests, notes, timed)
+
+
+def _written(
+    draft: _Draft, arrival_ns: int, template: ChatTemplate, problems: ProblemList, *, dated: bool
+) -> TextRequest | None:
+    """Return a draft as text; what a template refuses is added to `problems`."""
+    chat = Chat([one.message() for one in draft.before], [draft.answer.message()])
+    now = date_of(arrival_ns, dated=dated)
+    try:
+        prompt = prompt_text(template, chat, now)
+        response = response_text(template, chat, prompt, now)
+    except InputError as error:
+        problems.add(error.message, line=draft.answer.line)
+        return None
+    return TextRequest(
+        line=draft.answer.line,
+        arrival_ns=arrival_ns,
+        prompt=prompt,
+        response=response,
+        session=draft.conversation.name,
+        other=draft.conversation.other,
+    )
 
 
 def _answers(messages: Sequence[Said]) -> list[int]:
@@ -276,7 +301,9 @@ def _joined(messages: Sequence[Said]) -> list[Said]:
         if found and message.role == ASSISTANT == found[-1].role:
             last = found[-1]
             content = last.content + message.content
-            found[-1] = Said(ASSISTANT, content, last.line, message.time_ns)
+            calls = [*last.more.get("tool_calls", ()), *message.more.get("tool_calls", ())]
+            more = {**message.more, **last.more, **({"tool_calls": calls} if calls else {})}
+            found[-1] = Said(ASSISTANT, content, last.line, message.time_ns, more)
         else:
             found.append(message)
     return found

@@ -12,7 +12,6 @@ dynamo.agent.trace.v1 has the same, with other names for sessions.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -30,12 +29,13 @@ from replay.trace.readers.content_requests import (
 from replay.trace.readers.json_lines import as_lines, walk_objects
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
+from replay.trace.readers.shapes import RowShape, fits_any, key, one_of
 from replay.trace.readers.source import Source
 from replay.trace.readers.source_columns import joined_values
 from replay.units import NS_PER_MS
 
 _SCHEMAS = ("dynamo.request.trace.v1", "dynamo.agent.trace.v1")
-_SIGN = re.compile(rb'(?<!\\)"schema"\s*:\s*"dynamo\.(request|agent)\.trace\.v1"')
+_SHAPES = (RowShape((key("schema", kind=one_of(*_SCHEMAS)),), within=("event",)),)
 _REQUEST = "request_end"
 _OTHERS = ("tool_start", "tool_end", "tool_error", "request_payload")
 _LARGEST_MS = (2**63 - 1) // NS_PER_MS
@@ -46,8 +46,7 @@ _HASHES = "chained block hashes of the source; responses have none"
 
 def looks_like_dynamo(head: bytes) -> bool:
     """Return whether the first bytes of a file are those of a Dynamo request trace."""
-    start = head.lstrip()
-    return start.startswith((b"{", b"[")) and _SIGN.search(start) is not None
+    return fits_any(head, _SHAPES)
 
 
 def read_dynamo(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
@@ -263,4 +262,5 @@ DYNAMO = Reader(
     assumes="a partial last block without a hash never comes again",
     sniff=looks_like_dynamo,
     read=read_dynamo,
+    shapes=_SHAPES,
 )

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from replay.trace.problems import ProblemList, shown
+from replay.trace.readers.decimals import written_float
 from replay.trace.readers.source import Source
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
 _ARRAY_HINT = "the file is one JSON document: line numbers count its entries"
+_ENDS_EARLY = "the file ends early, in the middle of its JSON: it was cut off"
 
 
 def as_lines(source: Source, problems: ProblemList) -> Source:
@@ -21,7 +23,8 @@ def as_lines(source: Source, problems: ProblemList) -> Source:
 
     JSON has no line feed inside a value that could not be a space, so nothing changes but the
     places; `problems` gets a hint that says so. A file of lines is returned as it is, and so is
-    one that is no JSON, for `walk_objects` to say where.
+    one that is no JSON, for `walk_objects` to say where. Raises TraceError for a document of
+    several lines that ends early.
     """
     data = source.data.strip()
     if data.startswith(b"["):
@@ -31,6 +34,9 @@ def as_lines(source: Source, problems: ProblemList) -> Source:
     else:
         entries = None
     if entries is None:
+        if data[:1] in (b"[", b"{") and b"\n" in data and not _is_lines(data) and _is_cut(data):
+            problems.add(_ENDS_EARLY, line=data.count(b"\n") + 1)
+            problems.raise_any()
         return source
     problems.hint(_ARRAY_HINT)
     return replace(source, data=b"\n".join(entries))
@@ -46,6 +52,22 @@ def _is_json(data: bytes) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
+
+
+def _is_cut(data: bytes) -> bool:
+    """Return whether these bytes are a JSON value but for an end that is missing."""
+    try:
+        json.loads(data)
+    except json.JSONDecodeError as error:
+        return _at_the_end(error)
+    except (ValueError, RecursionError):
+        pass
+    return False
+
+
+def _at_the_end(error: json.JSONDecodeError) -> bool:
+    """Return whether a fault of JSON is that there is no more of it."""
+    return error.msg.startswith("Unterminated string") or not error.doc[error.pos :].strip()
 
 
 def _entries(data: bytes) -> list[bytes] | None:
@@ -79,10 +101,14 @@ def walk_objects(data: bytes, problems: ProblemList) -> Iterator[tuple[int, dict
     """Yield (line, object) for each line that holds one; count the others as problems.
 
     Lines count from 1 and end at a line feed; blank ones are passed over. A key given twice and
-    the constants NaN and Infinity are refused, which the json module would let pass.
+    the constants NaN and Infinity are refused, which the json module would let pass. Decimals keep
+    the digits they are written with.
     """
-    decoder = json.JSONDecoder(object_pairs_hook=_no_key_twice, parse_constant=_no_constant)
-    for line, raw in enumerate(data.split(b"\n"), start=1):
+    decoder = json.JSONDecoder(
+        object_pairs_hook=_no_key_twice, parse_constant=_no_constant, parse_float=written_float
+    )
+    lines = data.split(b"\n")
+    for line, raw in enumerate(lines, start=1):
         if not raw.strip():
             continue
         try:
@@ -94,6 +120,8 @@ def walk_objects(data: bytes, problems: ProblemList) -> Iterator[tuple[int, dict
             )
         except json.JSONDecodeError as error:
             message = f"not valid JSON: {error.msg.lower()} (got {shown(_around(raw, error.pos))})"
+            if line == len(lines) and _at_the_end(error):
+                message = f"the file ends early, in the middle of this line: {message}"
             problems.add(message, line=line, column=error.pos + 1)
         except _RefusedError as error:
             problems.add(str(error), line=line)

@@ -16,12 +16,6 @@ from replay.trace.readers.source import Source
 from replay.trace.readers.source_columns import beside
 
 
-def header_of(head: bytes, delimiter: bytes = b",") -> set[bytes]:
-    """Return the names in the first line of a file, without quotation marks."""
-    line = head.lstrip().split(b"\n", 1)[0]
-    return {name.strip().strip(b'"') for name in line.split(delimiter)}
-
-
 def read_lengths(
     source: Source, problems: ProblemList, names: Sequence[str], *, delimiter: str = ","
 ) -> FrameTable:

@@ -13,7 +13,6 @@ time.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -30,6 +29,7 @@ from replay.trace.readers.content_requests import (
 from replay.trace.readers.json_lines import as_lines, walk_objects
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
+from replay.trace.readers.shapes import INTEGER, LIST, OBJECTS, RowShape, fits_any, key
 from replay.trace.readers.source import Source
 
 _SESSION = "sub_requests"
@@ -39,16 +39,23 @@ _ASSUMED_TIMES = (
     "when responses end is not in the source; assumed: a request of a session arrives "
     "tool_duration_ns after the one before it, responses take no time"
 )
-# A quotation mark inside a text has a backslash before it, so these are keys.
-_SIGNS = tuple(
-    re.compile(rb'(?<!\\)"%s"\s*:\s*\d' % name) for name in (b"input_toks", b"arrival_time_ns")
+_TIME = key("arrival_time_ns", kind=INTEGER)
+_SHAPES = (
+    RowShape(
+        (
+            key("input_toks", kind=INTEGER),
+            key("output_toks", kind=INTEGER),
+            _TIME,
+            key("input_tok_ids", kind=LIST, optional=True),
+        )
+    ),
+    RowShape((key(_SESSION, kind=OBJECTS), _TIME)),
 )
 
 
 def looks_like_llmservingsim(head: bytes) -> bool:
     """Return whether the first bytes of a file are those of an LLMServingSim workload."""
-    start = head.lstrip()
-    return start.startswith((b"{", b"[")) and all(sign.search(start) for sign in _SIGNS)
+    return fits_any(head, _SHAPES)
 
 
 def read_llmservingsim(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
@@ -192,4 +199,5 @@ LLMSERVINGSIM = Reader(
     assumes="in a session a request arrives tool_duration_ns after the one before it",
     sniff=looks_like_llmservingsim,
     read=read_llmservingsim,
+    shapes=_SHAPES,
 )

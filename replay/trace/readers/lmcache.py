@@ -9,13 +9,12 @@ tools, is not recorded: an empty output is a call, and an empty input a prompt t
 
 from __future__ import annotations
 
-import re
-
 from replay.trace.frame import Trace
 from replay.trace.problems import ProblemList, shown
 from replay.trace.readers.json_lines import as_lines, walk_objects
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
+from replay.trace.readers.shapes import TEXT, Kind, RowShape, fits_any, key
 from replay.trace.readers.source import Source
 from replay.trace.readers.text_requests import TextRequest, text_trace
 
@@ -25,17 +24,22 @@ _NS_PER_US = 1_000
 _TIMES_US = range(10**15, 2**63 // _NS_PER_US)
 NO_INPUT = "the input is empty: its text was not recorded"
 EMPTY_OUTPUTS = "empty outputs are taken for calls of tools, one token long"
-# A quotation mark inside a text has a backslash before it, so these are keys.
-_SIGNS = (
-    re.compile(rb'(?<!\\)"timestamp"\s*:\s*\d{16}\b'),
-    *(re.compile(rb'(?<!\\)"%s"\s*:\s*"' % name.encode()) for name in _TEXTS),
+_MICROSECONDS = Kind(
+    "16 digits of microseconds", lambda value: type(value) is int and value in _TIMES_US
+)
+_SHAPES = (
+    RowShape(
+        (
+            key("timestamp", kind=_MICROSECONDS),
+            *(key(name, kind=TEXT) for name in _TEXTS),
+        )
+    ),
 )
 
 
 def looks_like_lmcache(head: bytes) -> bool:
     """Return whether the first bytes of a file are those of an LMCache agent trace."""
-    start = head.lstrip()
-    return start.startswith((b"{", b"[")) and all(sign.search(start) for sign in _SIGNS)
+    return fits_any(head, _SHAPES)
 
 
 def read_lmcache(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
@@ -119,4 +123,5 @@ LMCACHE = Reader(
     sniff=looks_like_lmcache,
     read=read_lmcache,
     takes=("tokenizer",),
+    shapes=_SHAPES,
 )

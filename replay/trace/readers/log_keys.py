@@ -1,4 +1,9 @@
-"""When a logged request arrived and whose it is: one key for a whole file, found by its name."""
+"""When a logged request arrived and whose it is: one key for a whole file, found by its name.
+
+Keys of sessions name sessions. Those of users do only where the requests of a user go on from each
+other, nine in ten at least from the one before; else, as without any name, sessions are inferred:
+a request joins the one that its messages begin with.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from replay.trace.problems import ProblemList
+from replay.trace.readers.chat_messages import RowError
+from replay.trace.readers.continued import goes_on, inferred_sessions
+from replay.trace.readers.json_text import object_in
 from replay.trace.readers.logged_requests import LoggedRequest
 from replay.trace.readers.source_clock import arrivals_of, split_unit
 from replay.trace.readers.text_requests import ASSUMED_TIMES, assumed_arrival_ns
@@ -16,10 +24,13 @@ _TIMES = (
     "timestamp", "ts", "time", "datetime", "start", "starttime", "requesttime", "requestedat",
     "arrival", "arrivaltime", "createdat", "created", "date",
 )  # fmt: skip
-_NAMES = (
-    "session_id", "sessionId", "conversation_id", "conversation", "thread_id", "chat_id", "session",
-    "user", "user_id",
+_SESSIONS = (
+    "sessionid", "conversationid", "conversation", "threadid", "thread", "chatid", "session",
+    "dialogueid", "dialogid", "litellmsessionid",
 )  # fmt: skip
+_USERS = ("user", "userid", "enduser", "enduserid", "safetyidentifier")
+_NAMES = _SESSIONS + _USERS
+_FOLLOWING_SHARE = 0.9
 _IN_METADATA = "metadata"
 
 
@@ -31,17 +42,33 @@ class LoggedRow:
     places: tuple[Mapping[str, Any], ...]
 
 
-def placed(
-    rows: Sequence[LoggedRow], problems: ProblemList
-) -> tuple[list[LoggedRequest], list[str], int | None]:
-    """Return the requests at their times and in their sessions, notes, and the clock's start.
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Requests at their times and in their sessions, with notes on both.
+
+    `clock_start_ns` and `sessions_inferred` are for `logged_trace`.
+    """
+
+    requests: list[LoggedRequest]
+    notes: list[str]
+    clock_start_ns: int | None
+    sessions_inferred: bool
+
+
+def placed(rows: Sequence[LoggedRow], problems: ProblemList) -> Placed:
+    """Return the requests of these rows at their times and in their sessions.
 
     Without a key of times in any row, times are assumed. Rows whose time is faulty or missing are
     added to `problems` and left out.
     """
-    sessions, name = _sessions(rows)
-    notes = [f"sessions are named by {name}"] if name else []
+    found = [dict(_names(row.places)) for row in rows]
+    key = _key_of(found, _SESSIONS)
     times, clock_start_ns = _times(rows, problems)
+    order = list(range(len(rows)))
+    if times is not None:
+        known = times
+        order = sorted((at for at in order if known[at] is not None), key=lambda at: known[at] or 0)
+    sessions, notes, inferred = _sessions(rows, found, key, order)
     if times is None:
         notes.append(ASSUMED_TIMES)
         times = list(_assumed_times(sessions))
@@ -50,7 +77,59 @@ def placed(
         for row, time, session in zip(rows, times, sessions, strict=True)
         if time is not None
     ]
-    return requests, notes, clock_start_ns
+    return Placed(requests, notes, clock_start_ns, inferred)
+
+
+def _sessions(
+    rows: Sequence[LoggedRow],
+    found: Sequence[Mapping[tuple[int, str], str]],
+    key: tuple[int, str] | None,
+    order: Sequence[int],
+) -> tuple[list[str | None], list[str], bool]:
+    """Return the session of each row, notes, and whether sessions were inferred.
+
+    A key that every row has stands before others, and one of sessions before one of users, which
+    may have several at once. `order` is that of arrival.
+    """
+    everywhere = key is not None and all(key in names for names in found)
+    user = None if everywhere else _key_of(found, _USERS)
+    users = [None if user is None else names.get(user) for names in found]
+    notes = []
+    if user is not None and (key is None or all(name is not None for name in users)):
+        if _follow(rows, users, order):
+            return users, [f"sessions are named by {user[1]}"], False
+        notes.append(f"{user[1]} names no sessions: the requests of one do not follow each other")
+    if key is not None:
+        names = [names.get(key) for names in found]
+        return names, [*notes, f"sessions are named by {key[1]}"], False
+    told, joined = inferred_sessions(
+        [rows[at].request for at in order], [users[at] for at in order]
+    )
+    sessions: list[str | None] = [None] * len(rows)
+    for at, session in zip(order, told, strict=True):
+        sessions[at] = session
+    started = len(set(told) - {None})
+    if started:
+        notes.append(
+            f"sessions are inferred: the messages of {joined:,} requests begin with those of an "
+            f"earlier one and its reply, {started:,} start anew"
+        )
+    return sessions, notes, True
+
+
+def _follow(rows: Sequence[LoggedRow], users: Sequence[str | None], order: Sequence[int]) -> bool:
+    """Return whether the requests of users go on from each other, nearly all of them."""
+    before: dict[str, LoggedRequest] = {}
+    later = following = 0
+    for at in order:
+        user, request = users[at], rows[at].request
+        if user is None:
+            continue
+        if user in before:
+            later += 1
+            following += goes_on(request, before[user])
+        before[user] = request
+    return following >= _FOLLOWING_SHARE * later
 
 
 def _times(
@@ -86,31 +165,37 @@ def _time_keys(
                 yield (place, _TIMES.index(base), key), (key, value)
 
 
-def _sessions(rows: Sequence[LoggedRow]) -> tuple[list[str | None], str | None]:
-    """Return the session of each row, and the key that names them: one that every row has, or any.
-
-    Keys of sessions stand before those of users, who may have several.
-    """
-    found = [dict(_names(row.places)) for row in rows]
+def _key_of(
+    found: Sequence[Mapping[tuple[int, str], str]], names: tuple[str, ...]
+) -> tuple[int, str] | None:
+    """Return the key of such names that every row has, else the first that any has."""
     counts: dict[tuple[int, str], int] = {}
-    for names in found:
-        for key in names:
-            counts[key] = counts.get(key, 0) + 1
-    if not counts:
-        return [None] * len(rows), None
-    in_all = [key for key, count in counts.items() if count == len(rows)]
-    best = min(in_all or counts)
-    return [names.get(best) for names in found], best[1]
+    for keys in found:
+        for key in keys:
+            if _NAMES[key[0] // 2] in names:
+                counts[key] = counts.get(key, 0) + 1
+    in_all = [key for key, count in counts.items() if count == len(found)]
+    return min(in_all or counts, default=None)
 
 
 def _names(places: Sequence[Mapping[str, Any]]) -> Iterator[tuple[tuple[int, str], str]]:
     for values in reversed(places):  # a name in an earlier place replaces one in a later
-        for rank, key in enumerate(_NAMES):
-            if (name := _name(values.get(key))) is not None:
-                yield (2 * rank, key), name
-            inner = values.get(_IN_METADATA)
-            if isinstance(inner, Mapping) and (name := _name(inner.get(key))) is not None:
-                yield (2 * rank + 1, f"{_IN_METADATA}.{key}"), name
+        yield from _names_in(values, "", 0)
+        try:
+            inner = object_in(values.get(_IN_METADATA), _IN_METADATA)
+        except RowError:  # it need not say anything
+            continue
+        if isinstance(inner, Mapping):
+            yield from _names_in(inner, f"{_IN_METADATA}.", 1)
+
+
+def _names_in(
+    values: Mapping[str, Any], start: str, more: int
+) -> Iterator[tuple[tuple[int, str], str]]:
+    for key in values:
+        base = key.replace("_", "").replace("-", "").lower()
+        if base in _NAMES and (name := _name(values[key])) is not None:
+            yield (2 * _NAMES.index(base) + more, f"{start}{key}"), name
 
 
 def _name(value: object) -> str | None:

@@ -18,6 +18,8 @@ from replay.trace.content_names import (
     skips_lookup,
     tells_skipping,
 )
+from replay.trace.readers.chat_messages import RowError
+from replay.trace.readers.json_text import object_in
 from replay.trace.readers.log_keys import own_values
 
 # What clients and gateways pass on beside the API's own keys, and what vLLM takes there.
@@ -55,6 +57,16 @@ def logged_values(
     return found
 
 
+def named_values(row: Mapping[str, Any]) -> dict[str, object]:
+    """Return the adapters, salts and tenants of a row, and of its metadata, by their keys."""
+    return {
+        name: value
+        for place in (*_inside(row), row)
+        for name, value in place.items()
+        if content_column(name) not in (None, "model") and value is not None
+    }
+
+
 def named_attributes(attributes: Mapping[str, Any]) -> dict[str, object]:
     """Return the attributes of a span that name an adapter, a salt or a tenant, or skip a look-up.
 
@@ -81,7 +93,10 @@ def _places(row: Mapping[str, Any], request: Mapping[str, Any]) -> Iterator[Mapp
 
 def _inside(values: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     for name in _INSIDE:
-        inner = values.get(name)
+        try:
+            inner = object_in(values.get(name), name)
+        except RowError:  # a text that only looks like JSON
+            continue
         if isinstance(inner, Mapping):
             yield inner
 

@@ -10,14 +10,10 @@ first message goes with it. Its answers have a `timestamp`, when they were compl
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import polars as pl
-
-from replay.errors import Problem, TraceError
 from replay.trace.frame import Trace
 from replay.trace.problems import ProblemList, shown
 from replay.trace.readers.conversations import (
@@ -31,6 +27,7 @@ from replay.trace.readers.conversations import (
 )
 from replay.trace.readers.json_lines import as_lines
 from replay.trace.readers.options import DEFAULTS, ReadOptions
+from replay.trace.readers.parquet_rows import lines_of_parquet
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.source import Source
 from replay.trace.readers.source_clock import arrivals_of
@@ -59,8 +56,7 @@ def read_messages(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
     breaks the format, where more do than the options allow.
     """
     problems = ProblemList(source.path, allowed=options.max_rejected)
-    source = _lines_of_parquet(source) if source.data.startswith(b"PAR1") else source
-    source = as_lines(source, problems)
+    source = as_lines(lines_of_parquet(source, _CONVERSATION), problems)
     talks, read = talks_in(source, problems, _said)
     talks = _timed(talks, problems)
     conversations = [Conversation(_name(talk), talk.said, _other(talk.row)) for talk in talks]
@@ -75,27 +71,6 @@ def _name(talk: Talk) -> str:
     number = _messages(talk.row)[0].get("turn_identifier")
     name = str(talk.row.get(_HASH) or "")
     return name if number is None else f"{name} {number}".strip()
-
-
-def _lines_of_parquet(source: Source) -> Source:
-    """Return the rows of a Parquet file as JSON lines, so that both are read alike.
-
-    Of other columns than the conversations only plain values are read: no verdicts of moderation,
-    which hold more than what was said, and no images, which JSON cannot hold.
-    """
-    try:
-        schema = pl.read_parquet_schema(io.BytesIO(source.data))
-        columns = [
-            name
-            for name, dtype in schema.items()
-            if name == _CONVERSATION or not (dtype.is_nested() or dtype == pl.Binary)
-        ]
-        lines = io.BytesIO()
-        pl.read_parquet(io.BytesIO(source.data), columns=columns).write_ndjson(lines)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        what = (str(error).splitlines() or ["no reason given"])[0]
-        raise TraceError([Problem(source.path, f"damaged Parquet file ({what})")]) from error
-    return replace(source, data=lines.getvalue())
 
 
 def _said(row: dict[str, object], line: int, problems: ProblemList) -> list[Said] | None:

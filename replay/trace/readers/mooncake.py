@@ -2,15 +2,18 @@
 
     {"timestamp": 0, "input_length": 2290, "output_length": 316, "hash_ids": [0, 42, 43, 44, 45]}
 
-Times are whole milliseconds, `hash_ids` has ceil(input_length / block size) ids, the last one
-possibly partial (format and example: https://github.com/kvcache-ai/Mooncake, FAST25-release).
-A plain file is scanned byte by byte in a kernel; a file with other keys, or with anything that is
-not plain, is walked line by line, which is slower and says exactly what is wrong and where.
+Times are milliseconds, `hash_ids` has ceil(input_length / block size) ids, the last one possibly
+partial (format and example: https://github.com/kvcache-ai/Mooncake, FAST25-release). AIPerf and
+Dynamo write times with decimals, and AIPerf takes rows without hash_ids. A plain file is scanned
+byte by byte in a kernel; a file with other keys, or with anything that is not plain, is walked line
+by line, which is slower and says exactly what is wrong and where.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import partial
 
 import numpy as np
@@ -27,32 +30,53 @@ from replay.trace.frame import (
 )
 from replay.trace.lists import list_column
 from replay.trace.problems import ProblemList, shown
-from replay.trace.readers.block_checks import check_chained, hint_at_sizes
+from replay.trace.readers.block_checks import bare_note, check_chained, hint_at_sizes, with_fresh
+from replay.trace.readers.checked_row import LARGEST_NS
+from replay.trace.readers.column_tables import TableColumn
+from replay.trace.readers.column_values import Telling, times_in
+from replay.trace.readers.content_requests import LENGTHS_ONLY
+from replay.trace.readers.decimals import is_number
 from replay.trace.readers.json_lines import walk_objects
+from replay.trace.readers.mooncake_deltas import BLOCK_SIZE
 from replay.trace.readers.named_sessions import with_turns
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
+from replay.trace.readers.shapes import INTEGER, LIST, NUMBER, RowShape, fits_any, key
 from replay.trace.readers.source import Source
 from replay.trace.readers.source_columns import dropped_note, scalar_columns
 from replay.units import NS_PER_MS
 
-BLOCK_SIZE = 512
-NUMBERS = ("timestamp", "input_length", "output_length")
-KEYS = (*NUMBERS, "hash_ids")
-_SCHEMA = {name: pl.Int64() for name in NUMBERS} | {"hash_ids": pl.List(pl.Int64)}
-_LIMITS = {
-    "timestamp": (0, (2**63 - 1) // NS_PER_MS),
-    "input_length": (1, 2**31 - 1),
-    "output_length": (1, 2**31 - 1),
-}
+LENGTHS = ("input_length", "output_length")
+NUMBERS = ("timestamp", *LENGTHS)
+_IDS = "hash_ids"
+_SCHEMA = dict.fromkeys(("arrival_ns", *LENGTHS), pl.Int64()) | {_IDS: pl.List(pl.Int64)}
+_LARGEST_LENGTH = 2**31 - 1
+_LARGEST_MS = LARGEST_NS // NS_PER_MS
 _INT64 = range(-(2**63), 2**63)
+_TIME = re.compile(
+    rb'"timestamp"[ \t\r]*:[ \t\r]*'
+    rb"((?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)(?=[ \t\r,}])"
+)
+_NO_TEXTS = frozenset(("messages", "payload", "text_input", "requests", "conversations", "turns"))
+_SHAPES = (
+    RowShape(
+        (
+            key("timestamp", kind=NUMBER),
+            key("input_length", kind=INTEGER),
+            key("output_length", kind=INTEGER),
+            key(_IDS, kind=LIST, optional=True),
+        ),
+        never=_NO_TEXTS,
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """The rows of a file, KEYS and the source's scalar columns, with the line of each.
+    """The rows of a file: arrival_ns, LENGTHS, ids and the source's scalar columns, by line.
 
-    `session` is the column of the names of sessions, where the source has such.
+    Ids are null where a row has none. `session` is the column of the names of sessions, where the
+    source has such.
     """
 
     frame: pl.DataFrame
@@ -68,7 +92,7 @@ class _Rows:
 
 def looks_like_mooncake(head: bytes) -> bool:
     """Return whether the first bytes of a file are those of a Mooncake trace."""
-    return head.lstrip().startswith(b"{") and b'"hash_ids"' in head
+    return fits_any(head, _SHAPES)
 
 
 def read_mooncake(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
@@ -83,49 +107,77 @@ def read_mooncake(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
     read = rows.frame.height + problems.total
     if not read:
         problems.add("no requests")
-    for check in (_check_numbers, _check_order, partial(_check_blocks, size=size)):
+    known = bool(rows.frame[_IDS].list.len().fill_null(0).sum())
+    checks = [_check_lengths, _check_order, *([partial(_check_counts, size=size)] if known else [])]
+    for check in checks:
         if rows.frame.height:
             check(rows, problems)
         if problems.put_aside:
             rows = rows.kept(problems.settle(rows.lines, read=read))
-    problems.settle(rows.lines, read=read)
-    frame, sessions = _with_sessions(_renamed(rows.frame), rows.session)
+    rows = rows.kept(problems.settle(rows.lines, read=read))
+    if known:  # the lengths and counts of these are right, so that what remains is told by line
+        _check_chaining(rows, problems, size=size)
+        rows = rows.kept(problems.settle(rows.lines, read=read))
+    frame, bare = _renamed(rows, source.sha256, size=size if known else None)
+    frame, sessions = _with_sessions(frame, rows.session)
+    chained = "prefix-chained block ids of the source; responses have none"
     meta = TraceMeta(
         path=source.path,
         name=source.name,
         sha256=source.sha256,
         format="mooncake",
-        block_size=size,
-        content="prefix-chained block ids of the source; responses have none",
+        block_size=size if known else None,
+        content=chained if known else LENGTHS_ONLY,
         sessions=sessions,
         rejected_rows=len(problems.rejected),
-        notes=rows.notes,
+        notes=(*rows.notes, *bare_note(bare)),
     )
     return replace(canonical_trace(frame, meta), rejected=source.put_aside(problems))
 
 
 def _parse_plain(data: bytes) -> _Rows | None:
-    """Return the rows of a file of nothing but the four keys on each line, else None."""
+    """Return the rows of a file of nothing but the four keys on each line, else None.
+
+    Times with decimals are taken out of the lines and read by their digits.
+    """
+    rows = _scanned(data)
+    if rows is not None or b"." not in data:
+        return rows
+    times = _TIME.findall(data)
+    rows = _scanned(_TIME.sub(b'"timestamp":0', data))
+    if rows is None or rows.frame.height != len(times):
+        return None
+    texts = pl.Series("timestamp", [time.decode() for time in times], pl.String)
+    problems = ProblemList("")
+    column = TableColumn("timestamp", texts, is_text=True)
+    arrival_ns = times_in(column, Telling(problems, rows.lines), unit="ms")
+    if problems.total:
+        return None
+    return replace(rows, frame=rows.frame.with_columns(arrival_ns.alias("arrival_ns")))
+
+
+def _scanned(data: bytes) -> _Rows | None:
     padded = data if data.endswith(b"\n") else data + b"\n"
     most = padded.count(b"\n")
     numbers, lines = np.empty((most, len(NUMBERS)), np.int64), np.empty(most, np.int64)
     offsets, ids = np.empty(most + 1, np.int64), np.empty(padded.count(b",") + 1, np.int64)
     rows = scan_lines(np.frombuffer(padded, np.uint8), numbers, lines, offsets, ids)
-    if rows == NOT_PLAIN:
+    if rows == NOT_PLAIN or numbers[:rows, 0].max(initial=0) > _LARGEST_MS:
         return None
     counts = np.diff(offsets[: rows + 1])
     columns = {name: numbers[:rows, place] for place, name in enumerate(NUMBERS)}
-    blocks = list_column(ids[: offsets[rows]], counts).alias("hash_ids")
-    empty = pl.lit([], pl.List(pl.Int64))  # a fault that the checks will tell
-    frame = pl.DataFrame(columns).with_columns(blocks)
+    columns["arrival_ns"] = columns.pop("timestamp") * NS_PER_MS
+    blocks = list_column(ids[: offsets[rows]], counts).alias(_IDS)
+    frame = pl.DataFrame(columns).select(pl.col("arrival_ns", *LENGTHS)).with_columns(blocks)
     if not counts.all():
-        frame = frame.with_columns(pl.col("hash_ids").fill_null(empty))
+        empty = pl.lit([], pl.List(pl.Int64))  # a fault that the checks will tell
+        frame = frame.with_columns(pl.col(_IDS).fill_null(empty))
     return _Rows(frame, lines[:rows])
 
 
 def _parse_lines(data: bytes, problems: ProblemList) -> _Rows:
     lines: list[int] = []
-    columns: dict[str, list[object]] = {name: [] for name in KEYS}
+    columns: dict[str, list[object]] = {name: [] for name in _SCHEMA}
     rest: list[dict[str, object]] = []
     for line, row in walk_objects(data, problems):
         faults = _faults(row)
@@ -133,11 +185,13 @@ def _parse_lines(data: bytes, problems: ProblemList) -> _Rows:
             problems.add(fault, line=line)
         if faults:
             continue
-        for name in KEYS:
+        columns["arrival_ns"].append(int(Decimal(repr(row.pop("timestamp"))) * NS_PER_MS))
+        for name in LENGTHS:
             columns[name].append(row.pop(name))
+        columns[_IDS].append(row.pop(_IDS, None))
         rest.append(row)
         lines.append(line)
-    other, keys = scalar_columns(rest, taken=KEYS)
+    other, keys = scalar_columns(rest, taken=_SCHEMA)
     frame = pl.DataFrame(columns, schema=_SCHEMA).with_columns(other)
     session = keys.renamed.get("session_id")
     return _Rows(frame, np.array(lines, np.int64), dropped_note(keys), session)
@@ -145,19 +199,21 @@ def _parse_lines(data: bytes, problems: ProblemList) -> _Rows:
 
 def _faults(row: dict[str, object]) -> list[str]:
     faults = []
-    missing = [name for name in KEYS if name not in row]
+    missing = [name for name in NUMBERS if name not in row]
     if missing:
         got = f"got {', '.join(map(shown, row)) or 'no keys'}"
         faults.append(f"lacks {', '.join(missing)} ({got})")
-    for name in NUMBERS:
+    if "timestamp" in row:
+        faults += _time_faults(row["timestamp"])
+    for name in LENGTHS:
         if name in row and type(row[name]) is not int:
             faults.append(f"{name} must be an integer (got {shown(row[name])})")
         elif name in row and row[name] not in _INT64:
             faults.append(f"{name} is out of range (got {shown(row[name])})")
-    ids = row.get("hash_ids", [])
-    if not isinstance(ids, list):
+    ids = row.get(_IDS)
+    if ids is not None and not isinstance(ids, list):
         return [*faults, f"hash_ids must be a list of integers (got {shown(ids)})"]
-    for at, value in enumerate(ids):
+    for at, value in enumerate(ids or ()):
         if type(value) is not int:
             return [*faults, f"hash_ids[{at}] must be an integer (got {shown(value)})"]
         if value not in _INT64:
@@ -165,20 +221,27 @@ def _faults(row: dict[str, object]) -> list[str]:
     return faults
 
 
-def _check_numbers(rows: _Rows, problems: ProblemList) -> None:
-    for name, (lowest, highest) in _LIMITS.items():
+def _time_faults(time: object) -> list[str]:
+    if not is_number(time):
+        return [f"timestamp must be a number (got {shown(time)})"]
+    if not 0 <= Decimal(repr(time)) <= _LARGEST_MS:
+        return [f"timestamp must be between 0 and {_LARGEST_MS} (got {shown(time)})"]
+    return []
+
+
+def _check_lengths(rows: _Rows, problems: ProblemList) -> None:
+    for name in LENGTHS:
         values = rows.frame[name].to_numpy()
 
         def message(row: int, *, name: str = name, values: np.ndarray = values) -> str:
-            lowest, highest = _LIMITS[name]
-            return f"{name} must be between {lowest} and {highest} (got {values[row]})"
+            return f"{name} must be between 1 and {_LARGEST_LENGTH} (got {values[row]})"
 
-        wrong = np.flatnonzero((values < lowest) | (values > highest))
+        wrong = np.flatnonzero((values < 1) | (values > _LARGEST_LENGTH))
         problems.add_rows(wrong, message, lines=rows.lines)
 
 
 def _check_order(rows: _Rows, problems: ProblemList) -> None:
-    times = rows.frame["timestamp"].to_numpy()
+    times = rows.frame["arrival_ns"].to_numpy()
     latest = np.maximum.accumulate(times)
     late = np.flatnonzero(times[1:] < latest[:-1]) + 1
 
@@ -186,7 +249,7 @@ def _check_order(rows: _Rows, problems: ProblemList) -> None:
         before = int(np.flatnonzero(times[:row] == latest[row - 1])[-1])
         return (
             f"timestamp is before that of line {rows.lines[before]} "
-            f"(got {times[row]} after {times[before]})"
+            f"(got {times[row] / NS_PER_MS:.15g} after {times[before] / NS_PER_MS:.15g})"
         )
 
     problems.add_rows(
@@ -198,11 +261,13 @@ def _check_order(rows: _Rows, problems: ProblemList) -> None:
         problems.hint("sort the lines by timestamp with a stable sort, so that ties stay in order")
 
 
-def _check_blocks(rows: _Rows, problems: ProblemList, *, size: int) -> None:
-    flat = flat_blocks(rows.frame["hash_ids"])
+def _check_counts(rows: _Rows, problems: ProblemList, *, size: int) -> None:
+    """Count the rows with too few or too many ids, but those with none at all."""
+    flat = flat_blocks(rows.frame[_IDS].fill_null([]))
+    bare = rows.frame[_IDS].is_null().to_numpy()
     lengths = rows.frame["input_length"].to_numpy()
     wanted = -(-lengths // size)
-    short = np.flatnonzero((flat.counts != wanted) & (lengths > 0))
+    short = np.flatnonzero((flat.counts != wanted) & (lengths > 0) & ~bare)
     problems.add_rows(
         short,
         lambda row: (
@@ -211,27 +276,44 @@ def _check_blocks(rows: _Rows, problems: ProblemList, *, size: int) -> None:
         ),
         lines=rows.lines,
     )
-    owner = flat.requests
     negative = np.flatnonzero(flat.ids < 0)
     problems.add_rows(
         negative,
         lambda place: f"a block id must be between 0 and 2^63 - 1 (got {flat.ids[place]})",
-        lines=rows.lines[owner],
+        lines=rows.lines[flat.requests],
     )
     if len(short):
-        hint_at_sizes(problems, lengths, flat.counts)
-    elif not len(negative) and lengths.min() > 0:
-        check_chained(flat, problems, input_tokens=lengths, block_size=size, lines=rows.lines)
+        hint_at_sizes(problems, lengths[~bare], flat.counts[~bare])
 
 
-def _renamed(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return canonical columns in place of the format's own four."""
-    return frame.select(
-        arrival_ns=pl.col("timestamp") * NS_PER_MS,
+def _check_chaining(rows: _Rows, problems: ProblemList, *, size: int) -> None:
+    frame, known = rows.frame, rows.frame[_IDS].is_not_null()
+    check_chained(
+        flat_blocks(frame[_IDS].filter(known)),
+        problems,
+        input_tokens=frame["input_length"].filter(known).to_numpy(),
+        block_size=size,
+        lines=rows.lines[known.to_numpy()],
+    )
+
+
+def _renamed(rows: _Rows, sha256: str, *, size: int | None) -> tuple[pl.DataFrame, int]:
+    """Return canonical columns in place of the format's own, and how many rows had no ids.
+
+    These get ids that nothing else has, where blocks of others have ids of the source.
+    """
+    frame = rows.frame
+    renamed = frame.select(
+        "arrival_ns",
         input_tokens=pl.col("input_length").cast(pl.Int32),
         output_tokens=pl.col("output_length").cast(pl.Int32),
-        block_ids=pl.col("hash_ids").cast(pl.List(pl.UInt64)),
-    ).with_columns(frame.drop(KEYS).get_columns())
+    )
+    others = frame.drop(_SCHEMA).get_columns()
+    if size is None:
+        return renamed.with_columns(others), 0
+    tokens = frame["input_length"].to_numpy()
+    blocks, bare = with_fresh(frame[_IDS], tokens, size=size, lines=rows.lines, sha256=sha256)
+    return renamed.with_columns(blocks.alias("block_ids"), *others), bare
 
 
 def _with_sessions(frame: pl.DataFrame, column: str | None) -> tuple[pl.DataFrame, str]:
@@ -246,10 +328,11 @@ MOONCAKE = Reader(
     name="mooncake",
     suffixes=(".jsonl", ".ndjson"),
     meaning="JSON lines: timestamp in ms, lengths, prefix-chained hash_ids of 512-token blocks",
-    content="prefix-chained block ids; responses have none",
+    content="prefix-chained block ids, where it has them; responses have none",
     sessions="inferred by prefix chaining, unless every row has a session_id",
     assumes="blocks of 512 tokens, unless --trace-block-size says otherwise",
     sniff=looks_like_mooncake,
     read=read_mooncake,
     takes=("block_size",),
+    shapes=_SHAPES,
 )

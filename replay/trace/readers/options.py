@@ -14,6 +14,7 @@ class ReadOptions:
     unchained ids are chained into. `max_rejected` is the share of rows, 0..1, that may be faulty
     and put aside. `tokenizer` is a tokenizer.json and `chat_template` a Jinja template, for
     formats of text. `columns` is a YAML file that says which column means what.
+    `max_unpacked_bytes` is how much a packed file may unpack to; None leaves it to its size.
     """
 
     block_size: int | None = None
@@ -21,6 +22,7 @@ class ReadOptions:
     tokenizer: Path | None = None
     chat_template: Path | None = None
     columns: Path | None = None
+    max_unpacked_bytes: int | None = None
 
 
 DEFAULTS = ReadOptions()

@@ -5,8 +5,9 @@
      "gen_ai.input.messages": "[{\"role\": \"user\", \"content\": \"Hi\"}]",
      "gen_ai.output.text": "Hello", "gen_ai.usage.input_tokens": 9}}]}
 
-Read are such documents, spans one by one, and OTLP/JSON (`resourceSpans`); attributes are those of
-https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans and of its older versions.
+Read are such documents, spans one by one, OTLP/JSON (`resourceSpans`) and exports of Jaeger
+(`data`); attributes are those of https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans,
+of its older versions, and of OpenInference.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from replay.errors import InputError
-from replay.trace.chat_template import ChatTemplate
+from replay.trace.chat import Chat, spoken_text
 from replay.trace.frame import Trace
 from replay.trace.problems import ProblemList
 from replay.trace.readers.chat_messages import RowError, tools_of
@@ -25,27 +26,30 @@ from replay.trace.readers.json_lines import as_lines, walk_objects
 from replay.trace.readers.logged_requests import LoggedRequest, logged_trace
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.otel_attributes import (
-    Attributes,
     columns_of,
     is_request,
     json_in,
     prompt_of,
-    response_of,
+    reply_of,
     usage_in,
 )
+from replay.trace.readers.otel_calls import Call, Times, ancestors_of, calls_once
 from replay.trace.readers.otel_spans import Span, spans_in
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.source import Source
 from replay.trace.readers.source_clock import arrivals_of
-from replay.trace.readers.text_requests import template_of
 
 _SIGNS = (
-    re.compile(rb'(?<!\\)"(?:span_id|spanId)"\s*:'),
-    re.compile(rb'(?<!\\)"(?:gen_ai\.|resourceSpans"|scopeSpans")'),
+    re.compile(rb'(?<!\\)"(?:span_id|spanId|spanID)"\s*:'),
+    re.compile(rb'(?<!\\)"(?:gen_ai\.|openinference\.|llm\.|llm"|resourceSpans"|scopeSpans")'),
 )
 _COUNTED_AGAIN = (
     "spans count tokens and have no text, where others have it, and were passed over: those of a "
     "server, say, within those of its client"
+)
+_TOLD_AGAIN = (
+    "spans lie around another that tells of the same call (a framework's around its client's), "
+    "which was taken once"
 )
 _CONVERSATION = "gen_ai.conversation.id"
 _TOOLS = "gen_ai.tool.definitions"
@@ -66,27 +70,30 @@ def read_otel(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
     spans, source = _spans_of(source)
     problems = ProblemList(source.path, allowed=options.max_rejected)
     problems.hint("line numbers count the spans of the file")
-    parser = _Parser(template_of(options))
-    found: list[tuple[Span, LoggedRequest]] = []
+    parser = _Parser({(span.trace_id, span.span_id): span for span in spans if span.span_id})
+    found: list[Call] = []
     for span in spans:
         request = parser.tried(span, problems)
         if request is not None:
             found.append((span, request))
+    starts, ends, clock_start_ns = _times_of(found, problems)
     notes = parser.notes()
-    if any(request.prompt is not None for _, request in found):
+    once = calls_once(found, parser.by_id, starts, ends)
+    if len(once) < len(found):
+        notes.append(f"{len(found) - len(once):,} {_TOLD_AGAIN}")
+    found = once
+    if any(request.has_text for _, request in found):
         counted = len(found)
-        found = [(span, request) for span, request in found if request.prompt is not None]
+        found = [(span, request) for span, request in found if request.has_text]
         if len(found) < counted:
             notes.append(f"{counted - len(found):,} {_COUNTED_AGAIN}")
-    requests, clock_start_ns = _timed(found, problems)
     return logged_trace(
-        requests,
+        _timed(found, starts, ends, problems),
         source,
         options,
         problems,
         format_name="otel",
         read=len(spans) - parser.others,
-        template=parser.template if parser.templated else None,
         notes=notes,
         clock_start_ns=clock_start_ns,
     )
@@ -113,10 +120,8 @@ def _spans_of(source: Source) -> tuple[list[Span], Source]:
     return spans, replace(source, data="\n".join(lines).encode())
 
 
-def _timed(
-    found: list[tuple[Span, LoggedRequest]], problems: ProblemList
-) -> tuple[list[LoggedRequest], int | None]:
-    """Return the requests at their start, with how long they took, and the clock's start."""
+def _times_of(found: list[Call], problems: ProblemList) -> tuple[Times, Times, int | None]:
+    """Return start and end of spans by their line, and the clock's start."""
     for span, _ in found:
         if span.start is None:
             problems.add(f"span {span.span_id} lacks its start", line=span.line)
@@ -124,6 +129,13 @@ def _timed(
     ended = [(span.line, span.end) for span, _ in found if span.end is not None]
     starts, clock_start_ns = _by_line("start", started, found, problems)
     ends, _ = _by_line("end", ended, found, problems)
+    return starts, ends, clock_start_ns
+
+
+def _timed(
+    found: list[Call], starts: Times, ends: Times, problems: ProblemList
+) -> list[LoggedRequest]:
+    """Return the requests at their start, with how long they took."""
     requests = []
     for span, request in found:
         start, end = starts.get(span.line), ends.get(span.line)
@@ -133,13 +145,13 @@ def _timed(
             problems.add(f"span {span.span_id} ends before it starts", line=span.line)
         lasted = {} if end is None else {"recorded_e2e_ns": end - start}
         requests.append(replace(request, arrival_ns=start, other={**request.other, **lasted}))
-    return requests, clock_start_ns
+    return requests
 
 
 def _by_line(
     name: str,
     times: list[tuple[int, object]],
-    found: list[tuple[Span, LoggedRequest]],
+    found: list[Call],
     problems: ProblemList,
 ) -> tuple[dict[int, int | None], int | None]:
     if not times:
@@ -152,10 +164,12 @@ def _by_line(
 
 @dataclass(slots=True)
 class _Parser:
-    """Turns spans into requests, and counts those that are none."""
+    """Turns spans into requests, and counts those that are none.
 
-    template: ChatTemplate
-    templated: bool = False
+    `by_id` holds all spans by trace and number.
+    """
+
+    by_id: Mapping[tuple[str | None, str], Span]
     others: int = 0
     _seen: set[bytes] = field(default_factory=set)
 
@@ -174,8 +188,6 @@ class _Parser:
             return self._request(span)
         except RowError as error:
             problems.add(f"span {span.span_id}: {error}", line=span.line)
-        except InputError as error:  # the template refuses these messages
-            problems.add(f"span {span.span_id}: {error.message}", line=span.line)
         except RecursionError:
             problems.add(f"span {span.span_id}: nested too deeply", line=span.line)
         return None
@@ -195,32 +207,35 @@ class _Parser:
 
     def _request(self, span: Span) -> LoggedRequest:
         values = span.attributes
-        conversation = values.get(_CONVERSATION)
         named = {"span_id": span.span_id, "trace_id": span.trace_id}
+        asked, reply = prompt_of(values), reply_of(values)
+        tools = tools_of(json_in(values.get(_TOOLS)))
         return LoggedRequest(
             line=span.line,
             arrival_ns=0,
-            prompt=self._prompt(values),
-            response=response_of(values),
+            prompt=asked if isinstance(asked, str) else None,
+            response=spoken_text(reply),
+            chat=Chat(asked, reply, tools) if isinstance(asked, list) else None,
             usage=usage_in(values),
-            session=conversation if isinstance(conversation, str) else span.trace_id,
+            session=self._conversation(span) or span.trace_id,
             other=columns_of(values) | {key: name for key, name in named.items() if name},
         )
 
-    def _prompt(self, values: Attributes) -> str | None:
-        found = prompt_of(values)
-        if found is None or isinstance(found, str):
-            return found
-        self.templated = True
-        return self.template.render(found, tools_of(json_in(values.get(_TOOLS))))
+    def _conversation(self, span: Span) -> str | None:
+        """Return the conversation that a span or one around it names."""
+        for one in (span, *ancestors_of(span, self.by_id)):
+            name = one.attributes.get(_CONVERSATION)
+            if isinstance(name, str) and name:
+                return name
+        return None
 
 
 OTEL = Reader(
     name="otel",
     suffixes=(".json", ".jsonl"),
-    meaning="OpenTelemetry spans of generative AI, as JSON documents, lines or OTLP/JSON",
+    meaning="OpenTelemetry or OpenInference spans of models: JSON, JSON lines, OTLP/JSON or Jaeger",
     content="token ids of prompts and responses, by a tokenizer or an approximate splitter",
-    sessions="gen_ai.conversation.id, else the trace",
+    sessions="gen_ai.conversation.id, of the span or one around it, else the trace",
     assumes="ChatML, unless a chat template is given or lies beside the tokenizer",
     sniff=looks_like_otel,
     read=read_otel,

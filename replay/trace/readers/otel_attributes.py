@@ -17,10 +17,11 @@ from replay.trace.readers.api_usage import Usage, checked, tokens_in
 from replay.trace.readers.chat_messages import (
     Message,
     RowError,
+    hides_reasoning,
     messages_of,
     shows_reasoning,
-    spoken_text,
 )
+from replay.trace.readers.decimals import is_number
 from replay.trace.readers.logged_values import named_attributes
 from replay.units import NS_PER_S
 
@@ -34,6 +35,9 @@ _OUTPUT = ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens")
 _CACHED = (
     "gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens",
     "gen_ai.usage.cached_tokens", "gen_ai.usage.prompt_tokens_details.cache_read",
+)  # fmt: skip
+_WRITTEN = (
+    "gen_ai.usage.cache_creation.input_tokens", "gen_ai.usage.cache_creation_input_tokens",
 )  # fmt: skip
 _REASONING = ("gen_ai.usage.reasoning.output_tokens",)
 _TTFT = "gen_ai.latency.time_to_first_token"  # vLLM, in seconds
@@ -65,23 +69,24 @@ def prompt_of(values: Attributes) -> list[Message] | str | None:
     return messages_of([{"role": "system", "content": told}], _INSTRUCTIONS) + found
 
 
-def response_of(values: Attributes) -> str:
-    """Return the text of the response, of the first choice if there are several; '' for none."""
+def reply_of(values: Attributes) -> list[Message]:
+    """Return the response, of the first choice if there are several; empty for none."""
     text = values.get("gen_ai.output.text")
-    return text if isinstance(text, str) else spoken_text(_answer(values))
+    if isinstance(text, str):
+        return [{"role": "assistant", "content": text}]
+    found = _messages(values, *_ANSWER) or []
+    return [{"role": "assistant", "content": found}] if isinstance(found, str) else found[:1]
 
 
 def usage_in(values: Attributes) -> Usage:
     """Return what was counted; input tokens include those read from the cache."""
-    hidden = 0 if shows_reasoning(_answer(values)) else _tokens(values, _REASONING) or 0
+    reply, hidden = reply_of(values), _tokens(values, _REASONING) or 0
+    if shows_reasoning(reply):
+        hidden = 0
+    elif hides_reasoning(reply):
+        hidden = max(1, hidden)
     asked, cached, given = (_tokens(values, names) for names in (_INPUT, _CACHED, _OUTPUT))
-    return checked(Usage(asked, cached, given, hidden))
-
-
-def _answer(values: Attributes) -> list[Message]:
-    """Return the message of the first choice."""
-    found = _messages(values, *_ANSWER) or []
-    return [{"role": "assistant", "content": found}] if isinstance(found, str) else found[:1]
+    return checked(Usage(asked, cached, given, hidden, _tokens(values, _WRITTEN)))
 
 
 def columns_of(values: Attributes) -> dict[str, object]:
@@ -103,6 +108,8 @@ def json_in(value: object) -> Any:
         found = json.loads(value)
     except ValueError:
         return value
+    if isinstance(found, str):  # written as text twice over
+        found = json_in(found)
     return found if isinstance(found, list) else value
 
 
@@ -134,6 +141,6 @@ def _tokens(values: Attributes, names: tuple[str, ...]) -> int | None:
 
 def _seconds_ns(values: Attributes, name: str) -> int:
     value = values[name]
-    if type(value) not in (int, float) or not 0 <= value < NS_PER_S:
+    if not is_number(value) or not 0 <= value < NS_PER_S:
         raise RowError(f"{name} must be seconds from 0 on (got {shown(value)})")
     return int(Decimal(repr(value)) * NS_PER_S)

@@ -1,7 +1,8 @@
-"""Spans in the JSON that exporters write: OTLP, documents of a trace, or one span by itself.
+"""Spans in the JSON that exporters write: OTLP, Jaeger, documents of a trace, or a span alone.
 
 OTLP/JSON (https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding) writes 64-bit integers
-as text and attributes as a list of keys and typed values.
+as text and attributes as a list of keys and typed values. Jaeger's export and the answers of its
+API (https://www.jaegertracing.io/docs/latest/apis) hold traces under `data`, times in microseconds.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ from typing import Any
 
 from replay.trace.problems import shown
 from replay.trace.readers.chat_messages import RowError
+from replay.trace.readers.openinference import in_gen_ai_names
 
 _INTEGER = re.compile(r"-?\d{1,20}")
 _GROUPS = ("resourceSpans", "batches")
 _SCOPES = ("scopeSpans", "instrumentationLibrarySpans")
 _STARTS = ("startTimeUnixNano", "start_time_unix_nano", "start_time", "startTime")
 _ENDS = ("endTimeUnixNano", "end_time_unix_nano", "end_time", "endTime")
+_PARENTS = ("parent_span_id", "parentSpanId", "parent_id", "parentId")
+_JAEGER_SPAN = "spanID"
 _ERRORS = (2, "STATUS_CODE_ERROR", "ERROR", "StatusCode.ERROR")
 
 
@@ -26,7 +30,8 @@ _ERRORS = (2, "STATUS_CODE_ERROR", "ERROR", "StatusCode.ERROR")
 class Span:
     """One span; `start` and `end` are as the source writes them, under `start_key` and its like.
 
-    `line` counts the spans of a file from 1; `failure` says why it failed, None where it did not.
+    `line` counts the spans of a file from 1; `failure` says why it failed, None where it did not;
+    `parent_id` is the span of the same trace that it lies in.
     """
 
     raw: Mapping[str, Any]
@@ -37,6 +42,7 @@ class Span:
     end: object
     attributes: Mapping[str, Any]
     failure: str | None
+    parent_id: str | None = None
     line: int = 0
 
 
@@ -50,10 +56,13 @@ def spans_in(document: Mapping[str, Any]) -> Iterator[Span]:
                         for span in _objects(scope.get("spans", []), "spans"):
                             yield _span(span, None)
             return
-    if "spans" in document:
+    if isinstance(document.get("data"), list):  # of Jaeger's traces, or of spans alone
+        for one in _objects(document["data"], "data"):
+            yield from spans_in(one)
+    elif "spans" in document:
         trace_id = document.get("trace_id", document.get("traceId"))
         for span in _objects(document["spans"], "spans"):
-            yield _span(span, trace_id)
+            yield _jaeger_span(span) if _JAEGER_SPAN in span else _span(span, trace_id)
     elif "attributes" in document and any(name in document for name in _STARTS):
         yield _span(document, None)
     else:
@@ -78,12 +87,50 @@ def _span(span: Mapping[str, Any], trace_id: object) -> Span:
         start_key=start_key,
         start=_time(start_key, span.get(start_key)),
         end=next((_time(key, span[key]) for key in _ENDS if span.get(key) is not None), None),
-        attributes=attributes,
-        failure=_failure(span.get("status"), attributes),
+        attributes=in_gen_ai_names(attributes),
+        failure=_failure(span.get("status", span.get("status_code")), attributes),
+        parent_id=_text([span.get(key) for key in _PARENTS]),
     )
 
 
+def _jaeger_span(span: Mapping[str, Any]) -> Span:
+    attributes = _tags(span.get("tags"))
+    for log in _objects(span.get("logs") or [], "logs"):
+        told = _tags(log.get("fields"))
+        attributes = {key: told[key] for key in told if key.startswith("gen_ai.")} | attributes
+    start, duration = span.get("startTime"), span.get("duration")
+    parents = [
+        one.get("spanID")
+        for one in _objects(span.get("references") or [], "references")
+        if one.get("refType") == "CHILD_OF"
+    ]
+    failed = attributes.get("error") is True or attributes.get("otel.status_code") == "ERROR"
+    reason = attributes.get("otel.status_description") or "error"
+    return Span(
+        raw=span,
+        trace_id=_text([span.get("traceID")]),
+        span_id=_text([span.get(_JAEGER_SPAN)]),
+        start_key="startTime",
+        start=start,
+        end=start + duration if type(start) is int and type(duration) is int else None,
+        attributes=in_gen_ai_names(attributes),
+        failure=shown(reason) if failed else _failure(None, attributes),
+        parent_id=_text([*parents, span.get("parentSpanID")]),
+    )
+
+
+def _tags(tags: object) -> dict[str, Any]:
+    """Return the tags of a span of Jaeger, each a key with its type and value."""
+    return {
+        key: tag.get("value")
+        for tag in _objects(tags or [], "tags")
+        if isinstance(key := tag.get("key"), str)
+    }
+
+
 def _failure(status: object, attributes: Mapping[str, Any]) -> str | None:
+    if isinstance(status, str) and status in _ERRORS:  # Phoenix has it beside its message
+        return shown(status)
     if isinstance(status, Mapping):
         code = status.get("code", status.get("status_code"))
         if code in _ERRORS:

@@ -9,6 +9,7 @@ from typing import Protocol
 from replay.errors import InputError
 from replay.trace.frame import Trace
 from replay.trace.readers.options import DEFAULTS, OPTION_NAMES, ReadOptions
+from replay.trace.readers.shapes import Shape
 from replay.trace.readers.source import Source
 
 
@@ -26,7 +27,9 @@ class Reader:
     `content` says what identifies equal content in it, `sessions` where sessions come from,
     `assumes` what is taken for granted. `takes` names the options of ReadOptions that mean
     something to it, beside max_rejected. `parquet_columns` are those that tell its Parquet files
-    from others, where it has such.
+    from others, where it has such. `shapes` are what its rows may be, by which a file that no
+    format takes is told the nearest; a format may do without. `call_column` names a call alike in
+    every file that tells of it, where logs are copied from file to file.
     """
 
     name: str
@@ -39,6 +42,8 @@ class Reader:
     read: Read
     takes: tuple[str, ...] = ()
     parquet_columns: frozenset[str] = frozenset()
+    shapes: tuple[Shape, ...] = ()
+    call_column: str | None = None
 
     def refuse_others(self, options: ReadOptions) -> None:
         """Raise InputError for an option that was given and means nothing to this format."""

@@ -1,14 +1,18 @@
-"""ShareGPT: a JSON array of conversations, or a JSON object a line; no times.
+"""ShareGPT: conversations in a JSON array, a JSON object a line, or in Parquet; no times.
 
     [{"id": "QWJhYvA_0", "conversations": [{"from": "human", "value": "Hi"},
                                            {"from": "gpt", "value": "Hello!"}]}, ...]
 
-Long conversations stand in several entries whose ids end in _0, _1 and so on
-(https://huggingface.co/datasets/anon8231489123/ShareGPT_Vicuna_unfiltered).
+Messages may have `role` and `content` instead. Long conversations stand in several entries: the
+number at the end of an id counts the messages before its first one, so `X_4` goes on where `X_0`
+has four (https://github.com/lm-sys/FastChat, data/split_long_conversation.py; the corpus is
+https://huggingface.co/datasets/anon8231489123/ShareGPT_Vicuna_unfiltered). Ids that end in a number
+otherwise are names.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -26,19 +30,22 @@ from replay.trace.readers.conversations import (
 )
 from replay.trace.readers.json_lines import as_lines
 from replay.trace.readers.options import DEFAULTS, ReadOptions
+from replay.trace.readers.parquet_rows import lines_of_parquet
 from replay.trace.readers.reader import Reader
+from replay.trace.readers.shapes import RowShape, fits_any, key, messages_by
 from replay.trace.readers.source import Source
 from replay.trace.readers.text_requests import ASSUMED_PACE
 
-_KEYS = ("from", "value")
-_READ = ("id", "conversations")
+_CONVERSATIONS = "conversations"
+_KEYS = (("from", "value"), ("role", "content"))
+_READ = ("id", _CONVERSATIONS)
 _PART = re.compile(r"(.+)_([0-9]{1,6})")
-_SIGN = re.compile(rb'"conversations"\s*:\s*\[')
+_SHAPES = (RowShape((key(_CONVERSATIONS, kind=messages_by(*_KEYS)),)),)
 
 
 def looks_like_sharegpt(head: bytes) -> bool:
     """Return whether the first bytes of a file are those of ShareGPT conversations."""
-    return head.lstrip().startswith((b"[", b"{")) and bool(_SIGN.search(head)) and b'"from"' in head
+    return fits_any(head, _SHAPES)
 
 
 def read_sharegpt(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
@@ -48,10 +55,16 @@ def read_sharegpt(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
     where more do than the options allow.
     """
     problems = ProblemList(source.path, allowed=options.max_rejected)
-    source = as_lines(source, problems)
+    source = as_lines(lines_of_parquet(source, _CONVERSATIONS), problems)
     talks, read = talks_in(source, problems, _said)
-    conversations, joined = _joined(talks)
-    note = f"{joined:,} conversations were joined from entries with ids _0, _1 and so on"
+    conversations, joined, cut = _joined(talks)
+    notes = []
+    if joined:
+        notes.append(
+            f"{joined:,} conversations were joined from entries that go on with each other"
+        )
+    if cut:
+        notes.append(f"{cut:,} entries go on from one that is not there: their prompts lack it")
     return conversation_trace(
         conversations,
         source,
@@ -59,25 +72,29 @@ def read_sharegpt(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
         problems,
         format_name="sharegpt",
         read=read,
-        notes=[note] if joined else [],
+        notes=notes,
     )
 
 
 def _said(row: dict[str, object], line: int, problems: ProblemList) -> list[Said] | None:
-    if "conversations" not in row:
+    if _CONVERSATIONS not in row:
         got = ", ".join(map(shown, row)) or "no keys"
         problems.add(f"lacks conversations (got {got})", line=line)
         return None
     if not isinstance(row.get("id", ""), str | int):
         problems.add(f"id must be text (got {shown(row['id'])})", line=line)
         return None
-    return said_of(row["conversations"], line, keys=_KEYS, problems=problems)
+    messages = row[_CONVERSATIONS]
+    first = messages[0] if isinstance(messages, list) and messages else None
+    keys = next((pair for pair in _KEYS if isinstance(first, dict) and pair[0] in first), _KEYS[0])
+    return said_of(messages, line, keys=keys, problems=problems)
 
 
-def _joined(talks: Sequence[Talk]) -> tuple[list[Conversation], int]:
-    """Return the conversations, those in parts joined, and how many were.
+def _joined(talks: Sequence[Talk]) -> tuple[list[Conversation], int, int]:
+    """Return the conversations, how many were joined, and how many entries lack what came before.
 
-    Parts are joined where all are there from _0 on, each once; else they stay apart.
+    An entry goes on with the one whose number and messages add up to its own number. Where numbers
+    of one name overlap, they count entries, and nothing is joined.
     """
     names = [str(talk.row.get("id", "")) for talk in talks]
     parts: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
@@ -85,33 +102,55 @@ def _joined(talks: Sequence[Talk]) -> tuple[list[Conversation], int]:
         match = _PART.fullmatch(name)
         if match:
             parts[match[1]].append((int(match[2]), place))
-    whole = {
-        base: [place for _, place in sorted(found)]
+    chains = [
+        (base, chain)
         for base, found in parts.items()
-        if len(found) > 1 and sorted(number for number, _ in found) == list(range(len(found)))
-    }
-    first = {places[0]: base for base, places in whole.items()}
-    later = {place for places in whole.values() for place in places[1:]}
+        if len(found) > 1
+        for chain in _chains(sorted(found), talks)
+    ]
+    joined = {chain[0][1]: (base, chain) for base, chain in chains if len(chain) > 1}
+    cut = sum(chain[0][0] > 0 for _, chain in chains)
+    later = {place for _, chain in joined.values() for _, place in chain[1:]}
     conversations = []
     for place, (name, talk) in enumerate(zip(names, talks, strict=True)):
         if place in later:
             continue
         said = talk.said
-        if place in first:
-            name = first[place]
-            said = [one for part in whole[name] for one in talks[part].said]
+        if place in joined:
+            base, chain = joined[place]
+            name = base if chain[0][0] == 0 else name
+            said = [one for _, part in chain for one in talks[part].said]
         conversations.append(Conversation(name, said, plain_values(talk.row, but=_READ)))
-    return conversations, len(whole)
+    return conversations, len(joined), cut
+
+
+def _chains(parts: list[tuple[int, int]], talks: Sequence[Talk]) -> list[list[tuple[int, int]]]:
+    """Return (number, place) of entries by the run they are of; none where numbers overlap.
+
+    `parts` are in order of their numbers.
+    """
+    chains = [[parts[0]]]
+    for before, part in itertools.pairwise(parts):
+        stop = before[0] + len(talks[before[1]].said)
+        if part[0] < stop:
+            return []
+        if part[0] == stop:
+            chains[-1].append(part)
+        else:
+            chains.append([part])
+    return chains
 
 
 SHAREGPT = Reader(
     name="sharegpt",
-    suffixes=(".json", ".jsonl"),
-    meaning="JSON: conversations of human and gpt, as ShareGPT has them",
+    suffixes=(".json", ".jsonl", ".parquet"),
+    meaning="JSON or Parquet: conversations of human and gpt, as ShareGPT has them",
     content="token ids of prompts and responses, by a tokenizer or an approximate splitter",
-    sessions="a conversation; entries with ids _0, _1 and so on are one, where all are there",
+    sessions="a conversation; entries whose ids say that they go on with each other are one",
     assumes=ASSUMED_PACE,
     sniff=looks_like_sharegpt,
     read=read_sharegpt,
     takes=("tokenizer", "chat_template"),
+    parquet_columns=frozenset({_CONVERSATIONS}),
+    shapes=_SHAPES,
 )

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import difflib
-import gzip
 import hashlib
+import re
 import sys
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-
-import zstandard
 
 from replay.errors import InputError, Problem, TraceError
 from replay.trace.frame import Rejected
 from replay.trace.problems import ProblemList
+from replay.trace.readers.unpack import unpacked
 
-_GZIP = b"\x1f\x8b"
-_ZSTANDARD = b"\x28\xb5\x2f\xfd"
 STANDARD_INPUT = "-"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_COMMENTS = re.compile(rb"(?:[ \t\r]*(?:(?:#|//)[^\n]*)?\n)+(?=[ \t\r]*[{\[])")
+
+
+class EmptyFileError(TraceError):
+    """Raised for a file that holds nothing, which a folder of others may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +39,23 @@ class Source:
             return ()
         lines = self.data.split(b"\n")
         return tuple(
-            Rejected(self.path, line, reason, lines[line - 1].decode(errors="backslashreplace"))
+            Rejected(
+                self.path,
+                line,
+                reason,
+                lines[line - 1].decode(errors="backslashreplace"),
+                line in problems.rejected,
+            )
             for line, reason in sorted(aside.items())
         )
 
 
-def read_source(path: str | Path) -> Source:
+def read_source(path: str | Path, *, max_unpacked_bytes: int | None = None) -> Source:
     """Return the content of a file, gzip or zstandard unpacked; `-` is standard input.
 
-    Raises InputError where it is missing, a folder or unreadable, TraceError where it is empty or
-    its compression is damaged.
+    Lines of comment before the first JSON are blanked, so that line numbers stay. Raises
+    InputError where the file is missing, a folder or unreadable, EmptyFileError where it holds
+    nothing, TraceError where its compression is damaged, cut off, or unpacks to more than allowed.
     """
     shown, path = str(path), Path(path)
     if path.is_dir():
@@ -59,27 +67,20 @@ def read_source(path: str | Path) -> Source:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"cannot read {shown}: {reason}") from error
-    data = _unpacked(raw, shown)
-    data = data.removeprefix(_BYTE_ORDER_MARK)
+    data = unpacked(raw, shown, most_bytes=max_unpacked_bytes)
+    data = _without_comments(data.removeprefix(_BYTE_ORDER_MARK))
     if not data.strip():
-        raise TraceError([Problem(shown, "the file is empty")])
+        raise EmptyFileError([Problem(shown, "the file is empty")])
     name = "standard input" if shown == STANDARD_INPUT else path.name
     return Source(shown, name, data, hashlib.sha256(raw).hexdigest())
 
 
-def _unpacked(raw: bytes, shown: str) -> bytes:
-    if raw.startswith(_GZIP):
-        try:
-            return gzip.decompress(raw)
-        except (OSError, EOFError, zlib.error) as error:
-            raise TraceError([Problem(shown, f"damaged gzip file ({error})")]) from error
-    if raw.startswith(_ZSTANDARD):
-        try:
-            with zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True) as reader:
-                return reader.read()
-        except zstandard.ZstdError as error:
-            raise TraceError([Problem(shown, f"damaged zstandard file ({error})")]) from error
-    return raw
+def _without_comments(data: bytes) -> bytes:
+    """Return the data with lines of `#` or `//` before its first JSON made blank."""
+    found = _COMMENTS.match(data)
+    if found is None:
+        return data
+    return b"\n" * found[0].count(b"\n") + data[found.end() :]
 
 
 def _near(path: Path) -> str | None:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from replay.trace.problems import ProblemList, shown
+from replay.trace.readers.decimals import is_number
 
 _UNIT_NS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _SUFFIX = re.compile(
@@ -67,7 +68,7 @@ def arrivals_of(
 
 
 def _unit_by_size(value: object) -> int | None:
-    if type(value) not in (int, float):
+    if not is_number(value):
         return None
     assert isinstance(value, int | float)
     for unit_ns in _UNIT_NS.values():
@@ -85,7 +86,7 @@ def _of_number(
     unit_ns: int,
     by_size: bool,
 ) -> int | None:
-    if type(value) not in (int, float):
+    if not is_number(value):
         problems.add(
             f"{key} must be a number, as in the rows before (got {shown(value)})", line=line
         )
@@ -98,7 +99,7 @@ def _of_number(
             line=line,
         )
         return None
-    # The digits that a float is written with, rather than what it is in binary.
+    # The digits that a number is written with, rather than what it is in binary.
     time = Decimal(repr(value)) * unit_ns
     if not 0 <= time <= _LATEST_NS:
         problems.add(f"{key} is out of range (got {shown(value)})", line=line)
@@ -114,6 +115,14 @@ def _of_date(key: str, line: int, value: object, problems: ProblemList) -> int |
             line=line,
         )
     return time
+
+
+def ns_since_1970(value: object) -> int | None:
+    """Return a time in ns since 1970: a date, or a number whose size tells the unit; else None."""
+    if isinstance(value, str):
+        return date_ns(value)
+    unit_ns = _unit_by_size(value)
+    return None if unit_ns is None else int(Decimal(repr(value)) * unit_ns)
 
 
 def date_ns(text: str) -> int | None:

@@ -116,7 +116,8 @@ def beside(
 def _column(name: str, values: _Values, key: str) -> pl.Series | None:
     if content_column(key) is not None:
         return pl.Series(name, [name_text(value) for value in values], dtype=pl.String)
-    types = {type(value) for value in values if value is not None}
+    types = {float if isinstance(value, float) else type(value) for value in values}
+    types.discard(type(None))
     for allowed, dtype in (
         ({bool}, pl.Boolean), ({int}, pl.Int64), ({int, float}, pl.Float64), ({str}, pl.String),
     ):  # fmt: skip

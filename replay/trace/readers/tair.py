@@ -13,7 +13,6 @@ The first is the present form, of full blocks alone; the second the older one, o
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -30,6 +29,7 @@ from replay.trace.readers.block_checks import (
 )
 from replay.trace.readers.checked_row import LARGEST_NS, CheckedRow
 from replay.trace.readers.content_requests import (
+    NO_OUTPUT,
     NO_RESPONSE,
     ContentRequest,
     content_trace,
@@ -38,6 +38,7 @@ from replay.trace.readers.content_requests import (
 from replay.trace.readers.json_lines import as_lines, walk_objects
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
+from replay.trace.readers.shapes import ANYTHING, INTEGER, LIST, RowShape, fits_any, key
 from replay.trace.readers.source import Source
 from replay.trace.readers.source_columns import joined_values
 
@@ -47,19 +48,22 @@ _WRITE = "write"
 _READS = ("get", "request", "dialog")
 _PREFIX_MATCH = "prefix_match"
 _INT64, _UINT64 = -(2**63), 2**64 - 1
-_NO_OUTPUT = "the source has no lengths of responses; assumed: one token each"
 _DROPPED = ("tokens", "total_keys", "location_spec_names", "sw_size", "ttl_us", "block_mask")
-_KEY = rb'(?<!\\)"(?:%s)"\s*:'
-_SIGNS = tuple(
-    re.compile(_KEY % names)
-    for names in (b"instance_id", b"keys", b"input_len", b"timestamp_us|timestamp_ns")
+_SHAPES = (
+    RowShape(
+        (
+            key("instance_id", kind=ANYTHING),
+            key("keys", kind=LIST),
+            key("input_len", kind=INTEGER),
+            key("timestamp_us", "timestamp_ns", kind=INTEGER),
+        )
+    ),
 )
 
 
 def looks_like_tair(head: bytes) -> bool:
     """Return whether the first bytes of a file are those of a Tair optimizer trace."""
-    start = head.lstrip()
-    return start.startswith((b"{", b"[")) and all(sign.search(start) for sign in _SIGNS)
+    return fits_any(head, _SHAPES)
 
 
 def read_tair(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
@@ -73,6 +77,7 @@ def read_tair(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
     parser = _Parser(problems)
     for line, row in walk_objects(source.data, problems):
         parser.take(line, row)
+    parser.settle_outputs()
     size = options.block_size or parser.found_size()
     requests = parser.in_blocks(size, source.sha256) if size else []
     times = [request.arrival_ns for request in requests]
@@ -98,6 +103,7 @@ class _Parser:
     _found: list[ContentRequest] = field(default_factory=list)
     _writes: int = 0
     _silent: int = 0
+    _unsaid: set[int] = field(default_factory=set)
     _tails: int = 0
 
     def take(self, line: int, values: Mapping[str, object]) -> None:
@@ -115,10 +121,25 @@ class _Parser:
         query = values.get("query_type")
         if query not in (None, _PREFIX_MATCH):
             self.problems.leave_out(line, f"no prefix look-up (query_type {shown(query)})")
-        elif not request.output_tokens:
-            self.problems.leave_out(line, NO_RESPONSE)
         else:
             self._found.append(request)
+
+    def settle_outputs(self) -> None:
+        """Assume one token where the length of a response is not said, or is 0 in every row.
+
+        A 0 among others is a look-up whose request failed, and is left out.
+        """
+        said = any(request.output_tokens for request in self._found)
+        found = []
+        for request in self._found:
+            if request.output_tokens:
+                found.append(request)
+            elif said and request.line not in self._unsaid:
+                self.problems.leave_out(request.line, NO_RESPONSE)
+            else:
+                self._silent += 1
+                found.append(replace(request, output_tokens=1))
+        self._found = found
 
     def found_size(self) -> int | None:
         """Return the only power of two that fits every row as a block size; else tell why not."""
@@ -165,7 +186,7 @@ class _Parser:
         if self._writes:
             found.append(f"{self._writes:,} writes to the cache were passed over")
         if self._silent:
-            found.append(_NO_OUTPUT)
+            found.append(NO_OUTPUT)
         if self._tails:
             found.append(
                 f"{self._tails:,} partial last blocks have no key: each is taken for one that "
@@ -192,13 +213,14 @@ class _Parser:
             row.lacks("keys")
         tokens = row.tokens("input_len")
         output_tokens = row.integer_or_none("output_len", lowest=0, highest=2**31 - 1)
-        self._silent += output_tokens is None and not row.faults
+        if output_tokens is None:
+            self._unsaid.add(line)
         row.text("query_type")
         request = ContentRequest(
             line=line,
             arrival_ns=_time_ns(row),
             input_tokens=tokens,
-            output_tokens=1 if output_tokens is None else output_tokens,
+            output_tokens=output_tokens or 0,
             block_ids=unsigned(ids or []),
         )
         local = _local_blocks(row)
@@ -236,4 +258,5 @@ TAIR = Reader(
     sniff=looks_like_tair,
     read=read_tair,
     takes=("block_size",),
+    shapes=_SHAPES,
 )

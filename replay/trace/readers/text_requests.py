@@ -5,17 +5,27 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from replay.trace.chat_template import ChatTemplate, load_template
-from replay.trace.frame import SESSIONS_NONE, SESSIONS_SOURCE, Trace, TraceMeta, canonical_trace
+from replay.trace.chat_template import UNDATED, ChatTemplate, load_template
+from replay.trace.frame import (
+    SESSIONS_INFERRED,
+    SESSIONS_NONE,
+    SESSIONS_SOURCE,
+    Trace,
+    TraceMeta,
+    canonical_trace,
+)
 from replay.trace.lists import list_column
+from replay.trace.media import token_ids
 from replay.trace.problems import ProblemList
 from replay.trace.readers.named_sessions import SESSION, with_turns
 from replay.trace.readers.source_columns import KeyNotes, dropped_note, scalar_columns
+from replay.trace.readers.told_lengths import media_notes, told_lengths
 from replay.trace.text import Splitter, load_splitter
 from replay.units import NS_PER_S
 
@@ -28,15 +38,19 @@ TURN_GAP_NS = 30 * NS_PER_S
 ASSUMED_PACE = "a conversation starts each second, and a turn follows 30 s after the one before it"
 ASSUMED_TIMES = f"the source has no times; assumed: {ASSUMED_PACE}"
 NO_RESPONSE = "no response: a failed request"
+UNDATED_NOTE = (
+    "the chat template asks for the day, which the source's clock does not tell; assumed: "
+    f"{UNDATED:%Y-%m-%d}"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class TextRequest:
     """One request as text: `line` is where it stands, `session` the name of its conversation.
 
-    `response_tokens` is the length of the response as the source counts it, for one whose text is
-    not all there; where it is None, the text is counted. `other` are the source's own values, by
-    column.
+    `response_tokens` is the length of the response, for one whose text is not all there. Where it
+    is None, the text is counted, and held against `counted_tokens`, the source's own count.
+    `other` are the source's own values, by column.
     """
 
     line: int
@@ -45,12 +59,18 @@ class TextRequest:
     response: str
     session: str | None = None
     response_tokens: int | None = None
+    counted_tokens: int | None = None
     other: Mapping[str, object] = field(default_factory=dict)
 
 
 def assumed_arrival_ns(conversation: int, turn: int) -> int:
     """Return when a turn of a conversation arrives, both counted from 0, in a file of no times."""
     return conversation * START_GAP_NS + turn * TURN_GAP_NS
+
+
+def date_of(arrival_ns: int, *, dated: bool) -> datetime:
+    """Return the time of a request for its template, in UTC; `dated` says it counts from 1970."""
+    return datetime.fromtimestamp(arrival_ns // NS_PER_S, UTC) if dated else UNDATED
 
 
 def template_of(options: ReadOptions) -> ChatTemplate:
@@ -69,11 +89,13 @@ def text_trace(
     template: ChatTemplate | None = None,
     notes: Sequence[str] = (),
     clock_start_ns: int | None = None,
+    sessions_inferred: bool = False,
 ) -> Trace:
     """Return the trace of these requests, each with the token ids of its prompt and response.
 
     `read` rows were in the file, and `problems` knows the faulty ones; a request without a
-    response is put aside. Raises TraceError where more is faulty than the options allow.
+    response is put aside. `sessions_inferred` says that sessions have numbers and no names of the
+    source. Raises TraceError where more is faulty than the options allow.
     """
     splitter = load_splitter(options.tokenizer)
     for request in requests:
@@ -92,8 +114,9 @@ def text_trace(
     arrivals = [request.arrival_ns for request in kept]
     order = sorted(range(len(kept)), key=arrivals.__getitem__)
     late = sum(after < before for before, after in itertools.pairwise(arrivals))
-    frame, dropped = _frame([kept[place] for place in order], splitter)
-    all_notes = [*notes, f"tokens are counted by {splitter.name}"]
+    ordered = [kept[place] for place in order]
+    frame, dropped, found = _frame(ordered, splitter, source)
+    all_notes = [*notes, f"tokens are counted by {splitter.name}", *found]
     if template is not None:
         all_notes.append(f"prompts are written by {template.name}")
     if late and clock_start_ns is not None:
@@ -101,7 +124,10 @@ def text_trace(
             f"the source is not in order of time ({late:,} rows arrive before the one above)"
         )
     all_notes += dropped_note(dropped)
-    named = "session_id" in frame.columns
+    sessions = SESSIONS_NONE
+    if "session_id" in frame.columns:
+        sessions = SESSIONS_INFERRED if sessions_inferred else SESSIONS_SOURCE
+        frame = frame.drop(SESSION) if sessions_inferred else frame
     meta = TraceMeta(
         path=source.path,
         name=source.name,
@@ -109,7 +135,7 @@ def text_trace(
         format=format_name,
         block_size=None,
         content=f"token ids of the source's text, by {splitter.name}",
-        sessions=SESSIONS_SOURCE if named else SESSIONS_NONE,
+        sessions=sessions,
         rejected_rows=len(problems.put_aside),
         notes=tuple(all_notes),
         clock_start_ns=clock_start_ns,
@@ -118,18 +144,15 @@ def text_trace(
     return replace(canonical_trace(frame, meta), rejected=source.put_aside(problems))
 
 
-def _frame(requests: Sequence[TextRequest], splitter: Splitter) -> tuple[pl.DataFrame, KeyNotes]:
-    prompts = splitter.split([request.prompt for request in requests])
-    responses = splitter.split([request.response for request in requests])
+def _frame(
+    requests: Sequence[TextRequest], splitter: Splitter, source: Source
+) -> tuple[pl.DataFrame, KeyNotes, list[str]]:
+    """Return the requests as columns, what became of their keys, and notes on lengths."""
+    prompts = token_ids(splitter, [request.prompt for request in requests])
+    responses = token_ids(splitter, [request.response for request in requests])
     counts = np.array([len(tokens) for tokens in prompts])
-    given = np.array([len(tokens) for tokens in responses])
-    output = np.array(
-        [
-            len(tokens) if request.response_tokens is None else request.response_tokens
-            for request, tokens in zip(requests, responses, strict=True)
-        ]
-    )
-    known = np.where(output == given, given, 0)
+    output, responses, notes = told_lengths(requests, responses, splitter, source)
+    known = np.array([len(tokens) for tokens in responses])
     frame = pl.DataFrame(
         {
             "arrival_ns": [request.arrival_ns for request in requests],
@@ -138,9 +161,8 @@ def _frame(requests: Sequence[TextRequest], splitter: Splitter) -> tuple[pl.Data
             "tokens": list_column(np.concatenate(prompts), counts),
         }
     )
-    whole = [tokens for tokens, count in zip(responses, known, strict=True) if count]
-    if whole:
-        frame = frame.with_columns(response_tokens=list_column(np.concatenate(whole), known))
+    if known.any():
+        frame = frame.with_columns(response_tokens=list_column(np.concatenate(responses), known))
     other, dropped = scalar_columns(
         [request.other for request in requests], taken=[*frame.columns, SESSION]
     )
@@ -149,7 +171,7 @@ def _frame(requests: Sequence[TextRequest], splitter: Splitter) -> tuple[pl.Data
     names = pl.Series(SESSION, sessions, pl.String)
     if names.null_count() < len(names):
         frame = with_turns(frame.with_columns(names), names)
-    return frame, dropped
+    return frame, dropped, media_notes([request.prompt for request in requests]) + notes
 
 
 def writable(name: str | None) -> str | None:

@@ -28,22 +28,29 @@ from replay.trace.readers.content_requests import (
 from replay.trace.readers.json_lines import as_lines, walk_objects
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
+from replay.trace.readers.shapes import INTEGER, TEXT, RowShape, fits_any, key
 from replay.trace.readers.source import Source
 from replay.trace.readers.source_clock import date_ns
 from replay.trace.readers.source_columns import joined_values
 
 _INPUT_EVENTS = ("user_message", "tool_result")
 _NESTED = ("timing_events", "tools")
+_SHAPES = (
+    RowShape(
+        (
+            key("newly_append_tokens", kind=INTEGER),
+            key("prefix_tokens", kind=INTEGER),
+            key("input_tokens_total", kind=INTEGER),
+            key("session_id", kind=TEXT, optional=True),
+        )
+    ),
+)
 _NO_TIME = "no timing events: nothing says when it was sent"
 
 
 def looks_like_tracelab(head: bytes) -> bool:
     """Return whether the first bytes of a file are those of TraceLab rounds."""
-    return (
-        head.lstrip().startswith((b"{", b"["))
-        and b'"newly_append_tokens"' in head
-        and b'"input_tokens_total"' in head
-    )
+    return fits_any(head, _SHAPES)
 
 
 def read_tracelab(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
@@ -137,4 +144,5 @@ TRACELAB = Reader(
     assumes="a round is sent when its last user message or result of a tool is there",
     sniff=looks_like_tracelab,
     read=read_tracelab,
+    shapes=_SHAPES,
 )

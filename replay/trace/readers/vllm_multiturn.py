@@ -1,15 +1,14 @@
-"""Conversations of vLLM's multi-turn benchmark: a JSON array of messages with roles; no times.
+"""Conversations of messages with roles: a JSON array, JSON lines or Parquet; no times.
 
     [{"id": "c0", "messages": [{"role": "user", "content": "Hi"},
                                {"role": "assistant", "content": "Hello!"}]}, ...]
 
-The benchmark's other input is a specification to generate conversations from
-(https://github.com/vllm-project/vllm, benchmarks/multi_turn); that is no trace.
+The input of vLLM's multi-turn benchmark (https://github.com/vllm-project/vllm,
+benchmarks/multi_turn), and what hubs serve for training. The benchmark's other input is a
+specification to generate conversations from; that is no trace.
 """
 
 from __future__ import annotations
-
-import re
 
 from replay.errors import Problem, TraceError
 from replay.trace.frame import Trace
@@ -26,22 +25,39 @@ from replay.trace.readers.conversations import (
 from replay.trace.readers.first_object import first_object
 from replay.trace.readers.json_lines import as_lines
 from replay.trace.readers.options import DEFAULTS, ReadOptions
+from replay.trace.readers.parquet_rows import lines_of_parquet
 from replay.trace.readers.reader import Reader
+from replay.trace.readers.shapes import Kind, RowShape, fits_any, key, messages_by, one_of
 from replay.trace.readers.source import Source
 from replay.trace.readers.text_requests import ASSUMED_PACE
 
 _KEYS = ("role", "content")
-_READ = ("id", "messages")
-_SPECIFICATION = b'"generate_conversations"'
-_SIGN = re.compile(rb'\A\[\s*\{\s*("id"\s*:[^\[\]{}]*)?"messages"\s*:\s*\[')
+_MESSAGES = "messages"
+_READ = ("id", _MESSAGES)
+_SPECIFICATION = key("filetype", kind=one_of("generate_conversations"))
+# What stands in logs of requests, and in inputs of benchmarks that say what is to be answered.
+_LOGGED = frozenset(
+    (
+        "usage", "response", "choices", "request", "custom_id", "output", "completion", "result",
+        "body", "params", "input_length", "output_length", "delay", "turns",
+    )
+)  # fmt: skip
+_COUNTED = _LOGGED.union(("input_tokens", "output_tokens", "prompt_tokens", "model", "max_tokens"))
+_TALK = messages_by(_KEYS)
+_ANSWERED = Kind(
+    "a list of messages that ends with an answer",
+    lambda value: _TALK.has(value) and value[-1].get("role") == "assistant",  # type: ignore[index]
+)
+_SHAPES = (
+    RowShape((key("messages", kind=_ANSWERED),), never=_LOGGED),
+    RowShape((key("messages", kind=_TALK),), never=_COUNTED),
+    RowShape((_SPECIFICATION,)),
+)
 
 
 def looks_like_vllm_multiturn(head: bytes) -> bool:
     """Return whether the first bytes of a file are those of such conversations."""
-    head = head.lstrip()
-    if head.startswith(b"{") and _SPECIFICATION in head:
-        return "filetype" in (first_object(head) or {})
-    return bool(_SIGN.match(head))
+    return fits_any(head, _SHAPES)
 
 
 def read_vllm_multiturn(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
@@ -56,7 +72,7 @@ def read_vllm_multiturn(source: Source, options: ReadOptions = DEFAULTS) -> Trac
             [Problem(source.path, "this says how to generate conversations, it holds none")],
             hint="replay generate draws traces from profiles: docs/generator.md",
         )
-    source = as_lines(source, problems)
+    source = as_lines(lines_of_parquet(source, _MESSAGES), problems)
     talks, read = talks_in(source, problems, _said)
     # Ids count the conversations of one file, so another file's are others.
     conversations = [
@@ -82,12 +98,15 @@ def _said(row: dict[str, object], line: int, problems: ProblemList) -> list[Said
 
 VLLM_MULTITURN = Reader(
     name="vllm-multiturn",
-    suffixes=(".json",),
-    meaning="JSON: conversations of messages with roles, as vLLM's multi-turn benchmark reads them",
+    suffixes=(".json", ".jsonl", ".parquet"),
+    meaning="JSON or Parquet: conversations of messages with roles, as vLLM's multi-turn benchmark "
+    "reads them and hubs serve them",
     content="token ids of prompts and responses, by a tokenizer or an approximate splitter",
     sessions="a conversation",
     assumes=ASSUMED_PACE,
     sniff=looks_like_vllm_multiturn,
     read=read_vllm_multiturn,
     takes=("tokenizer", "chat_template"),
+    parquet_columns=frozenset({_MESSAGES}),
+    shapes=_SHAPES,
 )

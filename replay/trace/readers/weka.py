@@ -5,17 +5,19 @@
        "api_time": 5.2, "think_time": 0.0},
       {"t": 7.5, "type": "subagent", "agent_id": "agent_001", "requests": [{"t": 0.0, ...}]}]}
 
-`t` counts seconds from the start of the session, and those of a sub-agent from its spawn. `in` and
-`out` are tokens, `hash_ids` prefix-chained blocks of 64 tokens: floor(in / 64) of them, because the
-partial last block has none (https://github.com/callanjfox/kv-cache-tester). It gets an id here that
-no other request has. Ids are a file's own; sub-agents share their parent's.
+`t` counts seconds from the start of the session. Within a sub-agent it does so too in captures as
+they are published, and counts from its spawn in those of kv-cache-tester: where any is before the
+spawn of its sub-agent, all of the file count from there (the rule of AIPerf and of Dynamo). `in`
+and `out` are tokens, `hash_ids` prefix-chained blocks of 64 tokens: floor(in / 64) of them, because
+the partial last block has none (https://github.com/callanjfox/kv-cache-tester). It gets an id here
+that no other request has. Ids are a session's own, sub-agents share their parent's; with
+`hash_id_scope: global` they mean the same in all sessions and files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from decimal import Decimal
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,45 +27,55 @@ from replay.trace.blocks import dense_codes, find_chain_breaks, flat_blocks, is_
 from replay.trace.frame import SESSIONS_SOURCE, Trace, TraceMeta, canonical_trace
 from replay.trace.lists import list_column
 from replay.trace.problems import ProblemList, shown
-from replay.trace.readers.checked_row import LARGEST_NS, CheckedRow
+from replay.trace.readers.block_checks import bare_note, fresh_ids
+from replay.trace.readers.checked_row import CheckedRow
+from replay.trace.readers.content_requests import LENGTHS_ONLY
 from replay.trace.readers.json_lines import as_lines, walk_objects
 from replay.trace.readers.named_sessions import SESSION, with_turns
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
+from replay.trace.readers.shapes import INTEGER, OBJECTS, TEXT, RowShape, fits_any, key
 from replay.trace.readers.source import Source
 from replay.trace.readers.source_columns import dropped_note, scalar_columns
 from replay.trace.readers.text_requests import NO_RESPONSE
+from replay.trace.readers.weka_sessions import (
+    GLOBAL_SCOPE,
+    SUBAGENT,
+    SessionRequest,
+    all_requests,
+    before_spawn,
+    seconds_ns,
+    walk,
+)
 from replay.units import NS_PER_S
 
 BLOCK_SIZE = 64
+_SHAPES = (
+    RowShape(
+        (
+            key("id", kind=TEXT),
+            key("block_size", kind=INTEGER),
+            key("requests", kind=OBJECTS),
+            key("hash_id_scope", kind=TEXT, optional=True),
+        )
+    ),
+)
 _KEYS = frozenset(("t", "type", "in", "out", "hash_ids"))
-_SUBAGENT = "subagent"
-_TYPES = ("n", "s", _SUBAGENT)
+_TYPES = ("n", "s", SUBAGENT)
 _TIMES = {"ttft": "recorded_ttft_ns", "api_time": "recorded_e2e_ns", "think_time": "think_ns"}
 _LARGEST_ID = 2**62
+_SCOPES = (None, "local", GLOBAL_SCOPE)
+_CHAINED = "prefix-chained block ids of the source; partial last blocks and responses have none"
+_FROM_SPAWN = "times within sub-agents count from their spawn: some are before it otherwise"
+_FROM_START = (
+    "times within sub-agents count from the start of the session: none is before its spawn"
+)
 _DEEPEST = 50
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """A request and where it stands: `spawned_by` is the place of a sub-agent's caller."""
-
-    line: int
-    arrival_ns: int
-    session: str
-    agent: str | None
-    spawned_by: int | None
-    row: Mapping[str, Any]
 
 
 def looks_like_weka(head: bytes) -> bool:
     """Return whether the first bytes of a file are those of a WEKA trace."""
-    return (
-        head.lstrip().startswith((b"{", b"["))
-        and b'"hash_id_scope"' in head
-        and b'"requests"' in head
-        and b'"block_size"' in head
-    )
+    return fits_any(head, _SHAPES)
 
 
 def read_weka(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
@@ -74,28 +86,24 @@ def read_weka(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
     """
     problems = ProblemList(source.path, allowed=options.max_rejected)
     source = as_lines(source, problems)
-    requests: list[_Request] = []
-    sizes: dict[int, int] = {}
-    names: set[str] = set()
-    faulty = sessions = 0
+    sessions: dict[int, Mapping[str, Any]] = {}
+    read = told = 0
     for line, session in walk_objects(source.data, problems):
-        sessions += 1
+        read += 1
         faults = _session_faults(session)
-        faulty += len(faults)
+        told += len(faults)
         for fault in faults:
             problems.add(fault, line=line)
         if not faults:
-            sizes[line] = session["block_size"]  # type: ignore[assignment]
-            name = str(session["id"])
-            if name in names:
-                name = f"{name}, line {line}"
-            names.add(name)
-            requests += _requests(line, name, session["requests"], len(requests))
-    if len(set(sizes.values())) > 1:
-        problems.add(f"sessions have blocks of different sizes (got {sorted(set(sizes.values()))})")
-    size = next(iter(sizes.values()), BLOCK_SIZE)
+            sessions[line] = session
+    sizes = sorted({session["block_size"] for session in sessions.values()})
+    if len(sizes) > 1:
+        problems.add(f"sessions have blocks of different sizes (got {sizes})")
+    size = sizes[0] if sizes else BLOCK_SIZE
+    from_spawn = any(before_spawn(session["requests"]) for session in sessions.values())
+    requests = all_requests(sessions, from_spawn=from_spawn)
     _check_chaining(requests, size, problems)
-    read = sessions + problems.total - faulty
+    read += problems.total - told
     if not read:
         problems.add("no requests")
     keep = problems.settle(np.array([one.line for one in requests], np.int64), read=read)
@@ -105,7 +113,12 @@ def read_weka(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
     if not requests:
         problems.add("no request with a response")
         problems.raise_any()
-    frame, notes = _frame(requests, size)
+    known = any(one.row.get("hash_ids") for one in requests)
+    frame, notes = _frame(requests, size, source.sha256)
+    if any(one.agent for one in requests):
+        notes = (_FROM_SPAWN if from_spawn else _FROM_START, *notes)
+    if not known:
+        frame = frame.drop("block_ids")
     if empty:
         notes = (*notes, f"{empty:,} requests were left out: {NO_RESPONSE}")
     meta = TraceMeta(
@@ -113,12 +126,12 @@ def read_weka(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
         name=source.name,
         sha256=source.sha256,
         format="weka",
-        block_size=size,
-        content="prefix-chained block ids of the source; partial last blocks and responses "
-        "have none",
+        block_size=size if known else None,
+        content=_CHAINED if known else LENGTHS_ONLY,
         sessions=SESSIONS_SOURCE,
         rejected_rows=len(problems.put_aside),
         notes=notes,
+        shared_ids=known and all(one.shares for one in requests),
     )
     return replace(canonical_trace(frame, meta), rejected=source.put_aside(problems))
 
@@ -129,8 +142,8 @@ def _session_faults(session: Mapping[str, Any]) -> list[str]:
     if row.text("id") is None and not row.faults:
         row.lacks("id")
     scope = row.text("hash_id_scope")
-    if scope not in (None, "local"):
-        row.faults.append(f"hash_id_scope must be 'local' (got {shown(scope)})")
+    if scope not in _SCOPES:
+        row.faults.append(f"hash_id_scope must be 'local' or 'global' (got {shown(scope)})")
     if "requests" not in session:
         row.lacks("requests")
     if not row.faults:
@@ -160,7 +173,7 @@ def _check_request(
     kind = row.text("type")
     if row.duration_ns("t", unit_ns=NS_PER_S) is None and len(faults) == before:
         row.lacks("t")
-    if kind == _SUBAGENT:
+    if kind == SUBAGENT:
         _check_list(values.get("requests"), size, f"{here}.requests", depth + 1, faults)
         return
     if kind not in _TYPES and len(faults) == before:
@@ -170,8 +183,6 @@ def _check_request(
     for name in _TIMES:
         row.duration_ns(name, unit_ns=NS_PER_S)
     ids = row.integers("hash_ids", lowest=0, highest=_LARGEST_ID)
-    if ids is None and len(faults) == before:
-        row.lacks("hash_ids")
     if len(faults) == before and ids is not None and len(ids) != tokens // size:
         full = tokens // size
         faults.append(f"{here}: in {tokens} has {full} full blocks of {size} (got {len(ids)} ids)")
@@ -183,46 +194,16 @@ def _total_faults(session: Mapping[str, Any]) -> list[str]:
     stated = totals.get("combined_tokens") if isinstance(totals, dict) else None
     if not isinstance(stated, dict):
         return []
-    rows = [row for _, _, row in _walk(session["requests"], 0, None)]
+    rows = [row for _, _, row in walk(session["requests"], 0, None, from_spawn=True)]
     faults = []
-    for name, key in (("input", "in"), ("output", "out")):
-        found = sum(row[key] for row in rows)
+    for name, part in (("input", "in"), ("output", "out")):
+        found = sum(row[part] for row in rows)
         if name in stated and stated[name] != found:
             faults.append(f"requests have {found} {name} tokens (got {shown(stated[name])})")
     return [f"totals.combined_tokens: {fault}" for fault in faults]
 
 
-def _walk(
-    rows: list[dict[str, Any]], start_ns: int, agent: str | None
-) -> Iterator[tuple[int, str | None, dict[str, Any]]]:
-    """Yield (arrival, agent, row) of requests; those of a sub-agent follow where it stands."""
-    for place, row in enumerate(rows):
-        at = start_ns + _seconds_ns(row["t"])
-        if row["type"] == _SUBAGENT:
-            named = str(row.get("agent_id", place))
-            yield from _walk(row["requests"], at, named if agent is None else f"{agent}/{named}")
-        else:
-            yield at, agent, row
-
-
-def _requests(line: int, name: str, rows: Any, before: int) -> list[_Request]:
-    """Return the requests of a session in the order of its file; `before` are there already."""
-    found: list[_Request] = []
-    last: dict[str | None, int] = {}
-    spawned: dict[str | None, int | None] = {None: None}
-    for at, agent, row in _walk(rows, 0, None):
-        place = before + len(found)
-        if agent is not None and agent not in spawned:
-            caller = agent.rpartition("/")[0] or None
-            spawned[agent] = last.get(caller)
-        own = name if agent is None else f"{name}/{agent}"
-        by = spawned[agent] if agent not in last else None
-        found.append(_Request(line, min(at, LARGEST_NS), own, agent, by, row))
-        last[agent] = place
-    return found
-
-
-def _kept(requests: list[_Request], keep: np.ndarray) -> list[_Request]:
+def _kept(requests: list[SessionRequest], keep: np.ndarray) -> list[SessionRequest]:
     """Return the requests to keep, and count their callers anew; a lost one is None."""
     if keep.all():
         return requests
@@ -238,21 +219,22 @@ def _kept(requests: list[_Request], keep: np.ndarray) -> list[_Request]:
     ]
 
 
-def _codes(requests: list[_Request]) -> tuple[np.ndarray, np.ndarray, int]:
+def _codes(requests: list[SessionRequest]) -> tuple[np.ndarray, np.ndarray, int]:
     """Return codes of the ids end to end, how many each request has, and how many are distinct.
 
-    Ids are a session's own: equal codes mean one session and one id.
+    Ids are a session's own, or of all that share them: equal codes mean one id of one of these.
     """
-    counts = np.array([len(request.row["hash_ids"]) for request in requests])
-    lines = np.array([request.line for request in requests])
+    ids_of = [request.row.get("hash_ids") or () for request in requests]
+    counts = np.array([len(ids) for ids in ids_of])
+    lines = np.array([0 if request.shares else request.line for request in requests])
     session = np.repeat(np.unique(lines, return_inverse=True)[1], counts).astype(np.int64)
-    flat = np.concatenate([np.array(request.row["hash_ids"], np.int64) for request in requests])
+    flat = np.concatenate([np.array(ids, np.int64) for ids in ids_of])
     ids, distinct = dense_codes(flat)
     codes, distinct = dense_codes(session * distinct + ids)
     return codes, counts, distinct
 
 
-def _check_chaining(requests: list[_Request], size: int, problems: ProblemList) -> None:
+def _check_chaining(requests: list[SessionRequest], size: int, problems: ProblemList) -> None:
     """Count the full blocks of a session whose id follows two different ones."""
     if not requests:
         return
@@ -266,14 +248,16 @@ def _check_chaining(requests: list[_Request], size: int, problems: ProblemList) 
 
     def message(place: int) -> str:
         request = owner[place]
-        block = requests[request].row["hash_ids"][place - starts[request]]
+        block = (requests[request].row.get("hash_ids") or ())[place - starts[request]]
         return f"block id {block} follows two different ids"
 
     problems.add_rows(breaks.links, message, lines=np.array([r.line for r in requests])[owner])
     problems.hint("block ids must be prefix-chained: an id names a block and all that precedes it")
 
 
-def _frame(requests: list[_Request], size: int) -> tuple[pl.DataFrame, tuple[str, ...]]:
+def _frame(
+    requests: list[SessionRequest], size: int, sha256: str
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
     order = sorted(range(len(requests)), key=lambda place: requests[place].arrival_ns)
     back = {place: row for row, place in enumerate(order)}
     ordered = [requests[place] for place in order]
@@ -288,8 +272,8 @@ def _frame(requests: list[_Request], size: int) -> tuple[pl.DataFrame, tuple[str
             "arrival_ns": pl.Series([request.arrival_ns for request in ordered], dtype=pl.Int64),
             "input_tokens": [row["in"] for row in rows],
             "output_tokens": [row["out"] for row in rows],
-            "block_ids": _block_ids(ordered, size),
-            "kind": [_SUBAGENT if request.agent else "main" for request in ordered],
+            "block_ids": _block_ids(ordered, size, sha256),
+            "kind": [SUBAGENT if request.agent else "main" for request in ordered],
             "agent_id": pl.Series([request.agent for request in ordered], dtype=pl.String),
             "streamed": [row["type"] == "s" for row in rows],
             **{name: column for name, column in times.items() if column.null_count() < len(rows)},
@@ -304,26 +288,30 @@ def _frame(requests: list[_Request], size: int) -> tuple[pl.DataFrame, tuple[str
     frame = frame.with_columns(
         parent_request_id=pl.coalesce("parent_request_id", pl.Series(callers, dtype=pl.Int64))
     )
-    return frame, dropped_note(dropped)
+    bare = sum(row.get("hash_ids") is None for row in rows)
+    return frame, (*dropped_note(dropped), *(bare_note(bare) if bare < len(rows) else ()))
 
 
 def _ns(value: float | None) -> int | None:
-    return None if value is None else _seconds_ns(value)
+    return None if value is None else seconds_ns(value)
 
 
-def _block_ids(requests: list[_Request], size: int) -> pl.Series:
-    """Return ids that no two sessions share, with one of its own for each partial last block."""
+def _block_ids(requests: list[SessionRequest], size: int, sha256: str) -> pl.Series:
+    """Return ids for all blocks: of the source where all sessions share them, else told apart.
+
+    Each partial last block gets one of its own, and so do all blocks of a prompt without ids.
+    """
     codes, counts, distinct = _codes(requests)
-    partial = np.array([request.row["in"] % size > 0 for request in requests])
-    stops = np.cumsum(counts)
-    fresh = distinct + np.arange(np.count_nonzero(partial))
-    ids = np.insert(codes.astype(np.uint64), stops[partial], fresh.astype(np.uint64))
-    return list_column(ids, counts + partial).alias("block_ids")
-
-
-def _seconds_ns(value: float) -> int:
-    """Return seconds in ns: what the digits say that a float is written with, not its bits."""
-    return int(Decimal(repr(value)) * NS_PER_S)
+    ids = codes.astype(np.uint64)
+    wanted = np.array([-(-request.row["in"] // size) for request in requests])
+    bare = wanted - counts
+    fresh = (distinct + np.arange(bare.sum())).astype(np.uint64)
+    if all(request.shares for request in requests):
+        given = [request.row.get("hash_ids") or () for request in requests]
+        ids = np.concatenate([np.array(one, np.uint64) for one in given])
+        fresh = np.array(fresh_ids(sha256, 0, int(bare.sum())), np.uint64)
+    ids = np.insert(ids, np.repeat(np.cumsum(counts), bare), fresh)
+    return list_column(ids, wanted).alias("block_ids")
 
 
 WEKA = Reader(
@@ -332,7 +320,9 @@ WEKA = Reader(
     meaning="JSON: a session of a coding agent with its sub-agents, 64-token ids of its own",
     content="prefix-chained block ids; partial last blocks and responses have none",
     sessions="each file or line is one, and so is each sub-agent in it",
-    assumes="partial last blocks are never seen again; sessions of several files start together",
+    assumes="partial last blocks are never seen again; sessions of several files start together; "
+    "times within sub-agents count from the session's start, unless one is before its spawn",
     sniff=looks_like_weka,
     read=read_weka,
+    shapes=_SHAPES,
 )

@@ -10,7 +10,7 @@ from replay.errors import InputError
 from replay.trace.frame import Trace
 from replay.trace.separation import NEVER_SHARED, deciding_columns, separating_columns
 from replay.trace.tokens import tokens_of
-from replay.trace.whole_file import whole_file
+from replay.writing.whole import whole_file
 
 _HELD = frozenset(
     {"request_id", "arrival_ns", "input_tokens", "output_tokens", "tokens", "response_tokens"}

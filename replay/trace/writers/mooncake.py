@@ -11,10 +11,10 @@ from replay.trace.blocks import dense_codes, flat_blocks
 from replay.trace.content import block_ids_of
 from replay.trace.frame import Trace
 from replay.trace.lists import list_column
-from replay.trace.readers.mooncake import BLOCK_SIZE
+from replay.trace.readers.mooncake_deltas import BLOCK_SIZE
 from replay.trace.separation import skipping
-from replay.trace.whole_file import whole_file
 from replay.units import NS_PER_MS
+from replay.writing.whole import whole_file
 
 _LARGEST_ID = 2**63 - 1
 

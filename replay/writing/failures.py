@@ -22,10 +22,13 @@ _TROUBLE = {
     errno.EPERM: ("not permitted", "write to a folder that is yours"),
     errno.ENAMETOOLONG: ("the name is too long", "choose a shorter one"),
     errno.ENOTDIR: ("a part of the path is a file", "choose another path"),
+    errno.ENOENT: ("no such folder", "make it first"),
+    errno.EISDIR: ("it is a folder", "name a file"),
+    errno.ENXIO: ("nobody reads this pipe", None),
 }
 
 
-def output_error(path: Path, code: int | None, reason: str) -> OutputError:
+def output_error(path: Path, code: int | None, reason: str = "") -> OutputError:
     """Return the error that says why `path` cannot be written and what to do about it.
 
     `code` is an errno, or None where only `reason` is known.
