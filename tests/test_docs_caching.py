@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from replay.cache.policies import POLICIES
 from replay.cache.replacement import REPLACEMENTS
+from replay.config.policies import POLICIES
 
 PAGE = Path(__file__).parents[1] / "docs" / "caching.md"
 MARKS = re.compile(r"(<!-- policies:.*?-->\n).*?(<!-- end of policies -->)", re.DOTALL)

@@ -265,4 +265,4 @@ def test_a_session_that_was_resumed_in_another_file_counts_once(tmp_path):
     trace = load_trace(tmp_path)
     assert trace.frame["call_id"].to_list() == ["m1", "m2", "m9"]
     assert hits_of(trace) == [0, 1049, 1129]
-    assert "b.jsonl: 2 calls stand in an earlier file and count once" in trace.meta.notes
+    assert "2 calls stand in an earlier file as well and count once" in trace.meta.notes

@@ -380,7 +380,7 @@ def test_a_runaway_query_is_stopped_and_the_next_one_runs(database):
 
 
 def test_a_query_that_wants_all_memory_is_stopped_and_the_next_one_runs(folder):
-    with RunDatabase(open_run(folder), memory_limit="50MB") as database:
+    with RunDatabase(open_run(folder), memory_bytes=50_000_000) as database:
         with pytest.raises(QueryError, match="Out of Memory"):
             rows(database, "SELECT list(range) FROM range(100000000)")
         assert rows(database, "SELECT 1") == [(1,)]

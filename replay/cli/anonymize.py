@@ -11,7 +11,7 @@ from replay.cli.trace_options import read_trace, trace_options
 from replay.errors import InputError
 
 
-@click.command()
+@click.command(short_help="Keep lengths, times and sharing of a trace, nothing else.")
 @click.argument("trace", type=click.Path(path_type=Path), metavar="IN")
 @click.option(
     "-o",
@@ -62,8 +62,9 @@ def anonymize(
     replay anonymize trace.parquet --round 1s --jitter 5s -o shareable.jsonl
     """
     from replay.cli.output import note
-    from replay.cli.progress import announce_compiling, progress
+    from replay.cli.progress import compile_first, progress
     from replay.cli.targets import claim, read_beside
+    from replay.engine.parts import READING
     from replay.trace.anonymize import anonymize as anonymized
     from replay.trace.rejected import rejected_beside, write_rejected
     from replay.trace.separation import sharing_notes
@@ -76,7 +77,7 @@ def anonymize(
     round_ns = None if rounding is None else parse_duration_ns(rounding)
     jitter_ns = None if jitter is None else parse_duration_ns(jitter)
     key = None if key_file is None else _key(key_file)
-    with progress("Reading the trace", patience_s=announce_compiling("number_blocks")) as bar:
+    with progress("Reading the trace", patience_s=compile_first(READING)) as bar:
         source = read_trace(trace, parameters, bar.hook)
         bar.hook("Hashing", 0, 0)
         made = anonymized(source, block_size, key=key, round_ns=round_ns, jitter_ns=jitter_ns)

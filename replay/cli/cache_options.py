@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_DECIDED_HERE = ("--block-size", "--capacity", "--untimed", "--no-cache")
+_DECIDED_HERE = ("--engine", "--block-size", "--capacity", "--untimed", "--no-cache")
 
 
 def cache_options(command: Command) -> Command:

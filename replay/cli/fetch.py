@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from replay.cli import completion
+
 if TYPE_CHECKING:
     from replay.config.catalogue import PublicTrace
     from replay.trace.fetch import Fetched
 
 
-@click.command()
-@click.argument("name", metavar="NAME")
+@click.command(short_help="Download a public trace and verify it.")
+@click.argument("name", metavar="NAME", shell_complete=completion.traces)
 @click.option(
     "-o",
     "--output",
@@ -59,7 +61,9 @@ def fetch(name: str, output: Path | None, catalogue: Path | None, force: bool) -
     if trace.sha256 is None:
         note("\nNot verified: the catalogue knows no sha256 of it")
         note("Its own is recorded beside it: later downloads from that address must match")
-    note(f"\n{'Already there' if fetched.hosts is None else 'Downloaded'}; next: {_next(fetched)}")
+    note(
+        f"\n{'Already there' if fetched.hosts is None else 'Downloaded'}; next: `{_next(fetched)}`"
+    )
 
 
 def _facts(trace: PublicTrace, fetched: Fetched) -> list[tuple[str, str]]:

@@ -53,15 +53,29 @@ class Bar:
             self._display = None
 
 
-def announce_compiling(entry: str) -> float:
-    """Say so when the kernel `entry` must be compiled first; return how soon to show a bar."""
-    from replay.kernels.jit import CACHED, is_compiled
+def compile_first(*parts: str) -> float:
+    """Compile what of these parts of the kernels is not yet; return how soon to show a bar.
 
-    if is_compiled(entry):
+    Two processes share the work and leave it in the cache. Where there is no cache, or a process
+    fails, the command compiles for itself what it needs.
+    """
+    from replay.engine.compiling import compile_apart
+    from replay.engine.parts import uncompiled
+    from replay.kernels.code_cache import FOLDER
+
+    left = uncompiled(*parts)
+    if not left:
         return PATIENCE_S
-    when = "on first use only" if CACHED else "on every run: `replay doctor` says why"
-    click.echo(f"Compiling kernels, half a minute or so ({when})", err=True)
-    return 0.0
+    if FOLDER is None:
+        click.echo("Compiling kernels, on every run: `replay doctor` says why", err=True)
+        return 0.0
+    seconds = max(left[0].seconds, sum(part.seconds for part in left) // 2)
+    click.echo(f"Compiling kernels, {seconds} seconds or so (on first use only)", err=True)
+    with progress("Compiling kernels", patience_s=0) as bar:
+        bar.update(0, len(left))
+        for done, _ in enumerate(compile_apart([part.name for part in left]), start=1):
+            bar.update(done, len(left))
+    return PATIENCE_S
 
 
 @contextmanager

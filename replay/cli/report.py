@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
+from replay.cli import completion
 from replay.cli.options import output_options
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument(
+    "run", type=click.Path(path_type=Path), metavar="RUN", shell_complete=completion.runs
+)
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=completion.reports)
 @click.option("--sql", is_flag=True, help="Print the SQL of the reports instead, to copy.")
 @output_options
 def report(
@@ -51,27 +53,30 @@ def show_reports(
     force: bool = False,
 ) -> None:
     """Print reports, what must be read before them first."""
-    from replay.cli.output import emit, note
-    from replay.cli.targets import check_output
-    from replay.report.db import RunDatabase
-    from replay.report.library import load_report, report_names, run_report, unmet_need
-    from replay.report.notices import notes, unverified, warnings
-    from replay.report.tables import write_objects
+    from replay.cli.output import emit, emit_named, note, note_all
+    from replay.cli.targets import check_output, swept
+    from replay.report.isolation import half_of_machine, supervise
     from replay.runs.open import open_run
 
     chosen_format = check_output(format, output, force=force, inputs=[folder])
-    chosen = [load_report(name).name for name in names or report_names()]
     run = open_run(folder)
+    with swept(output):
+        supervise(half_of_machine())
+
+    from replay.report.db import RunDatabase
+    from replay.report.library import load_report, report_names, run_report, unmet_need
+    from replay.report.notices import notes, unverified, warnings
+
+    chosen = [load_report(name).name for name in names or report_names()]
     with RunDatabase(run) as database:
         silent = {name: why for name in chosen if (why := unmet_need(database, name))}
         tables = {name: run_report(database, name) for name in chosen}
-    for line in (*unverified(run), *notes(run.manifest)):
-        note(f"Note: {line}")
+    note_all([*unverified(run), *notes(run.manifest)])
     preface = [*warnings(run.manifest), *silent.values()]
     if chosen_format == "json" and len(chosen) > 1:
         for line in preface:
             note(line)
-        write_objects(tables, output or sys.stdout.buffer, force=force)
+        emit_named(tables, format=format, output=output, force=force)
         return
     shown = [table for name, table in tables.items() if names or name not in silent]
     emit(shown, format=format, output=output, force=force, preface=preface)

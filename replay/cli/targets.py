@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,20 @@ def claim_run(folder: Path, *, force: bool, inputs: Iterable[str | Path | None] 
 
     check_target(folder, force, inputs=inputs)
     _tidy(folder.resolve().parent)
+
+
+@contextmanager
+def swept(output: Path | None) -> Iterator[None]:
+    """Remove what a child process that was ended inside the block left half-written."""
+    from replay.errors import ReplayError
+    from replay.writing.partial import remove_leftovers
+
+    try:
+        yield
+    except ReplayError:
+        if output is not None:
+            remove_leftovers(output.resolve().parent)
+        raise
 
 
 def read_beside(parameters: Mapping[str, Any]) -> list[Path]:

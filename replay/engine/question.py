@@ -15,6 +15,7 @@ from replay.config.scenario import Scenario
 from replay.engine.run import Prepared, run_notes
 from replay.engine.sizing import DEFAULT_BLOCK_SIZE, find_hardware
 from replay.errors import InputError, UnknownNameError
+from replay.gpu.hybrid import upper_bound
 from replay.gpu.spec import load_gpu, load_model
 from replay.trace.prefix_sample import PrefixSample
 from replay.units import Capacity, format_bytes
@@ -61,6 +62,7 @@ class Question:
     hints: Sequence[Hints]
     threads: int
     notes: Sequence[str]
+    preface: Sequence[str] = ()
 
     def block_bytes(self, view: BlockView) -> int | None:
         """The bytes of a block, where those of a token are known."""
@@ -136,7 +138,14 @@ def ask(prepared: Prepared, wanted: Ask, sample: PrefixSample | None = None) -> 
         hints=hints,
         threads=wanted.threads or os.cpu_count() or 1,
         notes=notes,
+        preface=_preface(prepared, named=kv_bytes is not None),
     )
+
+
+def _preface(prepared: Prepared, *, named: bool) -> list[str]:
+    """Return what must be read before any number; `named` says that the model plays a part."""
+    bound = upper_bound(load_model(prepared.scenario.model.name)) if named else None
+    return [] if bound is None else [bound]
 
 
 _HEEDED = {"cache": {"block_size", "partial_blocks", "responses"}, "engine": {"mode"}}

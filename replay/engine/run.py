@@ -15,16 +15,19 @@ import polars as pl
 
 from replay.cache.pins import check_pins
 from replay.config.scenario import Scenario
-from replay.engine.costing import Costing, costing_record, make_costing
+from replay.engine.costing import Costing, costing_record
 from replay.engine.diagnosis import diagnose
 from replay.engine.frames import prefixes_frame, requests_frame, timeline_frame
 from replay.engine.generating import count_generating
+from replay.engine.machine import Machine, find_machine
 from replay.engine.overload import judge_overload
 from replay.engine.plan import Plan, make_plan
 from replay.engine.simulate import Simulation, simulate_timed, simulate_untimed
 from replay.engine.sizing import Sizing, size_cache
 from replay.errors import Interrupted
 from replay.gpu.cost import StepCost
+from replay.gpu.hybrid import upper_bound
+from replay.gpu.spec import load_model
 from replay.kernels import layout
 from replay.kernels.jit import VERSION as NUMBA_VERSION
 from replay.progress import Hook, ignore
@@ -60,6 +63,7 @@ class Prepared:
     costing: Costing | None
     content_known: bool
     timings_ns: dict[str, int]
+    engine_notes: tuple[str, ...] = ()
 
     @property
     def cost(self) -> StepCost | None:
@@ -69,7 +73,11 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """The tables of a run, its manifest, and the scenario with everything resolved."""
+    """The tables of a run, its manifest, and the scenario as it was given.
+
+    What the scenario leaves to the hardware and the trace, such as `capacity: auto`, stays so; the
+    manifest's `cache` and `gpu` say what it came to.
+    """
 
     tables: dict[str, pl.DataFrame]
     manifest: dict[str, Any]
@@ -84,8 +92,13 @@ def prepare(
     options: ReadOptions = DEFAULTS,
     progress: Hook = ignore,
 ) -> Prepared:
-    """Read a trace and prepare it; raises what `load_trace` and `prepare_trace` raise."""
+    """Read a trace and prepare it; raises what `load_trace` and `prepare_trace` raise.
+
+    What the scenario names is looked up first.
+    """
     started = time.perf_counter_ns()
+    machine = find_machine(scenario)
+    scenario = machine.scenario
     progress("Reading the trace", 0, 0)
     streamed = None
     if format_name is None and options == DEFAULTS and _may_stream(trace_path, scenario):
@@ -95,7 +108,7 @@ def prepare(
     trace, tree = streamed or (None, None)
     if trace is None:
         trace = load_trace(trace_path, format_name=format_name, options=options, progress=progress)
-    prepared = prepare_trace(trace, scenario, tree=tree, progress=progress)
+    prepared = prepare_trace(trace, scenario, tree=tree, machine=machine, progress=progress)
     timings = {"prepare_ns": time.perf_counter_ns() - started}
     return dataclasses.replace(prepared, timings_ns=timings)
 
@@ -113,14 +126,18 @@ def prepare_trace(
     scenario: Scenario,
     *,
     tree: PrefixTree | None = None,
+    machine: Machine | None = None,
     progress: Hook = ignore,
 ) -> Prepared:
     """Order and link a trace, size its cache and build its prefix tree.
 
-    `tree` is that of a trace which was streamed, and has no content of its own any more. Raises
-    what looking up hardware, sizing the cache and building the tree raise.
+    `tree` is that of a trace which was streamed, and has no content of its own any more; `machine`
+    is what the scenario names, where that was looked up already. Raises what looking it up, sizing
+    the cache and building the tree raise.
     """
-    sizing = size_cache(scenario, trace.meta.block_size)
+    machine = machine or find_machine(scenario)
+    scenario = machine.scenario
+    sizing = size_cache(scenario, trace.meta.block_size, machine.hardware)
     content_known = tree is not None
     trace = separated(trace, scenario.trace.separate_by)
     trace = _adjust(trace, scenario, content_known=content_known)
@@ -129,10 +146,9 @@ def prepare_trace(
         tree = build_tree(trace)
         content_known = trace.has_content
     check_pins(tree, scenario.cache.pinned_prefixes)
-    costing = _costing(scenario, sizing) if scenario.engine.mode == "timed" else None
     # The tree holds what the content says; without it a long trace takes a third less memory.
     slim = trace.changed(trace.frame.drop(CONTENT_COLUMNS, strict=False))
-    return Prepared(scenario, slim, tree, sizing, costing, content_known, {})
+    return Prepared(scenario, slim, tree, sizing, machine.costing, content_known, {}, machine.notes)
 
 
 def _adjust(trace: Trace, scenario: Scenario, *, content_known: bool) -> Trace:
@@ -161,17 +177,12 @@ def _adjust(trace: Trace, scenario: Scenario, *, content_known: bool) -> Trace:
     return trace
 
 
-def _costing(scenario: Scenario, sizing: Sizing) -> Costing:
-    assert sizing.hardware is not None  # a timed run always looks it up
-    return make_costing(scenario, sizing.hardware)
-
-
 def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) -> RunResult:
     """Replay a prepared trace, and beside it the same requests with caching off.
 
     The pair runs in two threads where `threads` allows; the result is the same either way.
     """
-    scenario, sizing = _resolved(prepared), prepared.sizing
+    scenario, sizing = prepared.scenario, prepared.sizing
     started = time.perf_counter_ns()
     plan = make_plan(
         prepared.trace,
@@ -218,6 +229,7 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
         else None,
         "causality": _causality_record(tables["requests"]) if timed else None,
         "ceilings": _ceiling_record(prepared),
+        "upper_bound": bound_of(prepared),
         "totals": {"evicted_blocks": main.evictions, "end_ns": main.end_ns},
         "timings": {
             **prepared.timings_ns,
@@ -227,18 +239,6 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
         "notes": run_notes(prepared),
     }
     return RunResult(tables, manifest, scenario)
-
-
-def _resolved(prepared: Prepared) -> Scenario:
-    """Return the scenario with block size and capacity written out, so that it runs again alike."""
-    blocks = prepared.sizing.capacity_blocks
-    cache = prepared.scenario.cache.model_copy(
-        update={
-            "block_size": prepared.sizing.block_size,
-            "capacity": "inf" if blocks is None else f"{blocks}blocks",
-        }
-    )
-    return prepared.scenario.model_copy(update={"cache": cache})
 
 
 def _simulate(
@@ -347,13 +347,23 @@ def _ceiling_record(prepared: Prepared) -> dict[str, int] | None:
     }
 
 
+def bound_of(prepared: Prepared) -> str | None:
+    """Return why hits and capacity are upper bounds for the model that is named, None if not."""
+    hardware = prepared.sizing.hardware
+    if hardware is not None:
+        return upper_bound(hardware.model)
+    if "model" in prepared.scenario.model_fields_set:
+        return upper_bound(load_model(prepared.scenario.model.name))
+    return None
+
+
 def run_notes(prepared: Prepared) -> list[str]:
     """Return what a reader of a run should know about the size and content of what was run."""
     cache = prepared.scenario.cache
     notes = sharing_notes(prepared.trace, content_known=prepared.content_known)
     notes += prepared.sizing.notes
     if prepared.costing is not None:
-        notes += prepared.costing.notes
+        notes += [*prepared.engine_notes, *prepared.costing.notes]
     if not prepared.content_known:
         notes.append("the trace has lengths only: no prompt shares content with another")
     elif cache.caching and cache.partial_blocks:
@@ -380,4 +390,5 @@ def describe_size(prepared: Prepared) -> dict[str, object]:
         "model": hardware.model.name if hardware else None,
         "weights": format_bytes(hardware.pool.weight_bytes) if hardware else None,
         "kv_pool": format_bytes(hardware.pool.pool_bytes) if hardware else None,
+        "upper_bound": bound_of(prepared),
     }

@@ -22,6 +22,7 @@ import duckdb
 
 from replay.errors import InputError, QueryError
 from replay.report.guard import one_select, statements_of
+from replay.report.isolation import GRACE_S, deadline, half_of_machine, hurry, paused
 from replay.report.run_view import RUN_COLUMNS, run_row
 from replay.report.tables import Table
 from replay.report.wide_integers import whole_rows
@@ -30,6 +31,7 @@ from replay.schema import TABLES, Column
 
 TIMEOUT_S = 60.0
 DUCKDB_TYPES = {"Int32": "INTEGER", "Int64": "BIGINT", "UInt64": "UBIGINT", "String": "VARCHAR"}
+FEW_ROWS = 300  # inserted one by one as fast as Polars is imported
 SQL_FOLDER = Path(__file__).parent / "sql"
 
 _LOCK = (
@@ -43,6 +45,7 @@ _LOCK = (
     "lock_configuration = true",
 )
 _POLL_S = 0.05
+_LESS = "ask for less at once, aggregate first, or give it more with --memory"
 # Python has no value for an infinite date and none with nanoseconds, and a time zone needs pytz.
 _TIME = re.compile(r"\b(DATE|TIME|TIMESTAMP)")
 
@@ -59,8 +62,10 @@ class RunDatabase:
     """The tables of one run for SQL, with the reports' own views, macros and schema.
 
     The rows are taken into memory and the database is locked; `unsafe` reads the files where they
-    lie, lifts the lock and allows every statement. `threads` and `memory_limit` are
-    DuckDB's settings; a query that needs more memory fails, nothing spills to the disk.
+    lie, lifts the lock and allows every statement. `threads` is DuckDB's setting. A query that
+    needs more than `memory_bytes` (half of the machine's) fails, nothing spills to the disk.
+    Time and memory bind everywhere only in a child of `replay.report.isolation.supervise`, which
+    commands are; elsewhere one SQL function may overrun them.
     """
 
     def __init__(
@@ -69,16 +74,17 @@ class RunDatabase:
         *,
         unsafe: bool = False,
         threads: int | None = None,
-        memory_limit: str = "50%",
+        memory_bytes: int | None = None,
     ) -> None:
         self.run = run if isinstance(run, Run) else open_run(run)
         self._unsafe = unsafe
         self._connection = duckdb.connect(":memory:")
         with _explained(unsafe=unsafe):
+            limit = memory_bytes or half_of_machine()
+            self._connection.execute(f"SET memory_limit = '{limit}B'")
             # Or bit strings and time zones would be lost on the way into a file.
             self._connection.execute("SET arrow_lossless_conversion = true")
             self._create_views()
-            self._connection.execute(f"SET memory_limit = {_quoted(memory_limit)}")
             if threads is not None:
                 self._connection.execute(f"SET threads = {threads:d}")
             for setting in () if unsafe else _LOCK:
@@ -100,7 +106,7 @@ class RunDatabase:
         Raises QueryError for SQL that is wrong or not allowed, here and when it is read. An
         unsafe database runs several statements and returns the result of the last.
         """
-        with _explained(unsafe=self._unsafe):
+        with _explained(unsafe=self._unsafe), deadline(timeout_s + GRACE_S):
             statements = self._statements(sql)
             for statement in statements:
                 relation = self._attended(partial(self._connection.sql, statement), timeout_s)
@@ -181,8 +187,9 @@ class Result:
     def table(self, *, limit: int | None = None, title: str | None = None) -> Table:
         """Return the rows in memory, at most `limit` of them; dates and times are text."""
         if self._relation is None:
-            return Table((), (), title)
-        with _explained(unsafe=self._database._unsafe):
+            return Table((), (), title, of_sql=True)
+        end_s = self._timeout_s + GRACE_S
+        with _explained(unsafe=self._database._unsafe), deadline(end_s):
             relation = self._relation if limit is None else self._relation.limit(limit)
             if any(map(_TIME.search, self.types)):
                 relation = relation.project(
@@ -192,13 +199,14 @@ class Result:
                     )
                 )
             rows = self._database._attended(relation.fetchall, self._timeout_s)
-        return Table(self.columns, rows, title, self.types)
+        return Table(self.columns, rows, title, self.types, of_sql=True)
 
     def copy(self, options: str, sink: BinaryIO) -> None:
         """Write the rows to a stream as DuckDB's COPY does, such as `FORMAT csv`."""
         if self._relation is None:
             return
-        with _explained(unsafe=self._database._unsafe), _writer(self._relation) as writer:
+        unsafe, end_s = self._database._unsafe, self._timeout_s + GRACE_S
+        with _explained(unsafe=unsafe), deadline(end_s), _writer(self._relation) as writer:
             pipe = _Pipe(sink)
             attended(
                 lambda: pipe.copy(writer, options),
@@ -216,14 +224,32 @@ def copy_rows(
     sink: BinaryIO,
 ) -> None:
     """Write rows of Python values to a stream as DuckDB's COPY does, in the types given."""
-    definition = ", ".join(
-        f'"{_doubled(name)}" {type}' for name, type in zip(columns, types, strict=True)
-    )
+    names = [f'"{_doubled(name)}"' for name in columns]
     with duckdb.connect(":memory:") as writer:
-        writer.execute(f"CREATE TABLE result ({definition})")
-        if rows:
-            marks = ", ".join("?" for _ in columns)
-            writer.executemany(f"INSERT INTO result VALUES ({marks})", rows)
+        frame = None
+        if len(rows) > FEW_ROWS:
+            from replay.report.rows import frame_of
+
+            frame = frame_of(types, rows)
+        if frame is None:
+            definition = ", ".join(map(" ".join, zip(names, types, strict=True)))
+            writer.execute(f"CREATE TABLE result ({definition})")
+            if rows:
+                marks = ", ".join("?" for _ in columns)
+                writer.executemany(f"INSERT INTO result VALUES ({marks})", rows)
+        else:
+            writer.register("given", _Stream(frame))
+            typed = ", ".join(
+                f'"{place}"::{type} AS {name}'
+                for place, (name, type) in enumerate(zip(names, types, strict=True))
+            )
+            writer.execute(f"CREATE TEMP VIEW result AS SELECT {typed} FROM given")
+        _Pipe(sink).copy(writer, options)
+
+
+def copy_frame(frame: ArrowStream, options: str, sink: BinaryIO) -> None:
+    """Write a frame to a stream as DuckDB's COPY does."""
+    with _writer(frame) as writer:
         _Pipe(sink).copy(writer, options)
 
 
@@ -252,6 +278,8 @@ def attended(
                     )
                 wait([future], timeout=left_s)
         finally:
+            if not future.done():
+                hurry()
             while not future.done():
                 for connection in connections:
                     connection.interrupt()
@@ -305,7 +333,8 @@ class _Watched:
     def write(self, data: bytes) -> int:
         self._writing_since = time.monotonic()
         try:
-            return self._sink.write(data)
+            with paused():
+                return self._sink.write(data)
         finally:
             self._finished_s += time.monotonic() - self._writing_since
             self._writing_since = None
@@ -353,19 +382,25 @@ def _explained(*, unsafe: bool) -> Iterator[None]:
     """Turn what DuckDB raises inside the block into a QueryError."""
     try:
         yield
+    except MemoryError as error:
+        raise QueryError("out of memory", hint=_LESS) from error
     except duckdb.Error as error:
         hint = None
         if isinstance(error, duckdb.PermissionException) and not unsafe:
             hint = "a query reads the tables of its run and no files; see SHOW TABLES"
         elif isinstance(error, duckdb.OutOfMemoryException):
-            hint = "ask for less at once, or aggregate first"
+            hint = _LESS
         raise QueryError(_text(error), hint=hint) from error
 
 
 def _text(error: duckdb.Error) -> str:
-    """Return DuckDB's message without what passing rows between two connections adds to it."""
+    """Return DuckDB's message without what passing rows between two connections adds to it.
+
+    Its advice on settings is left out, too: they are locked.
+    """
     wrapped = r"^.*?registered as 'result' failed: \w+: "
-    return re.sub(wrapped, "", str(error), flags=re.DOTALL).strip()
+    text = re.sub(wrapped, "", str(error), flags=re.DOTALL)
+    return text.partition("\n\nPossible solutions")[0].strip()
 
 
 def _checked_file(run: Run, name: str) -> str:

@@ -45,7 +45,7 @@
 -- no_cache_ttft_p99_ms DOUBLE ms: its 99th percentile
 -- ttft_saving_mean_ms DOUBLE ms: TTFT that caching saved, mean over pairs
 -- ttft_saving DOUBLE share: TTFT saved / TTFT with caching off, over pairs
--- overloaded BOOLEAN -: requests arrived faster than the GPUs serve them
+-- overloaded BOOLEAN -: requests waited for how many came, not for service
 -- no_cache_overloaded BOOLEAN -: the same with caching off
 --
 -- Example: the definitions of hit rate side by side

@@ -15,7 +15,7 @@ from replay.trace.chat_template import ChatTemplate
 from replay.trace.frame import SESSIONS_NONE, SESSIONS_SOURCE, Trace, TraceMeta, canonical_trace
 from replay.trace.problems import ProblemList
 from replay.trace.readers.api_usage import Usage
-from replay.trace.readers.named_sessions import SESSION, with_turns
+from replay.trace.readers.named_sessions import SESSION, but_its_session, with_turns
 from replay.trace.readers.options import ReadOptions
 from replay.trace.readers.source import Source
 from replay.trace.readers.source_columns import (
@@ -239,7 +239,10 @@ def _frame_of_lengths(requests: Sequence[LoggedRequest]) -> tuple[pl.DataFrame, 
             "output_tokens": [request.usage.output_tokens for request in requests],
         }
     )
-    counted = [joined_values(request.other, request.usage.columns()) for request in requests]
+    counted = [
+        joined_values(but_its_session(request.other, request.session), request.usage.columns())
+        for request in requests
+    ]
     other, dropped = scalar_columns(counted, taken=[*frame.columns, SESSION])
     frame = frame.with_columns(other).drop("recorded_input_tokens", "recorded_output_tokens")
     sessions = [writable(request.session) for request in requests]

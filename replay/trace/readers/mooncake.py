@@ -12,6 +12,7 @@ by line, which is slower and says exactly what is wrong and where.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
@@ -50,6 +51,7 @@ LENGTHS = ("input_length", "output_length")
 NUMBERS = ("timestamp", *LENGTHS)
 _IDS = "hash_ids"
 _SCHEMA = dict.fromkeys(("arrival_ns", *LENGTHS), pl.Int64()) | {_IDS: pl.List(pl.Int64)}
+_SHORTEST_ROW = len('{"timestamp":0,"input_length":1,"output_length":1,"hash_ids":[]}')
 _LARGEST_LENGTH = 2**31 - 1
 _LARGEST_MS = LARGEST_NS // NS_PER_MS
 _INT64 = range(-(2**63), 2**63)
@@ -108,7 +110,9 @@ def read_mooncake(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
     if not read:
         problems.add("no requests")
     known = bool(rows.frame[_IDS].list.len().fill_null(0).sum())
-    checks = [_check_lengths, _check_order, *([partial(_check_counts, size=size)] if known else [])]
+    checks: list[Callable[[_Rows, ProblemList], None]] = [_check_lengths, _check_order]
+    if known:
+        checks.append(partial(_check_counts, size=size))
     for check in checks:
         if rows.frame.height:
             check(rows, problems)
@@ -158,7 +162,7 @@ def _parse_plain(data: bytes) -> _Rows | None:
 
 def _scanned(data: bytes) -> _Rows | None:
     padded = data if data.endswith(b"\n") else data + b"\n"
-    most = padded.count(b"\n")
+    most = min(padded.count(b"\n"), len(padded) // _SHORTEST_ROW + 1)  # the others are blank
     numbers, lines = np.empty((most, len(NUMBERS)), np.int64), np.empty(most, np.int64)
     offsets, ids = np.empty(most + 1, np.int64), np.empty(padded.count(b",") + 1, np.int64)
     rows = scan_lines(np.frombuffer(padded, np.uint8), numbers, lines, offsets, ids)

@@ -95,8 +95,8 @@ def read_ragpulse(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
         shared_ids=True,
     )
     lines = np.array([row.line for row in rows], np.int64)
-    frame, notes = _frame(rows, has_content=bool(known))
-    meta = meta.noting(*notes)
+    frame, left_out = _frame(rows, has_content=bool(known))
+    meta = meta.noting(*left_out)
     return frame_trace(frame, lines, source, problems, meta, read=read + problems.total - told)
 
 
@@ -150,6 +150,7 @@ def _row(line: int, row: CheckedRow, known: Mapping[int, int]) -> _Row:
 
 
 def _frame(rows: Sequence[_Row], *, has_content: bool) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Return the rows as a frame, and notes on what could not be kept."""
     frame = pl.DataFrame(
         {
             "arrival_ns": pl.Series([row.arrival_ns for row in rows], dtype=pl.Int64),
@@ -163,8 +164,8 @@ def _frame(rows: Sequence[_Row], *, has_content: bool) -> tuple[pl.DataFrame, tu
         frame = frame.with_columns(sessions.alias(SESSION), *content)
     else:  # a prompt does not hold the one before, so nothing is to be assumed of sessions
         frame = frame.with_columns(sessions.alias("conversation"))
-    other, keys = scalar_columns([row.other for row in rows], taken=frame.columns)
-    return frame.with_columns(other), dropped_note(keys)
+    other, dropped = scalar_columns([row.other for row in rows], taken=frame.columns)
+    return frame.with_columns(other), dropped_note(dropped)
 
 
 def _segments(row: _Row) -> tuple[list[int], list[int]]:

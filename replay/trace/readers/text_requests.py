@@ -23,7 +23,7 @@ from replay.trace.frame import (
 from replay.trace.lists import list_column
 from replay.trace.media import token_ids
 from replay.trace.problems import ProblemList
-from replay.trace.readers.named_sessions import SESSION, with_turns
+from replay.trace.readers.named_sessions import SESSION, but_its_session, with_turns
 from replay.trace.readers.source_columns import KeyNotes, dropped_note, scalar_columns
 from replay.trace.readers.told_lengths import media_notes, told_lengths
 from replay.trace.text import Splitter, load_splitter
@@ -164,7 +164,8 @@ def _frame(
     if known.any():
         frame = frame.with_columns(response_tokens=list_column(np.concatenate(responses), known))
     other, dropped = scalar_columns(
-        [request.other for request in requests], taken=[*frame.columns, SESSION]
+        [but_its_session(request.other, request.session) for request in requests],
+        taken=[*frame.columns, SESSION],
     )
     frame = frame.with_columns(other)
     sessions = [writable(request.session) for request in requests]
