@@ -103,6 +103,14 @@ def test_a_response_that_does_not_fit_into_the_growth_was_not_sent_back():
     assert any("1 responses do not come back whole" in note for note in trace.meta.notes)
 
 
+def test_a_prompt_may_add_nothing_to_the_response_before_it():
+    rows = [*TALK[:6], answer("a3", "u2", 12, "m2", new=4, read=1000, written=46)]
+    trace = trace_of(text_of(*rows))
+    assert trace.frame["segment_tokens"].to_list()[1][-1] == 50
+    assert not any("come back whole" in note for note in trace.meta.notes)
+    assert hits_of(trace) == [0, 1049]
+
+
 def test_after_compaction_the_start_is_shared_and_what_was_read():
     boundary = {
         "type": "system", "subtype": "compact_boundary", "uuid": "b", "parentUuid": None,

@@ -12,6 +12,7 @@ from replay.cli.cache_options import cache_options, read_question
 from replay.cli.options import output_options
 from replay.cli.output import PEOPLE, emit, note, note_all
 from replay.cli.trace_options import SHARE, trace_options
+from replay.errors import InputError
 
 
 @click.command()
@@ -95,8 +96,11 @@ def curve(
         question = read_question(trace, policies, parameters, bar.hook)
         window_ns = None if window is None else parse_duration_ns(window)
         answer = answer_curves(question, by=by, window_ns=window_ns, progress=bar.hook)
+    if plot is not None and not question.prepared.content_known:
+        raise InputError("no content: reuse unknown, so there is no curve to draw", hint="no --plot")
     note_all(question.notes)
-    tables = curve_tables(question, answer) if chosen in PEOPLE else [long_table(answer)]
+    for_people = curve_tables(question, answer) if question.prepared.content_known else []
+    tables = for_people if chosen in PEOPLE else [long_table(answer)]
     emit(tables, format=format, output=output, force=force, preface=question.preface)
     if plot is not None:
         from replay.cli.curve_plot import curve_plot

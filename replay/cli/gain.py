@@ -43,6 +43,7 @@ def gain(
 
         from replay.engine.gain import cache_gains
         from replay.engine.run import bound_of, prepare, run_notes
+        from replay.report.notices import UNKNOWN_REUSE
         from replay.report.tables import Table
 
         prepared = prepare(
@@ -58,4 +59,6 @@ def gain(
     table = Table(known, [tuple(row[name] for name in known) for row in rows])
     bound = bound_of(prepared)
     preface = [] if bound is None else [bound]
+    if not prepared.content_known:
+        preface.append(UNKNOWN_REUSE)
     emit([table], format=format, output=output, force=force, preface=preface)

@@ -67,7 +67,8 @@ def policies(
         question = read_question(trace, policies, parameters, bar.hook)
         lines = compare_policies(question, progress=bar.hook)
     note_all(question.notes)
-    tables = _tables(question, lines) if chosen in PEOPLE else [_table(lines, None)]
+    for_people = _tables(question, lines) if question.prepared.content_known else []
+    tables = for_people if chosen in PEOPLE else [_table(lines, None)]
     emit(tables, format=format, output=output, force=force, preface=question.preface)
 
 
@@ -80,6 +81,8 @@ def _tables(question: Question, lines: list[PolicyLine]) -> list[Table]:
     ):
         amount = question.in_unit(views[size], capacity)
         title = f"{amount:,.6g} {question.unit} of cache, blocks of {size:,} tokens"
+        if question.unit != "blocks":
+            title = f"{amount:,.6g} {question.unit} of cache: {capacity:,} blocks of {size:,} tokens"
         tables.append(_table(list(group), title))
     return tables
 

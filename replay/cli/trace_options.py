@@ -94,6 +94,7 @@ def trace_options(command: Command) -> Command:
             click.option(
                 "--separate-by",
                 metavar="NAME,…",
+                shell_complete=completion.separations,
                 help="Columns whose requests share no KV, or none; default: model, adapter, salt.",
             ),
             click.option(

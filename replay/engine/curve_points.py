@@ -40,6 +40,7 @@ POINTS = pl.Schema(
         "stranded_blocks": pl.Int64,
     }
 )
+ABOUT_HITS = tuple(POINTS)[6:]  # null where the content is unknown
 
 
 def lru_points(

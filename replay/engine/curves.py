@@ -12,7 +12,7 @@ from replay.cache.curve import KNEES, Curve, lru_curve
 from replay.cache.replays import replay_all
 from replay.cache.sampled import SampledCurve
 from replay.cache.view import BlockView
-from replay.engine.curve_points import POINTS, lru_points, replay_points
+from replay.engine.curve_points import ABOUT_HITS, POINTS, lru_points, replay_points
 from replay.engine.groups import WINDOW, Groups, group_requests
 from replay.engine.question import Question
 from replay.errors import InputError
@@ -123,7 +123,8 @@ def answer_curves(
 ) -> CurveAnswer:
     """Return the hit rates of each policy at each capacity, for all requests or for each group.
 
-    Raises what `group_requests` raises, and InputError for groups of a sample.
+    What hits there are is null where the content is unknown. Raises what `group_requests` raises,
+    and InputError for groups of a sample.
     """
     groups = None
     if window_ns is not None and by != WINDOW:
@@ -148,4 +149,8 @@ def answer_curves(
             view, others, capacities, hints, threads=question.threads, progress=progress
         ):
             points.append(replay_points(replay, curves, block_bytes))
-    return replace(answer, points=pl.concat([answer.points, *points]))
+    found = pl.concat([answer.points, *points])
+    if not question.prepared.content_known:
+        unknown = [pl.lit(None, dtype=POINTS[name]).alias(name) for name in ABOUT_HITS]
+        found = found.with_columns(unknown)
+    return replace(answer, points=found)

@@ -59,6 +59,12 @@ _BIN_COLUMNS = {
     "evicted_blocks": layout.BIN_EVICTED,
     "preemptions": layout.BIN_PREEMPTIONS,
 }
+_ABOUT_CONTENT = (
+    "hit_tokens", "session_hit_tokens", "cross_request_hit_tokens", "global_prefix_hit_tokens",
+    "cold_tokens", "capacity_miss_tokens", "avoidable_miss_tokens", "in_flight_tokens",
+    "granularity_tokens", "policy_miss_tokens", "disabled_tokens",
+    "hit_blocks", "full_hit_blocks", "optimum_hit_tokens", "sufficient_capacity_blocks",
+)  # fmt: skip
 _PAIRED = ("status", "queue_ns", "prefill_ns", "ttft_ns", "e2e_ns")
 
 
@@ -69,13 +75,14 @@ def requests_frame(
     baseline: Simulation | None,
     diagnosis: Diagnosis | None,
     *,
+    content_known: bool,
     global_prefix: np.ndarray,
     turn: np.ndarray,
     overhead_ns: np.ndarray | None,
 ) -> pl.DataFrame:
     """Return one row a request; latencies are null where the clock never ran or got there.
 
-    `global_prefix` int64[R] is how deep each prompt is what most start with, `turn` int64[R] the
+    What was hit and why the rest was not is null where the content is unknown. `global_prefix` int64[R] is how deep each prompt is what most start with, `turn` int64[R] the
     request whose turn it contains, -1 for none; `overhead_ns` int64[R] is what each request takes
     outside the GPU, None where no time passes.
     """
@@ -104,6 +111,9 @@ def requests_frame(
     paired = _latencies(plan, baseline or simulation, overhead_ns if baseline is not None else None)
     for name in _PAIRED:
         columns[f"no_cache_{name}"] = paired[name] if baseline is not None else absent
+    if not content_known:
+        columns |= dict.fromkeys(_ABOUT_CONTENT, absent.cast(pl.Int64))
+        columns["prefix_cache_event"] = absent
     frame = pl.DataFrame(columns).select(column_names(REQUESTS))
     known = {*column_names(TRACE), *frame.columns} - {*CARRIED}
     extra = [name for name in trace.frame.columns if name not in known]

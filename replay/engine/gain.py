@@ -13,6 +13,10 @@ from replay.config.scenario import Scenario
 from replay.engine.run import Prepared, execute
 from replay.progress import Hook, ignore
 
+_ABOUT_CONTENT = (
+    "request_hit_rate", "token_hit_rate", "session_hit_share", "cross_request_hit_share",
+    "tokens_prefilled", "prefill_reduction", "ttft_saving", "hit_ttft_saving",
+)  # fmt: skip
 VARIANTS = {
     "none": (False, False),
     "session": (True, False),
@@ -25,7 +29,7 @@ VARIANTS = {
 class Gain:
     """One line of the table: which caches, and what the completed requests had of them.
 
-    Rates and shares are 0..1. `ttft_mean_ms` and the like are null where the clock never ran;
+    Rates and shares are 0..1, and null where the content is unknown. `ttft_mean_ms` and the like are null where the clock never ran;
     savings are paired with the same requests without any cache, of those completed both times.
     """
 
@@ -35,7 +39,7 @@ class Gain:
     token_hit_rate: float | None
     session_hit_share: float | None
     cross_request_hit_share: float | None
-    tokens_prefilled: int
+    tokens_prefilled: int | None
     prefill_reduction: float | None
     ttft_mean_ms: float | None
     ttft_p50_ms: float | None
@@ -67,7 +71,9 @@ def _lines(prepared: Prepared, progress: Hook) -> Iterator[Gain]:
         if without is None:
             without = requests
         overload = result.manifest["overload"]
-        yield _gain(name, requests, without, overload and bool(overload["overloaded"]))
+        line = _gain(name, requests, without, overload and bool(overload["overloaded"]))
+        known = result.manifest["content_known"]
+        yield line if known else dataclasses.replace(line, **dict.fromkeys(_ABOUT_CONTENT))
 
 
 def _variant(scenario: Scenario, *, session: bool, cross_request: bool) -> Scenario:
@@ -117,7 +123,7 @@ def _share(part: int, whole: int) -> float | None:
 
 
 def _total(done: pl.DataFrame, column: str) -> int:
-    return int(done[column].sum())
+    return int(done[column].sum() or 0)  # of unknown content there is no number
 
 
 def _quantile_ms(ordered: pl.Series, share: float) -> float | None:

@@ -29,7 +29,9 @@ def headline(result: RunResult) -> list[tuple[str, str]]:
     done = requests.filter(requests["status"] == "completed")
     lines = [("requests", _outcomes(requests))]
     tokens = int(done["input_tokens"].sum())
-    if tokens:
+    if not result.manifest["content_known"]:
+        lines.append(("token hit rate", "no content: reuse unknown"))
+    elif tokens:
         lines += [("token hit rate", _hits(done, tokens)), ("missed", _misses(done, tokens))]
     if result.manifest["mode"] == "timed" and len(done):
         lines.append(("TTFT", _ttft(done, "ttft_ns")))

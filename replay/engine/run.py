@@ -180,7 +180,8 @@ def _adjust(trace: Trace, scenario: Scenario, *, content_known: bool) -> Trace:
 def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) -> RunResult:
     """Replay a prepared trace, and beside it the same requests with caching off.
 
-    The pair runs in two threads where `threads` allows; the result is the same either way.
+    The pair runs in two threads where `threads` allows; the result is the same either way. Where
+    the content is unknown there is no pair: both would be the same run.
     """
     scenario, sizing = prepared.scenario, prepared.sizing
     started = time.perf_counter_ns()
@@ -204,7 +205,8 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
             plan,
             main,
             baseline,
-            diagnose(plan, main.outcome),
+            diagnose(plan, main.outcome) if prepared.content_known else None,
+            content_known=prepared.content_known,
             global_prefix=global_prefix_tokens(prepared.tree),
             turn=contained_turns(prepared.trace, prepared.tree if prepared.content_known else None),
             overhead_ns=costing.overhead.of(prepared.tree.input_tokens) if costing else None,
@@ -228,6 +230,7 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
         if baseline is not None
         else None,
         "causality": _causality_record(tables["requests"]) if timed else None,
+        "content_known": prepared.content_known,
         "ceilings": _ceiling_record(prepared),
         "upper_bound": bound_of(prepared),
         "totals": {"evicted_blocks": main.evictions, "end_ns": main.end_ns},
@@ -248,7 +251,7 @@ def _simulate(
     if cost is None:
         return simulate_untimed(plan, progress=progress), None
     cache, engine = prepared.scenario.cache, prepared.scenario.engine
-    if not (engine.baseline and cache.caching):
+    if not (engine.baseline and cache.caching and prepared.content_known):
         return simulate_timed(plan, cost, progress=progress), None
     without = plan.without_cache()
     if threads == 1:
@@ -365,8 +368,8 @@ def run_notes(prepared: Prepared) -> list[str]:
     if prepared.costing is not None:
         notes += [*prepared.engine_notes, *prepared.costing.notes]
     if not prepared.content_known:
-        notes.append("the trace has lengths only: no prompt shares content with another")
-    elif cache.caching and cache.partial_blocks:
+        return notes
+    if cache.caching and cache.partial_blocks:
         notes.append(IDS_ONLY)
     elif cache.caching and cache.responses and not prepared.tree.has_responses:
         notes.append(RESPONSES_UNKNOWN)

@@ -8,6 +8,10 @@ from typing import Any
 from replay.runs.open import NOT_VERIFIABLE, Run
 from replay.units import format_duration
 
+UNKNOWN_REUSE = (
+    "no content: reuse unknown. The trace has lengths only, so no prompt is found to share a prefix "
+    "with another; what is shown holds where nothing is reused."
+)
 FEW_PREMATURE = 0.01  # share of follow-ups too early up to which it is a note
 
 
@@ -17,6 +21,8 @@ def warnings(manifest: Mapping[str, Any]) -> list[str]:
     baseline = manifest.get("no_cache_overload") or {}
     bound = manifest.get("upper_bound")
     lines = [] if bound is None else [bound]
+    if manifest.get("content_known") is False:
+        lines.append(UNKNOWN_REUSE)
     if main.get("overloaded"):
         lines.append(
             f"OVERLOADED: {_why(main)} {_how_badly(main)} "

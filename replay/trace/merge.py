@@ -9,7 +9,6 @@ distance in time; others all start at zero.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -17,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from replay.errors import InputError
+from replay.trace.added_notes import added_notes
 from replay.trace.blocks import dense_codes, flat_blocks
 from replay.trace.frame import SESSIONS_NONE, Trace, TraceMeta, canonical_trace
 from replay.trace.lists import list_column
@@ -27,7 +27,6 @@ SOURCE_SESSION = "source_session_id"
 _CONTENT = ("block_ids", "segments", "tokens")
 _PART = "_part"
 _SHOWN_NOTES = 12
-_COUNT = re.compile(r"(\d{1,3}(?:,\d{3})*)(?: of (\d{1,3}(?:,\d{3})*))?(?= )")
 _HINT = "convert both to blocks of one size first: replay convert --block-size N"
 
 
@@ -161,23 +160,6 @@ def _with_turns(trace: Trace) -> Trace:
     return trace.changed(frame)
 
 
-def _added_up(notes: Sequence[str]) -> list[str]:
-    """Return the notes of several files, each once; counts that they start with are added up."""
-    counts: dict[str, list[int]] = {}
-    for note in notes:
-        found = _COUNT.match(note)
-        given = [int(one.replace(",", "")) for one in found.groups() if one] if found else []
-        rest = note[found.end() :] if found else note
-        shape = f"{' of '.join('{:,}' for _ in given)}{_braced(rest)}"
-        known = counts.setdefault(shape, [0] * len(given))
-        counts[shape] = [before + one for before, one in zip(known, given, strict=True)]
-    return [shape.format(*totals) for shape, totals in counts.items()]
-
-
-def _braced(text: str) -> str:
-    return text.replace("{", "{{").replace("}", "}}")
-
-
 def _meta(
     traces: Sequence[Trace],
     *,
@@ -191,7 +173,7 @@ def _meta(
     digest = hashlib.sha256("".join(meta.sha256 for meta in metas).encode()).hexdigest()
     clock = "on their common clock" if clock_start_ns is not None else "all start at zero"
     ids = "ids are shared" if shared_ids else "ids are each file's own"
-    notes = _added_up([note for meta in metas for note in meta.notes])
+    notes = added_notes(meta.notes for meta in metas)
     shown = [f"merged from {len(metas)} files ({clock}; {ids})", *notes[:_SHOWN_NOTES]]
     if len(notes) > _SHOWN_NOTES:
         shown.append(f"and {len(notes) - _SHOWN_NOTES:,} more notes on single files")
