@@ -97,7 +97,9 @@ def curve(
         window_ns = None if window is None else parse_duration_ns(window)
         answer = answer_curves(question, by=by, window_ns=window_ns, progress=bar.hook)
     if plot is not None and not question.prepared.content_known:
-        raise InputError("no content: reuse unknown, so there is no curve to draw", hint="no --plot")
+        raise InputError(
+            "no content: reuse unknown, so there is no curve to draw", hint="no --plot"
+        )
     note_all(question.notes)
     for_people = curve_tables(question, answer) if question.prepared.content_known else []
     tables = for_people if chosen in PEOPLE else [long_table(answer)]
