@@ -206,9 +206,6 @@ def _frame(
     """Return the calls as a frame, and notes on what could not be kept."""
     usages = [call.usage for call in calls]
     content = segment_columns([(prompt.segments, prompt.tokens) for prompt in prompts])
-    other, dropped = scalar_columns(
-        [{**call.other, **call.usage.columns(), CALL: call.name} for call in calls]
-    )
     frame = pl.DataFrame(
         {
             "arrival_ns": pl.Series([call.arrival_ns for call in calls], dtype=pl.Int64),
@@ -220,7 +217,11 @@ def _frame(
             SESSION: pl.Series([call.session for call in calls], dtype=pl.String),
         }
     )
-    return frame.with_columns(*content, *other), dropped_note(dropped)
+    frame = frame.with_columns(content)
+    other, dropped = scalar_columns(
+        [{**call.other, **call.usage.columns(), CALL: call.name} for call in calls], frame.columns
+    )
+    return frame.with_columns(other), dropped_note(dropped)
 
 
 def _notes(counts: _Counts, splitter: str) -> list[str]:

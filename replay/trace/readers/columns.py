@@ -9,7 +9,7 @@ The YAML file is checked as `replay.config.columns` says; no file is recognised 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,7 +43,7 @@ from replay.trace.readers.content_requests import (
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.source import Source
-from replay.trace.readers.source_columns import dropped_note, source_name
+from replay.trace.readers.source_columns import dropped_note, free_name
 from replay.trace.readers.text_requests import ASSUMED_TIMES, assumed_arrival_ns
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def read_columns(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
         problems.add("no requests")
     keep = problems.settle(table.lines, read=table.read)
     others, dropped = table.rest(_used(mapping.columns))
-    frame = frame.with_columns(_renamed(series, frame) for series in others).filter(keep)
+    frame = frame.with_columns(_under_free_names(others, frame.columns)).filter(keep)
     lines = table.lines[keep]
     if mapping.columns.arrival is None:
         frame = frame.with_columns(_assumed_arrivals(frame))
@@ -153,10 +153,13 @@ def _used(names: ColumnNames) -> list[str]:
     return [value if isinstance(value, str) else value.name for value in given]
 
 
-def _renamed(series: pl.Series, known: pl.DataFrame) -> pl.Series:
-    """Return a column of the source under a name that is free."""
-    name = source_name(series.name)
-    return series.alias(f"source_{name}" if name in known.columns else name)
+def _under_free_names(others: Sequence[pl.Series], known: Sequence[str]) -> list[pl.Series]:
+    """Return the columns of the source under names that are none of the known ones."""
+    taken, kept = {SESSION, *known}, []
+    for series in others:
+        kept.append(series.alias(free_name(series.name, taken)))
+        taken.add(kept[-1].name)
+    return kept
 
 
 def _with_content(

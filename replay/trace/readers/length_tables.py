@@ -13,7 +13,7 @@ from replay.trace.readers.column_tables import FrameTable, read_table
 from replay.trace.readers.column_values import Telling, counts_in
 from replay.trace.readers.content_requests import NO_RESPONSE, SESSION
 from replay.trace.readers.source import Source
-from replay.trace.readers.source_columns import source_name
+from replay.trace.readers.source_columns import free_name
 
 
 def read_lengths(
@@ -62,9 +62,7 @@ def others_of(
     taken = {SESSION, *(column.name for column in known)}
     kept = []
     for column in table.rest(used)[0]:
-        name = source_name(column.name)
-        while name in taken:
-            name = f"source_{name}"
+        name = free_name(column.name, taken)
         taken.add(name)
         kept.append(column.alias(name))
     return kept

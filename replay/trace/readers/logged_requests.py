@@ -18,7 +18,7 @@ from replay.trace.readers.api_usage import Usage
 from replay.trace.readers.named_sessions import with_turns
 from replay.trace.readers.options import ReadOptions
 from replay.trace.readers.source import Source
-from replay.trace.readers.source_columns import dropped_note, scalar_columns
+from replay.trace.readers.source_columns import SESSION, dropped_note, scalar_columns
 from replay.trace.readers.text_requests import (
     NO_RESPONSE,
     UNDATED_NOTE,
@@ -235,10 +235,10 @@ def _frame_of_lengths(requests: Sequence[LoggedRequest]) -> tuple[pl.DataFrame, 
         }
     )
     counted = [{**request.other, **request.usage.columns()} for request in requests]
-    other, dropped = scalar_columns(counted)
+    other, dropped = scalar_columns(counted, [SESSION])
     frame = frame.with_columns(other).drop("recorded_input_tokens", "recorded_output_tokens")
     sessions = [writable(request.session) for request in requests]
-    names = pl.Series("source_session_id", sessions, pl.String)
+    names = pl.Series(SESSION, sessions, pl.String)
     if names.null_count() < len(names):
         frame = with_turns(frame.with_columns(names), names)
     return frame, dropped

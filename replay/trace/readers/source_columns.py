@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 import polars as pl
 
 from replay.schema import TRACE, column_names
 from replay.trace.problems import shown
 
+SESSION = "source_session_id"  # what readers call the names of sessions
 _TAKEN = frozenset(column_names(TRACE))
 
 
@@ -17,11 +18,24 @@ def source_name(name: str) -> str:
     return f"source_{name}" if name in _TAKEN else name
 
 
-def scalar_columns(rows: Sequence[Mapping[str, object]]) -> tuple[list[pl.Series], list[str]]:
+def free_name(name: str, taken: Container[str]) -> str:
+    """Return the column for a name of the source where some are taken beside the canonical ones.
+
+    `source_` stands before it as often as it takes.
+    """
+    free = source_name(name)
+    while free in taken:
+        free = f"source_{free}"
+    return free
+
+
+def scalar_columns(
+    rows: Sequence[Mapping[str, object]], taken: Iterable[str] = ()
+) -> tuple[list[pl.Series], list[str]]:
     """Return the values of these rows by column, and the names that have no one plain type.
 
     A column is kept where its values are all integers, numbers, texts or truths, null where a row
-    has none.
+    has none, each under a name that is none of the `taken` ones.
     """
     values: dict[str, list[object]] = {}
     for place, row in enumerate(rows):
@@ -29,15 +43,16 @@ def scalar_columns(rows: Sequence[Mapping[str, object]]) -> tuple[list[pl.Series
             if name not in values:  # setdefault would make a list of all rows for each value
                 values[name] = [None] * len(rows)
             values[name][place] = value
-    kept: dict[str, pl.Series] = {}
-    dropped = []
+    kept: list[pl.Series] = []
+    dropped, names = [], set(taken)
     for name, found in values.items():
-        column = _column(source_name(name), found)
-        if column is None or column.name in kept:
+        column = _column(free_name(name, names), found)
+        if column is None:
             dropped.append(shown(name))
         else:
-            kept[column.name] = column
-    return list(kept.values()), dropped
+            names.add(column.name)
+            kept.append(column)
+    return kept, dropped
 
 
 def dropped_note(dropped: Sequence[str]) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from replay.trace.lists import list_column
 from replay.trace.media import token_ids
 from replay.trace.problems import ProblemList
 from replay.trace.readers.named_sessions import with_turns
+from replay.trace.readers.source_columns import SESSION as SESSION
 from replay.trace.readers.source_columns import dropped_note, scalar_columns
 from replay.trace.readers.told_lengths import media_notes, told_lengths
 from replay.trace.text import Splitter, load_splitter
@@ -42,7 +43,6 @@ UNDATED_NOTE = (
     "the chat template asks for the day, which the source's clock does not tell; assumed: "
     f"{UNDATED:%Y-%m-%d}"
 )
-SESSION = "source_session_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,9 @@ def _frame(
     )
     if known.any():
         frame = frame.with_columns(response_tokens=list_column(np.concatenate(responses), known))
-    other, dropped = scalar_columns([request.other for request in requests])
+    other, dropped = scalar_columns(
+        [request.other for request in requests], [*frame.columns, SESSION]
+    )
     frame = frame.with_columns(other)
     sessions = [writable(request.session) for request in requests]
     names = pl.Series(SESSION, sessions, pl.String)

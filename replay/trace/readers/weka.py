@@ -36,7 +36,7 @@ from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.shapes import INTEGER, OBJECTS, TEXT, RowShape, fits_any, key
 from replay.trace.readers.source import Source
-from replay.trace.readers.source_columns import dropped_note, scalar_columns
+from replay.trace.readers.source_columns import SESSION, dropped_note, scalar_columns
 from replay.trace.readers.text_requests import NO_RESPONSE
 from replay.trace.readers.weka_sessions import (
     GLOBAL_SCOPE,
@@ -261,9 +261,6 @@ def _frame(
     ordered = [requests[place] for place in order]
     rows = [request.row for request in ordered]
     keys = _KEYS.union(_TIMES)
-    other, dropped = scalar_columns(
-        [{name: value for name, value in row.items() if name not in keys} for row in rows]
-    )
     times = {
         column: pl.Series([_ns(row.get(name)) for row in rows], dtype=pl.Int64)
         for name, column in _TIMES.items()
@@ -279,9 +276,13 @@ def _frame(
             "streamed": [row["type"] == "s" for row in rows],
             **{name: column for name, column in times.items() if column.null_count() < len(rows)},
         }
-    ).with_columns(other)
-    names = pl.Series("source_session_id", [request.session for request in ordered])
-    frame = with_turns(frame.with_columns(names), names)
+    )
+    other, dropped = scalar_columns(
+        [{name: value for name, value in row.items() if name not in keys} for row in rows],
+        [*frame.columns, SESSION],
+    )
+    names = pl.Series(SESSION, [request.session for request in ordered])
+    frame = with_turns(frame.with_columns(names, *other), names)
     callers = [None if one.spawned_by is None else back[one.spawned_by] for one in ordered]
     frame = frame.with_columns(
         parent_request_id=pl.coalesce("parent_request_id", pl.Series(callers, dtype=pl.Int64))
