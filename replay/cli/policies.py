@@ -82,7 +82,9 @@ def _tables(question: Question, lines: list[PolicyLine]) -> list[Table]:
         amount = question.in_unit(views[size], capacity)
         title = f"{amount:,.6g} {question.unit} of cache, blocks of {size:,} tokens"
         if question.unit != "blocks":
-            title = f"{amount:,.6g} {question.unit} of cache: {capacity:,} blocks of {size:,} tokens"
+            title = (
+                f"{amount:,.6g} {question.unit} of cache: {capacity:,} blocks of {size:,} tokens"
+            )
         tables.append(_table(list(group), title))
     return tables
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from replay.errors import UnknownNameError
 from replay.writing.failures import writing
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from replay.report.db import Result
 
-    AnyTable = Table | FrameTable | Result
+    AnyTable: TypeAlias = "Table | FrameTable | Result"
 
 # DuckDB takes 0.15 s to import and a table on the terminal needs none of it, so the functions
 # below that do need it import it themselves.

@@ -73,7 +73,9 @@ def _campaign(options: argparse.Namespace, made: Path) -> int:
             same = known.setdefault(one.finding.cause, [])
             same.append(one.finding)
             if len(same) == 1:
-                print(f"{one.finding.kind}: {one.finding.what} ({one.target} {one.index})", flush=True)
+                print(
+                    f"{one.finding.kind}: {one.finding.what} ({one.target} {one.index})", flush=True
+                )
         if len(told) % 5_000 == 0:
             _tell(told, known, started)
     for same in known.values():
@@ -105,7 +107,9 @@ def _keep(options: argparse.Namespace, same: list[Finding], made: Path) -> None:
     folder = options.keep / name
     folder.mkdir(parents=True, exist_ok=True)
     case.write(folder)
-    again = f"python -m tests.fuzz --seed {options.seed} --target {first.target} --only {first.index}"
+    again = (
+        f"python -m tests.fuzz --seed {options.seed} --target {first.target} --only {first.index}"
+    )
     lines = [case.command, "", f"{len(same)} cases; made by: {again}", "", first.detail]
     (folder / "cmd").write_text("\n".join(lines), errors="backslashreplace")
     print(f"kept: {folder}")
