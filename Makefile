@@ -24,11 +24,12 @@ unexport PYTHONDONTWRITEBYTECODE
 help:  ## show this help
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-demo: $(STAMP)  ## describe and replay the sample trace, show its reports and its curve
+demo: $(STAMP)  ## describe and replay the sample trace, show its reports, its curve and its page
 	$(REPLAY) describe $(SAMPLE)
 	$(REPLAY) run $(SAMPLE) -o $(DEMO) --force
 	$(REPLAY) report $(DEMO)
 	$(REPLAY) curve $(SAMPLE) --gpu h100-sxm --unit GiB --policy lru,min
+	$(REPLAY) report $(DEMO) --html $(DEMO).html --force
 
 test: $(STAMP)  ## run the tests; ARGS="-k name" picks some
 	$(BIN)/python -m pytest $(ARGS)

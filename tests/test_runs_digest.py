@@ -13,7 +13,7 @@ import pytest
 from replay.runs.digest import result_digest
 from replay.schema import TABLES
 
-GOLDEN = "9997f21fa99951995036c34d40968693eea7b6998dbd150f6e228cb8728519b8"
+GOLDEN = "58fd0bff53f5249cbf2c231d040b9e506afba5160fd8a71e2f2a1d5d69360a50"
 ROWS = 30
 
 

@@ -13,9 +13,10 @@ import numpy as np
 import polars as pl
 
 from replay.config.scenario import Scenario
-from replay.engine.diagnosis import diagnose
+from replay.engine.diagnosis import diagnose, stack_of
 from replay.engine.frames import prefixes_frame, requests_frame, timeline_frame
 from replay.engine.generating import count_generating
+from replay.engine.memory_curve import curve_frame
 from replay.engine.overload import judge_overload
 from replay.engine.plan import Plan, make_plan
 from replay.engine.prepare import Prepared, bound_of, prepare, prepare_trace, run_notes
@@ -76,13 +77,14 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
         counted = count_generating(plan, main.outcome, main.left_queue).outcome
         main = dataclasses.replace(main, outcome=counted)
     simulated = time.perf_counter_ns()
+    stack = stack_of(plan) if prepared.content_known else None
     tables = {
         "requests": requests_frame(
             prepared.trace,
             plan,
             main,
             baseline,
-            diagnose(plan, main.outcome) if prepared.content_known else None,
+            None if stack is None else diagnose(stack, main.outcome),
             content_known=prepared.content_known,
             global_prefix=global_prefix_tokens(prepared.tree),
             turn=contained_turns(prepared.trace, prepared.tree if prepared.content_known else None),
@@ -92,6 +94,8 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
     }
     if timed:
         tables["timeline"] = timeline_frame(main)
+    if stack is not None:
+        tables["curve"] = curve_frame(stack)
     manifest = {
         "seed": scenario.seed,
         "versions": _versions(),

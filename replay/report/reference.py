@@ -25,6 +25,9 @@ _TABLES = {
     "timeline": "What a timed run's engine did, in intervals of equal length. Divide an integral "
     "such as `running_request_ns` by `busy_ns` for the mean while busy, or by `width_ns` for the "
     "mean over time. Empty when untimed.",
+    "curve": "What other capacities would have hit: LRU exact at up to 200 of them, the run's own, "
+    "its half, double and fourfold among them; the optimum at a few, on long traces at the run's "
+    "own only. Empty for session stores, with caching off and where the content is unknown.",
     "prefixes": "The edges of the prefix tree that at least two prompts contain, in tree order.",
 }
 _MACROS = (
