@@ -19,7 +19,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench accuracy claims smoke dist test-lowest clean
+.PHONY: help demo test browser check bench accuracy claims smoke dist test-lowest clean
 
 help:  ## show this help
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -33,6 +33,9 @@ demo: $(STAMP)  ## describe and replay the sample trace, show its reports, its c
 
 test: $(STAMP)  ## run the tests; ARGS="-k name" picks some
 	$(BIN)/python -m pytest $(ARGS)
+
+browser: $(STAMP)  ## open pages in Chromium; AXE=axe.min.js of axe-core looks at accessibility
+	AXE="$(AXE)" $(BIN)/python -m pytest tests/test_browser.py $(ARGS)
 
 check: $(STAMP)  ## lint, formatting, types and layers
 	$(BIN)/ruff check .

@@ -23,10 +23,10 @@ COMMAND = "replay report run --html page.html"
 
 
 def page_of(folder, *, static=False, stories=None):
-    with RunDatabase(open_run(folder)) as database:
+    run = open_run(folder)
+    with RunDatabase(run) as database:
         page = compose(database)
-        text = page_text(page, database, stories or Stories(), command=COMMAND, static=static)
-    return page, text
+    return page, page_text(page, run, stories or Stories(), command=COMMAND, static=static)
 
 
 @pytest.fixture(scope="module")

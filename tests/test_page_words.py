@@ -28,7 +28,7 @@ def test_a_wait_has_three_digits_and_is_not_torn_from_its_unit(ms, said):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(0.25, "250 ms"), (7.6, "7.6 s"), (76.06, "76 s"), (300, "5.0 min"),
+    ("seconds", "said"), [(0.25, "250 ms"), (7.6, "7.6 s"), (76.06, "76 s"), (300, "5 min"),
                           (86_400, "24 h"), (302_400, "3.5 days")],
 )  # fmt: skip
 def test_a_span(seconds, said):

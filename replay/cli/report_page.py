@@ -36,7 +36,7 @@ def write_page(
     from replay.cli.output import note
     from replay.cli.progress import progress
     from replay.cli.targets import claim, swept
-    from replay.report.isolation import half_of_machine, supervise
+    from replay.report.isolation import half_of_machine, supervise, unbind
     from replay.report.page.bundle import check_extra
     from replay.runs.open import open_run
     from replay.writing.whole import whole_file
@@ -53,10 +53,11 @@ def write_page(
 
         with RunDatabase(run) as database:
             page = compose(database)
-            stories = tell_stories(run, page.suffering, trace=trace, progress=bar.hook)
-            bar.hook("Drawing", 0, 0)
-            command = _command(folder, output, static=static)
-            text = page_text(page, database, stories, command=command, static=static)
+        unbind()
+        stories = tell_stories(run, page.suffering, trace=trace, progress=bar.hook)
+        bar.hook("Drawing", 0, 0)
+        command = _command(folder, output, static=static)
+        text = page_text(page, run, stories, command=command, static=static)
         with whole_file(output, force=force) as sink:
             sink.write(text.encode("utf-8", "backslashreplace"))
     note(f"Page written to {output}")
@@ -79,7 +80,8 @@ def tell_stories(
     try:
         _tell(run, chosen, told, trace=trace, progress=progress)
     except ReplayError as error:
-        return Stories(told, f"No {'more ' if told else ''}stories: {error.message}.")
+        why = error.message.removeprefix(f"{run.folder}: ")
+        return Stories(told, f"No {'more ' if told else ''}stories: {why}.")
     except ImportError as error:
         return Stories(lack=f"No stories: {error.name} is not installed here.")
     some = f"The stories of the first {len(told)} are told here; {more}"

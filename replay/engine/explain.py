@@ -109,6 +109,8 @@ def explain_requests(
     Each takes a replay up to its request. Takes and raises what `explain_request` does.
     """
     scenario = load_scenario(run.folder / SCENARIO)
+    if run.manifest.get("content_known") is False:
+        raise InputError(f"{run.folder}: no content: what its prompts share is unknown")
     rows = _rows(run, requests)
     for row in rows:
         _check_told(run, row, scenario)

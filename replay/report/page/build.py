@@ -31,6 +31,7 @@ from replay.report.page.gallery import (
 from replay.report.page.look import style_sheet
 from replay.report.page.notes import keep_in_mind, read_first
 from replay.report.page.vega import CONFIG
+from replay.runs.open import Run
 
 HERE = Path(__file__).parent
 SQL = HERE / "sql"
@@ -126,7 +127,7 @@ def _round(value: Any) -> Any:
 
 
 def page_text(
-    page: Page, database: RunDatabase, stories: Stories, *, command: str, static: bool = False
+    page: Page, run: Run, stories: Stories, *, command: str, static: bool = False
 ) -> str:
     """Return the HTML of a page; `command` is how it was made.
 
@@ -149,7 +150,7 @@ def page_text(
         title=f"{facts.run['trace_name'] or 'a trace'}: {verdict.headline(facts)}",
         style=style_sheet(),
         eyebrow=_eyebrow(facts),
-        warnings=read_first(facts, database.run),
+        warnings=read_first(facts, run),
         headline=verdict.headline(facts),
         lede=verdict.lede(facts),
         tiles=verdict.tiles(facts),

@@ -48,8 +48,6 @@ def _about(facts: Facts) -> Iterator[str]:
     if lost:
         of = count(summary["requests"], "request")
         yield f"not completed: {' and '.join(lost)} of {of}; rates and waits leave them out"
-    if run["speedup"] not in (None, 1.0):
-        yield f"time was changed: arrivals come {run['speedup']:g} times as fast as in the trace"
     times = facts.manifest.get("step_times") or {}
     if facts.timed and times.get("calibrated"):
         prefill, decode = (times.get(f"{name}_error_p90_percent") for name in ("prefill", "decode"))

@@ -15,7 +15,7 @@ from replay.report.page.look import PARTS, paint
 Spec = dict[str, Any]
 
 FONT = 'system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif'
-LEFT = {"minExtent": 46, "maxExtent": 46}  # so that clocks stand below each other
+LEFT = {"minExtent": 52, "maxExtent": 52}  # so that clocks stand below each other
 _SECOND, _MINUTE, _HOUR, _DAY = 1, 60, 3600, 86_400
 _CLOCK_STEPS = (
     *(1, 2, 5, 10, 15, 30),
@@ -25,6 +25,8 @@ _CLOCK_STEPS = (
 )
 _MOST_TICKS = 6
 _LAST_TICK = 0.96  # of the axis
+_WAIT_TICKS = 5
+_LONG_MS = 20_000  # from here on steps are those of a clock
 CLOCK_LABEL = (
     "datum.value >= 172800 ? format(datum.value / 86400, '.3~g') + ' d' : "
     "datum.value >= 7200 && datum.value % 3600 == 0 ? format(datum.value / 3600, 'd') + ' h' : "
@@ -93,11 +95,14 @@ def clock_axis(field: str, until_s: float, *, labels: bool = True) -> Spec:
     return {"field": field, "type": "quantitative", "title": None, "axis": axis, "scale": scale}
 
 
-def wait_axis(values: Sequence[float]) -> Spec:
-    """Return the ticks of a logarithmic axis of waits in ms: 1 and 3 of each decade in range."""
-    low, high = min(values, default=1.0), max(values, default=1.0)
-    ticks = [digit * 10.0**power for power in range(-6, 10) for digit in (1, 3)]
-    return {"labelExpr": WAIT_LABEL, "values": [at for at in ticks if low <= at <= high]}
+def wait_axis(most_ms: float) -> Spec:
+    """Return the ticks of an axis of waits that starts at 0: at most six, of round length."""
+    lengths = [digit * 10.0**power for power in range(-3, 4) for digit in (1, 2, 5)]
+    lengths = [ms for ms in lengths if ms <= _LONG_MS]
+    lengths += [1000.0 * step for step in _CLOCK_STEPS if 1000 * step > _LONG_MS]
+    step = next((ms for ms in lengths if most_ms / ms <= _WAIT_TICKS), most_ms)
+    ticks = [step * at for at in range(int(most_ms / step) + 1)]
+    return {"labelExpr": WAIT_LABEL, "values": ticks}
 
 
 def log_ticks(low: float, high: float) -> list[float]:

@@ -99,7 +99,7 @@ def sentence(text: str) -> str:
 
 def _digits(number: float) -> str:
     """Return two digits of what is below ten, whole numbers above."""
-    return f"{number:.1f}" if number < 9.95 else f"{number:,.0f}"
+    return f"{number:.1f}".removesuffix(".0") if number < 9.95 else f"{number:,.0f}"
 
 
 def _three(number: float) -> str:

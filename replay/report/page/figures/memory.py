@@ -136,6 +136,8 @@ def _dots(field: str, facts: Facts) -> list[Spec]:
 def wanted_again_caption(wanted: Data) -> str:
     """Return within what time half of the evicted tokens were wanted again."""
     half = wanted.records[0]["half_within_s"]
+    if half <= 0:
+        return "Half of the evicted tokens were evicted while the request that wanted them waited."
     return f"Half of the evicted tokens were wanted again within {span(half)}."
 
 

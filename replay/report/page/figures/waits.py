@@ -13,6 +13,7 @@ from replay.report.page.vega import (
     Spec,
     clock_axis,
     colour,
+    log_ticks,
     sides,
     title,
     view,
@@ -73,7 +74,8 @@ def _ranked_view(waits: Data, present: list[str]) -> Spec:
     values = [max(ms, 1e-3) for ms in waits.column("ms")]
     x = {"field": "ms", "type": "quantitative", "title": "time to first token",
          "scale": {"type": "log", "nice": False},
-         "axis": {**wait_axis(values), "grid": True}}  # fmt: skip
+         "axis": {"labelExpr": WAIT_LABEL, "grid": True,
+                  "values": log_ticks(min(values), max(values))}}  # fmt: skip
     y = {"field": "share", "type": "quantitative", "title": None, "scale": {"domain": [0, 1]},
          "axis": {**LEFT, "values": [*_SHOWN_RANKS], "format": ".0%"}}  # fmt: skip
     lines = {
@@ -171,7 +173,16 @@ def over_time(data: Mapping[str, Data], facts: Facts) -> Drawn | LeftOut:
         "about a hundred requests or more each.",
         key=_key(present),
         views=tuple(
-            View(f"waits_{name}", _over_time_view(statistic, label, until, present))
+            View(
+                f"waits_{name}",
+                _over_time_view(
+                    statistic,
+                    label,
+                    until,
+                    max(row["ms"] for row in table.records if row["statistic"] == statistic),
+                    present,
+                ),
+            )
             for statistic, name, label in (
                 ("median", "median", "Median"),
                 ("90%", "p90", "90th percentile: one in ten waits longer"),
@@ -181,9 +192,11 @@ def over_time(data: Mapping[str, Data], facts: Facts) -> Drawn | LeftOut:
     )
 
 
-def _over_time_view(statistic: str, label: str, until: float, present: list[str]) -> Spec:
+def _over_time_view(
+    statistic: str, label: str, until: float, most: float, present: list[str]
+) -> Spec:
     y = {"field": "ms", "type": "quantitative", "title": None,
-         "axis": {**LEFT, "labelExpr": WAIT_LABEL, "tickCount": 4}}  # fmt: skip
+         "axis": {**LEFT, **wait_axis(most)}}  # fmt: skip
     return view(
         "waits_over_time",
         150,
@@ -243,7 +256,7 @@ def _made_of_view(side: str, parts: list[str], most: float, *, alone: bool) -> S
              "sort": ["fastest half", "to 90%", "to 99%", "slowest 1%"],
              "axis": {"minExtent": 76, "maxExtent": 76}}  # fmt: skip
     x = {"field": "ms", "type": "quantitative", "title": None, "scale": {"domain": [0, most]},
-         "axis": {"labelExpr": WAIT_LABEL, "tickCount": 4}}  # fmt: skip
+         "axis": wait_axis(most)}  # fmt: skip
     places = f"indexof({[*_PARTS]}, datum.part)"
     return view(
         "waits_made_of",
