@@ -14,7 +14,7 @@ import pytest
 from replay.report.db import RunDatabase
 from replay.report.page.build import Stories, compose, page_text
 from replay.runs.open import open_run
-from tests import run_fixture
+from tests import dense_run, run_fixture
 from tests.browser import PROGRAM, Browser
 
 pytestmark = [
@@ -25,21 +25,8 @@ AXE = os.environ.get("AXE")
 LEVELS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
 
 
-def dense_rows():
-    """Return the fixture's requests many times over, so that every figure is drawn."""
-    own = run_fixture.request_rows()
-    return [
-        {
-            **row, "request_id": 30 * again + row["request_id"], "tenant": "ab"[again % 2],
-            "arrival_ns": row["arrival_ns"] + again * 9_000_000_000,
-            "evicted_ns": row["evicted_ns"] and again * 9_000_000_000,
-        }
-        for again in range(20) for row in own
-    ]  # fmt: skip
-
-
 RUNS = {
-    "all figures": lambda to: run_fixture.write(to, requests=dense_rows()),
+    "all figures": dense_run.write,
     "overloaded": lambda to: run_fixture.write(to, run_fixture.overloaded_manifest()),
     "untimed": run_fixture.write_untimed,
 }

@@ -101,7 +101,9 @@ def _tell(
     from replay.config.load import load_scenario
     from replay.engine.parts import READING, engine_part
     from replay.runs.layout import SCENARIO
+    from replay.runs.trace_path import trace_path
 
+    trace_path(run, trace)  # before anything is compiled for it
     kind = load_scenario(run.folder / SCENARIO).cache.kind
     compile_first(READING, engine_part(run.manifest["mode"], kind))
     from replay.engine.explain import explain_requests

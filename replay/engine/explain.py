@@ -24,12 +24,12 @@ from replay.engine.watch import Watched, watch_request
 from replay.errors import InputError
 from replay.kernels import layout
 from replay.progress import Hook, ignore
-from replay.runs.layout import MANIFEST, SCENARIO
+from replay.runs.layout import SCENARIO
 from replay.runs.open import Run
+from replay.runs.trace_path import trace_path
 from replay.schema import TABLES
 from replay.trace.parquet_check import check_parquet
 from replay.trace.readers.options import DEFAULTS, ReadOptions
-from replay.trace.readers.source import STANDARD_INPUT
 
 _REPRODUCED = {
     "hit_tokens": layout.HIT,
@@ -40,7 +40,6 @@ _REPRODUCED = {
     "granularity_tokens": layout.GRANULARITY,
 }
 _READ_ALIKE = ("format", "block_size", "content", "rejected_rows")
-_PATTERN = frozenset("*?[")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +113,7 @@ def explain_requests(
     rows = _rows(run, requests)
     for row in rows:
         _check_told(run, row, scenario)
-    path = _trace_path(run, trace)
+    path = trace_path(run, trace)
     prepared = prepare(path, scenario, format_name=format_name, options=options, progress=progress)
     _check_read_alike(run, prepared, path)
     plan = make_plan(
@@ -211,29 +210,6 @@ def _check_told(run: Run, row: Mapping[str, Any], scenario: Scenario) -> None:
             f"{room})",
             hint="it was never looked up, so it hit nothing",
         )
-
-
-def _trace_path(run: Run, trace: Path | None) -> Path | str:
-    """Return where the trace of a run is to be read."""
-    if trace is not None:
-        return trace
-    record = run.manifest.get("trace")
-    path = record.get("path") if isinstance(record, dict) else None
-    if not path:
-        raise InputError(
-            f"{run.folder / MANIFEST}: names no trace", hint="say where it is: --trace PATH"
-        )
-    if path == STANDARD_INPUT:
-        raise InputError(
-            f"{run.folder}: its trace came from standard input",
-            hint="put the trace into a file and name that: --trace PATH",
-        )
-    if not _PATTERN & set(path) and not Path(path).exists():
-        raise InputError(
-            f"{run.folder}: its trace is not there (got {path!r})",
-            hint="say where it is now: --trace PATH",
-        )
-    return str(path)
 
 
 def _check_read_alike(run: Run, prepared: Prepared, path: Path | str) -> None:

@@ -1,4 +1,5 @@
--- Time to first token, ranked: 200 steps, with the cache and without.
+-- Time to first token, ranked, with the cache and without: the smallest wait
+-- that a share of the requests does not exceed, at 200 shares.
 WITH sides AS (
     SELECT 'with cache' AS side, ttft_ns AS wait_ns
     FROM completed
@@ -20,7 +21,11 @@ ranked AS (
 
 SELECT
     side,
-    ceil(200 * place / requests) / 200 AS share,
+    if(
+        requests > 200,
+        (200 * (place - 1) // requests + 1) / 200,
+        place / requests
+    ) AS share,
     max(wait_ns) / 1e6 AS ms
 FROM ranked
 GROUP BY side, share
