@@ -19,7 +19,7 @@ from replay.kernels import layout
 from replay.trace.tree import build_tree
 from tests import naive
 from tests.naive_store import Store, StoreRules
-from tests.random_traces import BLOCK, rows, trace_of, unit_rows, unit_trace_of
+from tests.random_traces import BLOCK, mixed, rows, trace_of, unit_rows, unit_trace_of
 from tests.test_engine_twins import (
     COUNTED,
     MISSED,
@@ -77,7 +77,7 @@ def drawn_requests(drawn: list[dict]):
 
 @settings(max_examples=400)
 @given(
-    drawn=st.one_of(unit_rows(), rows()),
+    drawn=mixed(st.one_of(unit_rows(), rows())),
     capacity=st.integers(1, 80),
     rules=store_rules,
     hold=st.sampled_from([0, 0, 150, 900]),
@@ -89,7 +89,6 @@ def test_untimed_store_equals_token_by_token_store(drawn, capacity, rules, hold)
     scenario = scenario_of(rules, engine)
     plan = make_plan(trace, build_tree(trace), scenario, block_size=1, capacity_blocks=capacity)
     simulation = simulate_untimed(plan)
-    outcome = simulation.outcome
     twin = StoreRules(block_size=1, capacity=capacity, hold_ns=hold, **rules)
     naive.replay_untimed(requests, twin, Store)
     compare(requests, counted(plan, simulation), UNTIMED, CAUSES)
@@ -98,7 +97,7 @@ def test_untimed_store_equals_token_by_token_store(drawn, capacity, rules, hold)
 @pytest.mark.slow
 @settings(max_examples=400)
 @given(
-    drawn=st.one_of(unit_rows(), rows()),
+    drawn=mixed(st.one_of(unit_rows(), rows())),
     capacity=st.integers(8, 80),
     rules=store_rules,
     engine=engine_rules,
@@ -109,7 +108,6 @@ def test_timed_store_equals_token_by_token_store(drawn, capacity, rules, engine)
     plan = make_plan(trace, build_tree(trace), scenario, block_size=1, capacity_blocks=capacity)
     cost = cost_of(engine["max_batched_tokens"], engine["max_sequences"])
     simulation = simulate_timed(plan, cost)
-    outcome = simulation.outcome
     twin = StoreRules(block_size=1, capacity=capacity, **rules, **engine)
     naive.Engine(requests, twin, naive_step_ns(cost), Store).run()
     compare(requests, counted(plan, simulation), COUNTED, CAUSES)

@@ -40,7 +40,7 @@ _NOUGHT = re.compile(r"0+(\.0+)?\s*[a-zµ]*")
     "--block-size",
     type=click.IntRange(1, 2**20),
     metavar="N",
-    help="Write content as block ids of N tokens; mooncake: 512 otherwise.",
+    help="Write content as block ids of N tokens; mooncake: the trace's own, else 16.",
 )
 @click.option("--merge", is_flag=True, help="Make one trace of several IN; their ids are renamed.")
 @click.option("--window", metavar="FROM..TO", help="Keep what arrives in it, such as 10m..40m.")
@@ -87,11 +87,14 @@ def convert(
     replay convert long.parquet -o part.jsonl --window 10m..40m --sample 0.1
     replay convert a.jsonl b.jsonl --merge -o both.parquet
     """
+    from replay.cli.ceiling_lines import ceiling_line
     from replay.cli.output import note, note_all
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import claim, read_beside
     from replay.engine.parts import READING
+    from replay.trace.content import natural_block_size
     from replay.trace.rejected import rejected_beside, write_rejected
+    from replay.trace.separation import sharing_notes
     from replay.trace.writers import writer_for
 
     if len(inputs) > 1 and not merge:
@@ -107,10 +110,13 @@ def convert(
         bar.hook("Writing the trace", 0, 0)
         lost = writer.write(trace, output, block_size=block_size, force=force)
         aside = write_rejected(trace.rejected, rejected_beside(output), force=force)
-    note_all(trace.meta.notes)
+    note_all((*trace.meta.notes, *sharing_notes(trace, content_known=trace.has_content)))
     click.echo(f"{'requests':14}{trace.requests:,}")
     click.echo(f"{'content':14}{trace.meta.content}")
     click.echo(f"{'sessions':14}{trace.meta.sessions}")
+    if trace.has_content and (block_size is not None or writer.name == "mooncake"):
+        size = block_size or natural_block_size(trace)
+        click.echo(f"{'hits kept':14}{ceiling_line(trace, size)}")
     for number, text in enumerate(lost or ["nothing"]):
         click.echo(f"{'lost' if not number else '':14}{text}")
     if aside:

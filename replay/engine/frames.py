@@ -14,7 +14,7 @@ from replay.engine.events import prefix_cache_events
 from replay.engine.plan import Plan
 from replay.engine.simulate import Simulation
 from replay.kernels import layout
-from replay.schema import REQUESTS, TRACE, column_names
+from replay.schema import CARRIED, REQUESTS, TRACE, column_names
 
 if TYPE_CHECKING:
     from replay.trace.frame import Trace
@@ -82,9 +82,10 @@ def requests_frame(
 ) -> pl.DataFrame:
     """Return one row a request; latencies are null where the clock never ran or got there.
 
-    What was hit and why the rest was not is null where the content is unknown. `global_prefix` int64[R] is how deep each prompt is what most start with, `turn` int64[R] the
-    request whose turn it contains, -1 for none; `overhead_ns` int64[R] is what each request takes
-    outside the GPU, None where no time passes.
+    What was hit and why the rest was not is null where the content is unknown. `global_prefix`
+    int64[R] is how deep each prompt is what most start with, `turn` int64[R] the request whose
+    turn it contains, -1 for none; `overhead_ns` int64[R] is what each request takes outside the
+    GPU, None where no time passes.
     """
     absent = pl.Series([None] * plan.requests)
     columns: dict[str, object] = {
@@ -115,7 +116,7 @@ def requests_frame(
         columns |= dict.fromkeys(_ABOUT_CONTENT, absent.cast(pl.Int64))
         columns["prefix_cache_event"] = absent
     frame = pl.DataFrame(columns).select(column_names(REQUESTS))
-    known = {*column_names(TRACE), *frame.columns} - {"kind"}
+    known = {*column_names(TRACE), *frame.columns} - {*CARRIED}
     extra = [name for name in trace.frame.columns if name not in known]
     return frame.hstack(trace.frame.select(extra)) if extra else frame
 
