@@ -14,6 +14,7 @@ from replay.errors import InputError, TraceError
 from replay.trace.problems import ProblemList
 from replay.trace.readers import load_trace, mooncake
 from replay.trace.readers.options import ReadOptions
+from replay.trace.readers.source import Source
 from tests.trace_samples import CONVERSATION, mooncake_text, needs_conversation, row, trace_of
 
 FULL = row(0, 512, 3, [0])
@@ -419,7 +420,7 @@ def lines_in_blocks_of(size, lengths):
     ],
 )
 def test_blocks_of_another_size_are_known_where_only_one_fits(size, lengths, found):
-    trace = read_mooncake(Source("t", "t", lines_in_blocks_of(size, lengths), ""))
+    trace = mooncake.read_mooncake(Source("t", "t", lines_in_blocks_of(size, lengths), ""))
     assert trace.meta.block_size == found
     assert ("the only size that fits" in " ".join(trace.meta.notes)) == (found != 512)
 
@@ -427,4 +428,4 @@ def test_blocks_of_another_size_are_known_where_only_one_fits(size, lengths, fou
 def test_a_row_that_contradicts_the_others_leaves_the_formats_size():
     data = lines_in_blocks_of(16, [126, 112]) + lines_in_blocks_of(512, [1024])
     with pytest.raises(TraceError, match="in blocks of 512 needs 1 hash_ids"):
-        read_mooncake(Source("t", "t", data, ""))
+        mooncake.read_mooncake(Source("t", "t", data, ""))
