@@ -10,6 +10,9 @@ import click
 from replay.cli.output import say
 from replay.cli.trace_options import read_trace, trace_options
 from replay.errors import InputError
+from replay.reading import read_whole
+
+_MOST_KEY_BYTES = 2**20
 
 
 @click.command(short_help="Keep lengths, times and sharing of a trace, nothing else.")
@@ -102,9 +105,9 @@ def anonymize(
 
 def _key(path: Path) -> bytes:
     try:
-        return path.read_bytes()
-    except OSError as error:
+        return read_whole(path, most_bytes=_MOST_KEY_BYTES)
+    except (OSError, ValueError) as error:
         raise InputError(
-            f"cannot read the key {path}: {error.strerror}",
+            f"cannot read the key {path}: {getattr(error, 'strerror', None) or error}",
             hint="make one with: head -c 32 /dev/urandom > key",
         ) from error
