@@ -8,9 +8,12 @@ read up to half of the memory.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import io
 import os
 import stat
+import sys
 import time
 from pathlib import Path
 from typing import BinaryIO
@@ -42,16 +45,25 @@ def read_whole(path: str | Path, *, most_bytes: int | None = None) -> bytes:
     with file:
         if stat.S_ISREG(kind.st_mode) and most_bytes is None:
             return file.read()
-        if stat.S_ISCHR(kind.st_mode) and not file.isatty() and kind.st_rdev != _NULL:
-            raise OSError(errno.EINVAL, "is a device, not a file")
-        return read_stream(file, first, most_bytes=most_bytes)
+        _check_has_an_end(file, kind)
+        return _all_of(file, first, most_bytes=most_bytes)
 
 
-def read_stream(file: BinaryIO, first: bytes = b"", *, most_bytes: int | None = None) -> bytes:
-    """Return what a stream holds, its `first` bytes included that were read before.
+def read_standard_input() -> bytes:
+    """Return what standard input holds; raises OSError as `read_whole`, and where it is closed."""
+    if sys.stdin is None:  # closed by whoever started this process
+        raise OSError(errno.EBADF, "standard input is closed")
+    with contextlib.suppress(io.UnsupportedOperation):  # one that lies in memory
+        _check_has_an_end(sys.stdin.buffer, os.fstat(sys.stdin.fileno()))
+    return _all_of(sys.stdin.buffer)
 
-    Raises OSError for more than `most_bytes`, by default half of the memory.
-    """
+
+def _check_has_an_end(file: BinaryIO, kind: os.stat_result) -> None:
+    if stat.S_ISCHR(kind.st_mode) and not file.isatty() and kind.st_rdev != _NULL:
+        raise OSError(errno.EINVAL, "is a device, not a file")
+
+
+def _all_of(file: BinaryIO, first: bytes = b"", *, most_bytes: int | None = None) -> bytes:
     most = half_of_memory() if most_bytes is None else most_bytes
     pieces, total = [first], len(first)
     while piece := file.read(_CHUNK_BYTES):

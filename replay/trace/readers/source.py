@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import errno
 import hashlib
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from replay.errors import InputError, Problem, TraceError
-from replay.reading import read_stream, read_whole
+from replay.reading import read_standard_input, read_whole
 from replay.trace.frame import Rejected
 from replay.trace.problems import ProblemList
 from replay.trace.readers.unpack import unpacked
@@ -63,7 +61,7 @@ def read_source(path: str | Path, *, max_unpacked_bytes: int | None = None) -> S
     if path.is_dir():
         raise InputError(f"{shown} is a folder", hint="name a file")
     try:
-        raw = _standard_input() if shown == STANDARD_INPUT else read_whole(path)
+        raw = read_standard_input() if shown == STANDARD_INPUT else read_whole(path)
     except FileNotFoundError as error:
         raise InputError(f"no such trace file (got {shown!r})", hint=_near(path)) from error
     except (OSError, ValueError) as error:
@@ -75,12 +73,6 @@ def read_source(path: str | Path, *, max_unpacked_bytes: int | None = None) -> S
         raise EmptyFileError([Problem(shown, "the file is empty")])
     name = "standard input" if shown == STANDARD_INPUT else path.name
     return Source(shown, name, data, hashlib.sha256(raw).hexdigest())
-
-
-def _standard_input() -> bytes:
-    if sys.stdin is None:  # closed by whoever started this process
-        raise OSError(errno.EBADF, "standard input is closed")
-    return read_stream(sys.stdin.buffer)
 
 
 def _without_comments(data: bytes) -> bytes:
