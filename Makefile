@@ -87,7 +87,7 @@ test-lowest: $(STAMP)  ## run the tests with the lowest versions that pyproject.
 	rm -rf $(LOWEST)
 	$(BIN)/python -m pip install -qq --disable-pip-version-check 'uv>=0.5'
 	$(BIN)/uv venv -q --python $(BIN)/python $(LOWEST)
-	$(BIN)/uv pip compile -q --resolution lowest-direct --extra dev pyproject.toml -o $(LOWEST)/lowest.txt
+	$(BIN)/uv pip compile -q --python $(LOWEST) --resolution lowest-direct --extra dev pyproject.toml -o $(LOWEST)/lowest.txt
 	$(BIN)/uv pip sync -q --python $(LOWEST) $(LOWEST)/lowest.txt
 	PYTHONPATH=$(CURDIR) $(LOWEST)/bin/python -m pytest $(ARGS)
 

@@ -110,7 +110,7 @@ def test_a_bomb_is_not_unpacked_first(monkeypatch):
 
 
 def test_the_usual_limit_grows_with_the_file_up_to_half_of_the_memory(monkeypatch):
-    monkeypatch.setattr(unpacking, "_memory_bytes", lambda: 2**33)
+    monkeypatch.setattr(unpacking, "half_of_memory", lambda: 2**32)
     assert usual_limit_bytes(1) == 2**26
     assert usual_limit_bytes(10**7) == 2 * 10**9
     assert usual_limit_bytes(10**9) == 2**32

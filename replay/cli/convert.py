@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from replay.cli import completion
+from replay.cli.output import say
 from replay.cli.trace_options import SHARE, read_trace, trace_options
 from replay.errors import InputError
 
@@ -111,16 +112,16 @@ def convert(
         lost = writer.write(trace, output, block_size=block_size, force=force)
         aside = write_rejected(trace.rejected, rejected_beside(output), force=force)
     note_all((*trace.meta.notes, *sharing_notes(trace, content_known=trace.has_content)))
-    click.echo(f"{'requests':14}{trace.requests:,}")
-    click.echo(f"{'content':14}{trace.meta.content}")
-    click.echo(f"{'sessions':14}{trace.meta.sessions}")
+    say(f"{'requests':14}{trace.requests:,}")
+    say(f"{'content':14}{trace.meta.content}")
+    say(f"{'sessions':14}{trace.meta.sessions}")
     if trace.has_content and (block_size is not None or writer.name == "mooncake"):
         size = block_size or natural_block_size(trace)
-        click.echo(f"{'hits kept':14}{ceiling_line(trace, size)}")
+        say(f"{'hits kept':14}{ceiling_line(trace, size)}")
     for number, text in enumerate(lost or ["nothing"]):
-        click.echo(f"{'lost' if not number else '':14}{text}")
+        say(f"{'lost' if not number else '':14}{text}")
     if aside:
-        click.echo(f"{'put aside':14}{len(trace.rejected):,} rows, in {aside}")
+        say(f"{'put aside':14}{len(trace.rejected):,} rows, in {aside}")
     note(f"\nTrace written to {output}; `replay describe {output}` says more")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from replay.cli import completion
+from replay.cli.output import say
 from replay.errors import InputError
 
 
@@ -95,7 +96,7 @@ def generate(
         lines = summary(trace)
     note_all([*trace.meta.notes[1:], *rate_missed(trace, rate)])
     for label, line in lines:
-        click.echo(f"{label:14}{line}")
+        say(f"{label:14}{line}")
     note(f"\nTrace written to {output}; `replay describe {output}` says more")
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from replay.cli.options import read_scenario, scenario_options
+from replay.cli.output import say
 from replay.cli.trace_options import read_options, trace_options
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def _tell_plan(scenario: Scenario, prepared: Prepared) -> None:
     from replay.report.tables import Table
 
     size = describe_size(prepared)
-    click.echo(dump_scenario(scenario))
+    say(dump_scenario(scenario))
     emit([Table(tuple(size), [tuple(size.values())])])
 
 
@@ -145,11 +146,11 @@ def _tell(target: Path, prepared: Prepared, result: RunResult, band: Band | None
 
     note_all(notes(result.manifest))
     for line in warnings(result.manifest):
-        click.echo(f"{wrapped(line)}\n")
+        say(f"{wrapped(line)}\n")
     for label, line in headline(result):
-        click.echo(f"{label:18}{line}")
+        say(f"{label:18}{line}")
     if band is not None:
-        click.echo()
+        say()
         emit(band_tables(band))
     if prepared.trace.rejected:
         aside = len(prepared.trace.rejected)
@@ -159,6 +160,6 @@ def _tell(target: Path, prepared: Prepared, result: RunResult, band: Band | None
 
 def _default_folder(trace: Path) -> Path:
     now = datetime.datetime.now()
-    plain = re.sub(r"[^\w.-]+", "-", trace.stem).strip("-")  # of a pattern, say
+    plain = re.sub(r"[^\w.-]+", "-", trace.stem).strip("-")  # of a pattern
     name = "stdin" if str(trace) == "-" else plain or "trace"
     return Path("runs") / f"{now:%Y%m%d-%H%M%S}-{name}"

@@ -64,7 +64,9 @@ def _campaign(options: argparse.Namespace, made: Path) -> int:
     ]
     work.sort(key=lambda pair: (pair[1] / counts[pair[0]], pair[0]))  # all targets all the time
     # Compiled kernels first: no case is slow for want of them.
-    subprocess.run([sys.executable, "-m", "replay", "doctor", "--warm"], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "replay", "doctor", "--warm"], check=True, capture_output=True
+    )
     started, told = time.monotonic(), []
     known: dict[tuple[str, str], list[Finding]] = {}
     for one in run_all(work, seed=options.seed, samples=made, workers=options.workers):

@@ -57,7 +57,7 @@ def call(argv: tuple[str, ...]) -> tuple[int, str, str, list[str]]:
     streams = [
         io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="backslashreplace")
         for _ in range(2)
-    ]  # noqa: E501
+    ]
     kept = sys.stdin, sys.stdout, sys.stderr, sys.argv
     sys.stdin = io.TextIOWrapper(io.BytesIO(b""))
     sys.stdout, sys.stderr = streams
@@ -81,7 +81,7 @@ def call(argv: tuple[str, ...]) -> tuple[int, str, str, list[str]]:
     told = [
         f"{one.category.__name__}: {one.filename.rpartition('/replay/')[2]}:{one.lineno}"
         for one in caught
-    ]  # noqa: E501
+    ]
     return (code if isinstance(code, int) else 0), out, err, told
 
 
@@ -100,7 +100,7 @@ def _judged_texts(case: Case, code: int, out: str, err: str, warned: list[str]) 
     if escape := _CONTROL.search(printed):
         start = max(escape.start() - 60, 0)
         around = ascii(printed[start : escape.end() + 20])
-        return Finding("escape", f"{case.argv[0]}: {ascii(escape[0])}", detail=around)
+        return Finding("escape", f"{case.argv[0]}: {escape[0]!a}", detail=around)
     return Finding("warning", warned[0]) if warned else None
 
 

@@ -6,15 +6,14 @@ and a stream that ends before its end is told rather than taken for all there is
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Protocol
 
 import zstandard
 
 from replay.errors import Problem, TraceError
+from replay.reading import half_of_memory
 from replay.units import format_bytes
 
 _GZIP = b"\x1f\x8b"
@@ -26,7 +25,6 @@ _USUAL_RATIO = (
 )
 _ZSTANDARD_RATIO = 2**15
 _PIECE_BYTES = 2**10, 2**16
-_CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 class _Member(Protocol):
@@ -72,7 +70,7 @@ def unpacked(raw: bytes, shown: str, *, most_bytes: int | None = None) -> bytes:
 
 def usual_limit_bytes(packed_bytes: int) -> int:
     """Return how much a file of this size may unpack to: what text does, and half of the memory."""
-    return min(max(_LEAST_BYTES, _USUAL_RATIO * packed_bytes), _memory_bytes() // 2)
+    return min(max(_LEAST_BYTES, _USUAL_RATIO * packed_bytes), half_of_memory())
 
 
 def _pieces(
@@ -115,12 +113,3 @@ def _too_large(shown: str, packed_bytes: int, limit: int) -> TraceError:
         "be text as traces are"
     )
     return TraceError([Problem(shown, what)], hint="--max-unpacked SIZE allows more, such as 8GiB")
-
-
-def _memory_bytes() -> int:
-    """Return the memory of this machine, or what this process may take of it."""
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    try:
-        return min(total, int(_CGROUP_LIMIT.read_text()))
-    except (OSError, ValueError):
-        return total
