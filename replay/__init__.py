@@ -29,6 +29,7 @@ _PUBLIC = {
     "prepare": "replay.engine.prepare",
     "prepare_trace": "replay.engine.prepare",
     "prefix_digests": "replay.trace.hashing",
+    "separated": "replay.trace.separation",
     "tokens_of": "replay.trace.tokens",
     "vllm_block_hashes": "replay.trace.vllm_hashes",
     "write_mooncake": "replay.trace.writers.mooncake",

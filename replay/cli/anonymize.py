@@ -65,13 +65,14 @@ def anonymize(
     replay anonymize trace.parquet --round 1s --jitter 5s -o shareable.jsonl
     """
     from replay.cli.ceiling_lines import ceiling_line
-    from replay.cli.output import note
+    from replay.cli.output import note, note_all
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import claim, read_beside
     from replay.engine.parts import READING
     from replay.trace.anonymize import anonymize as anonymized
     from replay.trace.content import natural_block_size
     from replay.trace.rejected import rejected_beside, write_rejected
+    from replay.trace.separation import sharing_notes
     from replay.trace.writers.mooncake import write_mooncake
     from replay.units import parse_duration_ns
 
@@ -88,6 +89,7 @@ def anonymize(
         made = anonymized(source, size, key=key, round_ns=round_ns, jitter_ns=jitter_ns)
         lost = write_mooncake(made.trace, output, block_size=size, force=force)
         aside = write_rejected(source.rejected, rejected_beside(output), force=force)
+    note_all(sharing_notes(source, content_known=True))
     say(f"{'requests':14}{made.trace.requests:,}")
     say(f"{'kept':14}lengths, and what requests share in blocks of {size} tokens")
     say(f"{'hits before':14}{ceiling_line(source, size)}")

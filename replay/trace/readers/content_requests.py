@@ -24,9 +24,8 @@ from replay.trace.frame import (
 from replay.trace.lists import list_column
 from replay.trace.problems import ProblemList
 from replay.trace.readers.block_checks import check_chained
-from replay.trace.readers.named_sessions import with_turns
+from replay.trace.readers.named_sessions import SESSION, with_turns
 from replay.trace.readers.source import Source
-from replay.trace.readers.source_columns import SESSION as SESSION
 from replay.trace.readers.source_columns import dropped_note, scalar_columns
 
 NO_RESPONSE = "no response: a failed request"
@@ -104,7 +103,7 @@ def content_trace(
         frame = frame.with_columns(pl.Series("response_segment", responses, pl.UInt64))
     sessions = pl.Series(SESSION, [request.session for request in requests], pl.String)
     other, dropped = scalar_columns(
-        [request.other for request in requests], [*frame.columns, SESSION]
+        [request.other for request in requests], taken=[*frame.columns, SESSION]
     )
     frame = frame.with_columns(sessions, *other)
     return frame_trace(

@@ -32,7 +32,13 @@ from replay.trace.frame import (
 )
 from replay.trace.lists import list_column
 from replay.trace.problems import ProblemList, shown
-from replay.trace.readers.block_checks import bare_note, check_chained, hint_at_sizes, with_fresh
+from replay.trace.readers.block_checks import (
+    bare_note,
+    check_chained,
+    hint_at_sizes,
+    sizes_that_fit,
+    with_fresh,
+)
 from replay.trace.readers.checked_row import LARGEST_NS
 from replay.trace.readers.column_tables import TableColumn
 from replay.trace.readers.column_values import Telling, times_in
@@ -79,17 +85,19 @@ _SHAPES = (
 class _Rows:
     """The rows of a file: arrival_ns, LENGTHS, ids and the source's scalar columns, by line.
 
-    Ids are null where a row has none.
+    Ids are null where a row has none. `session` is the column of the names of sessions, where the
+    source has such.
     """
 
     frame: pl.DataFrame
     lines: np.ndarray
     notes: tuple[str, ...] = ()
+    session: str | None = None
 
     def kept(self, keep: np.ndarray) -> _Rows:
         if keep.all():
             return self
-        return _Rows(self.frame.filter(keep), self.lines[keep], self.notes)
+        return replace(self, frame=self.frame.filter(keep), lines=self.lines[keep])
 
 
 def looks_like_mooncake(head: bytes) -> bool:
@@ -98,18 +106,20 @@ def looks_like_mooncake(head: bytes) -> bool:
 
 
 def read_mooncake(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
-    """Return the trace in a Mooncake file; blocks have 512 tokens unless the options say else.
+    """Return the trace in a Mooncake file, in blocks of the size that the options say.
+
+    Otherwise they have 512 tokens, or where these do not fit the rows the only size that does.
 
     Raises TraceError that names the line of each row that breaks the format, where more do than
     the options allow.
     """
-    size = options.block_size or BLOCK_SIZE
     problems = ProblemList(source.path, allowed=options.max_rejected)
     rows = _parse_plain(source.data) or _parse_lines(source.data, problems)
     read = rows.frame.height + problems.total
     if not read:
         problems.add("no requests")
     known = bool(rows.frame[_IDS].list.len().fill_null(0).sum())
+    size = options.block_size or _size_that_fits(rows)
     checks: list[Callable[[_Rows, ProblemList], None]] = [_check_lengths, _check_order]
     if known:
         checks.append(partial(_check_counts, size=size))
@@ -126,7 +136,7 @@ def read_mooncake(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
         _check_chaining(rows, problems, size=size)
         rows = rows.kept(problems.settle(rows.lines, read=read))
     frame, bare = _renamed(rows, source.sha256, size=size if known else None)
-    frame, sessions = _with_sessions(frame)
+    frame, sessions = _with_sessions(frame, rows.session)
     have = "have them too" if "response_block_ids" in frame.columns else "have none"
     chained = f"prefix-chained block ids of the source; responses {have}"
     meta = TraceMeta(
@@ -138,7 +148,7 @@ def read_mooncake(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
         content=chained if known else LENGTHS_ONLY,
         sessions=sessions,
         rejected_rows=len(problems.rejected),
-        notes=(*rows.notes, *bare_note(bare)),
+        notes=(*rows.notes, *_size_note(options, size if known else None), *bare_note(bare)),
     )
     return replace(canonical_trace(frame, meta), rejected=source.put_aside(problems))
 
@@ -201,12 +211,13 @@ def _parse_lines(data: bytes, problems: ProblemList) -> _Rows:
         responses.append(row.pop(RESPONSE_IDS, None))
         rest.append(row)
         lines.append(line)
-    other, dropped = scalar_columns(rest)
+    other, keys = scalar_columns(rest, taken=_SCHEMA)
     frame = pl.DataFrame(columns, schema=_SCHEMA).with_columns(other)
     if any(responses):
         ids = pl.Series(RESPONSE_IDS, responses, dtype=pl.List(pl.Int64))
         frame = frame.with_columns(ids)
-    return _Rows(frame, np.array(lines, np.int64), dropped_note(dropped))
+    session = keys.renamed.get("session_id")
+    return _Rows(frame, np.array(lines, np.int64), dropped_note(keys), session)
 
 
 def _faults(row: dict[str, object]) -> list[str]:
@@ -276,6 +287,22 @@ def _check_order(rows: _Rows, problems: ProblemList) -> None:
     )
     if len(late):
         problems.hint("sort the lines by timestamp with a stable sort, so that ties stay in order")
+
+
+def _size_that_fits(rows: _Rows) -> int:
+    """Return the block size of rows that do not tell it: the format's, or the only one that fits."""
+    frame = rows.frame.filter(pl.col(_IDS).is_not_null())
+    tokens, counts = (
+        column.to_numpy() for column in (frame["input_length"], frame[_IDS].list.len())
+    )
+    fits = sizes_that_fit(tokens, counts.astype(np.int64))
+    return fits[0] if len(fits) == 1 and BLOCK_SIZE not in fits else BLOCK_SIZE
+
+
+def _size_note(options: ReadOptions, size: int | None) -> tuple[str, ...]:
+    if size in (None, BLOCK_SIZE) or options.block_size is not None:
+        return ()
+    return (f"blocks of {size} tokens: the only size that fits all rows, as none is told",)
 
 
 def _check_counts(rows: _Rows, problems: ProblemList, *, size: int) -> None:
@@ -356,9 +383,9 @@ def _renamed(rows: _Rows, sha256: str, *, size: int | None) -> tuple[pl.DataFram
     return renamed, bare
 
 
-def _with_sessions(frame: pl.DataFrame) -> tuple[pl.DataFrame, str]:
+def _with_sessions(frame: pl.DataFrame, column: str | None) -> tuple[pl.DataFrame, str]:
     """Return the frame with sessions where every row of the source names one, and how."""
-    names = frame.get_column("source_session_id", default=None)
+    names = None if column is None else frame[column]
     if names is None or names.null_count() or names.dtype == pl.Float64:
         return frame, SESSIONS_NONE
     return with_turns(frame, names), SESSIONS_SOURCE
@@ -370,7 +397,7 @@ MOONCAKE = Reader(
     meaning="JSON lines: timestamp in ms, lengths, prefix-chained hash_ids of 512-token blocks",
     content="prefix-chained block ids, where it has them; responses have none",
     sessions="inferred by prefix chaining, unless every row has a session_id",
-    assumes="blocks of 512 tokens, unless --trace-block-size says otherwise",
+    assumes="blocks of 512 tokens, or of the only size that fits, unless --trace-block-size is given",
     sniff=looks_like_mooncake,
     read=read_mooncake,
     takes=("block_size",),

@@ -31,12 +31,12 @@ from replay.trace.readers.block_checks import bare_note, fresh_ids
 from replay.trace.readers.checked_row import CheckedRow
 from replay.trace.readers.content_requests import LENGTHS_ONLY
 from replay.trace.readers.json_lines import as_lines, walk_objects
-from replay.trace.readers.named_sessions import with_turns
+from replay.trace.readers.named_sessions import SESSION, with_turns
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.shapes import INTEGER, OBJECTS, TEXT, RowShape, fits_any, key
 from replay.trace.readers.source import Source
-from replay.trace.readers.source_columns import SESSION, dropped_note, scalar_columns
+from replay.trace.readers.source_columns import dropped_note, scalar_columns
 from replay.trace.readers.text_requests import NO_RESPONSE
 from replay.trace.readers.weka_sessions import (
     GLOBAL_SCOPE,
@@ -277,12 +277,11 @@ def _frame(
             **{name: column for name, column in times.items() if column.null_count() < len(rows)},
         }
     )
-    other, dropped = scalar_columns(
-        [{name: value for name, value in row.items() if name not in keys} for row in rows],
-        [*frame.columns, SESSION],
-    )
+    own = [{name: value for name, value in row.items() if name not in keys} for row in rows]
+    other, dropped = scalar_columns(own, taken=[*frame.columns, SESSION])
+    frame = frame.with_columns(other)
     names = pl.Series(SESSION, [request.session for request in ordered])
-    frame = with_turns(frame.with_columns(names, *other), names)
+    frame = with_turns(frame.with_columns(names), names)
     callers = [None if one.spawned_by is None else back[one.spawned_by] for one in ordered]
     frame = frame.with_columns(
         parent_request_id=pl.coalesce("parent_request_id", pl.Series(callers, dtype=pl.Int64))
