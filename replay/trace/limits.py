@@ -1,4 +1,4 @@
-"""Limits on what code out of a file may take while it runs: time of the processor, and memory."""
+"""Limits on what a file may become: how much it unpacks to, and what code in it may take."""
 
 from __future__ import annotations
 
@@ -13,9 +13,28 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from replay.errors import InputError
+from replay.errors import InputError, Problem, TraceError
+from replay.reading import half_of_memory
+from replay.units import format_bytes
 
+_LEAST_BYTES = 2**26
+# Text seldom shrinks more; zeros shrink 1,000 times in gzip, 32,000 in zstandard.
+_USUAL_RATIO = 200
 _STATUS = Path("/proc/self/statm")
+
+
+def usual_limit_bytes(packed_bytes: int) -> int:
+    """Return how much a file of this size may unpack to: what text does, and half of the memory."""
+    return min(max(_LEAST_BYTES, _USUAL_RATIO * packed_bytes), half_of_memory())
+
+
+def too_large(shown: str, packed_bytes: int, limit: int) -> TraceError:
+    """Return the error of a file that unpacks to more than `limit` bytes."""
+    what = (
+        f"{format_bytes(packed_bytes)} that unpack to more than {format_bytes(limit)}: too much to "
+        "be text as traces are"
+    )
+    return TraceError([Problem(shown, what)], hint="--max-unpacked SIZE allows more, such as 8GiB")
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import warnings
@@ -21,7 +22,7 @@ from pathlib import Path
 from tests.fuzz.case import Case, Finding
 
 MOST_BYTES = 2 * 2**30
-PROCESS_LIMIT_S = 60
+PROCESS_WALL_S, PROCESS_CPU_S = 240, 20
 _FRAME = re.compile(r'File "[^"]*?/(replay/[^"]+)", line (\d+)')
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _DATA = {"csv", "json", "jsonl", "parquet"}  # formats that hold what is there, byte for byte
@@ -134,19 +135,26 @@ def _judged_process(case: Case) -> Finding | None:
         done = subprocess.run(
             argv,
             capture_output=True,
-            timeout=PROCESS_LIMIT_S,
+            timeout=PROCESS_WALL_S,
+            preexec_fn=_bind,  # noqa: PLW1509 - DuckDB's threads are not in the way here
             check=False,
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
         return Finding("hang", f"{case.argv[0]}: a process", detail=case.command)
     out, err = done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+    if done.returncode == -signal.SIGXCPU:
+        return Finding("hang", f"{case.argv[0]}: a process", detail=case.command)
     if done.returncode < 0:
         return Finding("abort", f"{case.argv[0]}: signal {-done.returncode}", detail=err)
     used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     if used > MOST_BYTES:
         return Finding("memory", f"{case.argv[0]}: {used / 2**30:.0f} GiB")
     return _judged_texts(case, done.returncode, out, err, [])
+
+
+def _bind() -> None:
+    resource.setrlimit(resource.RLIMIT_CPU, (PROCESS_CPU_S, PROCESS_CPU_S))
 
 
 def _empty(folder: Path) -> None:
