@@ -58,7 +58,13 @@ def test_the_turn_a_prompt_contains_is_found_token_by_token(drawn):
 
 def test_links_tell_the_turn_where_responses_are_unknown():
     drawn = [
-        {"arrival_ns": at, "block_ids": [at], "input_tokens": 4, "output_tokens": 2, "session_id": 0}
+        {
+            "arrival_ns": at,
+            "block_ids": [at],
+            "input_tokens": 4,
+            "output_tokens": 2,
+            "session_id": 0,
+        }
         for at in range(5)
     ]
     trace = random_traces.trace_of(drawn)
@@ -79,10 +85,11 @@ def test_links_tell_the_turn_where_responses_are_unknown():
 
 
 def test_a_request_is_premature_by_what_is_left_of_the_turn_it_contains():
-    outcome = np.zeros((4, 30), np.int64)
-    outcome[2, 0] = 1  # rejected
     early, known = premature_ns(
-        np.array([-1, 0, 1, 2]), np.array([0, 5, 9, 9]), np.array([8, 9, 0, 12]), outcome
+        np.array([-1, 0, 1, 2]),
+        np.array([0, 5, 9, 9]),
+        np.array([8, 8, 9, 0]),
+        np.array([False, False, False, True]),
     )
     assert early.tolist() == [0, 3, 0, 0]
     assert known.tolist() == [False, True, True, False]
@@ -154,12 +161,12 @@ def found_by_check(trace: Trace) -> list[tuple[str, str]]:
 
 def test_check_holds_follow_ups_against_the_times_the_source_recorded(tmp_path):
     trace = load_trace(two_turns(tmp_path, 5_000))
-    (verdict, found), = found_by_check(trace)
+    ((verdict, found),) = found_by_check(trace)
     assert verdict == "note"
     assert found.startswith("1 follow-ups contain an earlier turn")
     for recorded, expected in ((4_000, "ok"), (6_000, "warning")):
         times = trace.frame.with_columns(recorded_e2e_ns=pl.lit(recorded, pl.Int64))
-        (verdict, found), = found_by_check(trace.changed(times))
+        ((verdict, found),) = found_by_check(trace.changed(times))
         assert verdict == expected
         assert f"{int(recorded > 5_000)} of 1 follow-ups" in found
 

@@ -113,7 +113,7 @@ def _write(
         manifest["sensitivity"] = band_record(band)
     write_run(
         target,
-        result.tables,
+        result.rows,
         manifest,
         dump_scenario(result.scenario),
         rejected=rejected_text(prepared.trace.rejected),

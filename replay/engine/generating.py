@@ -9,30 +9,34 @@ not cold are those of the content ceiling.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from replay.engine.outcome import Outcome
 from replay.engine.plan import Plan
 from replay.kernels import layout
+
+_REQUESTS_AT_ONCE = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
 class Generating:
     """What is still being generated of each prompt when it is looked up.
 
-    `outcome` int64[R, OUTCOME_FIELDS] counts it; `start_tokens` and `stop_tokens` int64[R] say where
-    it lies in the prompt, in whole blocks; `author` int64[E] is the first request to have an edge
-    of the plan's paths, R for none.
+    `outcome` int64[R, OUTCOME_FIELDS] counts it; `start_tokens` and `stop_tokens` int64[R] say
+    where it lies in the prompt, in whole blocks; `author` int64[E] is the first request to have an
+    edge of the plan's paths, R for none.
     """
 
-    outcome: np.ndarray
+    outcome: np.ndarray | Outcome
     start_tokens: np.ndarray
     stop_tokens: np.ndarray
     author: np.ndarray
 
 
-def count_generating(plan: Plan, outcome: np.ndarray, left_queue: int) -> Generating:
+def count_generating(plan: Plan, outcome: np.ndarray | Outcome, left_queue: int) -> Generating:
     """Return the outcome of a replay with what was still being generated counted as such.
 
     `left_queue` is how many requests were admitted or rejected, the first so many.
@@ -49,25 +53,51 @@ def count_generating(plan: Plan, outcome: np.ndarray, left_queue: int) -> Genera
         return Generating(outcome, ideal, ideal, author)
     never = (outcome[:, layout.STATUS] == layout.REJECTED) & (outcome[:, layout.PREEMPTIONS] == 0)
     never[left_queue:] = True
-    owner = np.repeat(np.arange(plan.requests), paths.stop - paths.start)
-    ran = ~never[owner]
-    author[paths.path_edges[ran][::-1]] = owner[ran][::-1]
-    had = np.arange(len(owner)) < paths.prompt_stop[owner]
-    had &= author[paths.path_edges] < owner
+    for start, stop in reversed(_stretches(plan.requests)):  # the first of several stands last
+        edge, owner, _ = _places(plan, start, stop)
+        ran = ~never[owner]
+        author[edge[ran][::-1]] = owner[ran][::-1]
     depth = np.zeros(plan.requests, np.int64)
-    depth[owner[had]] = paths.stop_tokens[paths.path_edges[had]]  # the deepest stands last
+    for start, stop in _stretches(plan.requests):
+        edge, owner, in_prompt = _places(plan, start, stop)
+        had = in_prompt & (author[edge] < owner)
+        depth[owner[had]] = paths.stop_tokens[edge[had]]  # the deepest stands last
     looked_up = outcome[:, layout.INPUT_BLOCKS] > 0
     known = np.where(looked_up, np.maximum(seen, depth), seen)
     whole = np.minimum(known // size, plan.table[:, layout.MATCH_BLOCKS]) * size
     reach = np.where(known > seen, np.maximum(ideal, whole), ideal)
-    changed = outcome.copy()
-    changed[:, layout.COLD] = np.where(looked_up, tokens - known, outcome[:, layout.COLD])
+    columns = {layout.COLD: np.where(looked_up, tokens - known, outcome[:, layout.COLD])}
     if plan.rules[layout.ENABLED]:
-        changed[:, layout.IN_FLIGHT] += reach - ideal
-        changed[:, layout.GRANULARITY] = np.where(
+        columns[layout.IN_FLIGHT] = outcome[:, layout.IN_FLIGHT] + reach - ideal
+        columns[layout.GRANULARITY] = np.where(
             looked_up, known - reach, outcome[:, layout.GRANULARITY]
         )
     else:
-        changed[:, layout.DISABLED] = np.where(looked_up, known, outcome[:, layout.DISABLED])
-    return Generating(changed, ideal, reach, author)
+        columns[layout.DISABLED] = np.where(looked_up, known, outcome[:, layout.DISABLED])
+    return Generating(_with(outcome, columns), ideal, reach, author)
 
+
+def _with(outcome: np.ndarray | Outcome, columns: Mapping[int, np.ndarray]) -> np.ndarray | Outcome:
+    """Return an outcome with other columns in the place of some."""
+    if isinstance(outcome, Outcome):
+        return outcome.changed(columns)
+    changed = outcome.copy()
+    for field, values in columns.items():
+        changed[:, field] = values
+    return changed
+
+
+def _stretches(requests: int) -> list[tuple[int, int]]:
+    """Return (start, stop) of so many requests that memory does not go with the trace's length."""
+    starts = range(0, requests, _REQUESTS_AT_ONCE)
+    return [(start, min(start + _REQUESTS_AT_ONCE, requests)) for start in starts]
+
+
+def _places(plan: Plan, start: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return edge, owner and whether it is of the prompt of each place of some requests' paths."""
+    paths = plan.paths
+    first, lengths = paths.start[start:stop], paths.stop[start:stop] - paths.start[start:stop]
+    owner = np.repeat(np.arange(start, stop), lengths)
+    begin = int(first[0])
+    place = np.arange(begin, begin + len(owner))
+    return paths.path_edges[begin : begin + len(owner)], owner, place < paths.prompt_stop[owner]

@@ -73,6 +73,7 @@ from replay.kernels.layout import (
     INCREMENTAL,
     INPUT_TOKENS,
     KIND,
+    LAST_HOLD,
     LAST_RUNNING,
     LOST,
     MATCH_BLOCKS,
@@ -262,6 +263,7 @@ def _admit(t, e):
             _reject(t, e, request, again)
             continue
         if not again:
+            t.state[request, LAST_HOLD] = NONE
             t.state[request, TARGET] = t.plan[request, INPUT_TOKENS]
         hit, idle, pieces = _look_up(t, request, again)
         if now[RUNNING] == 0 and _last_block(t, request) - hit + idle > free_blocks(t):
