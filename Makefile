@@ -6,6 +6,8 @@ STAMP  := $(VENV)/.installed
 REPLAY := $(BIN)/replay
 DEMO   := build/demo
 SMOKE  := build/smoke
+WHEEL  := build/wheel
+LOWEST := build/lowest
 SAMPLE := traces/chat-small.jsonl
 
 # The first Python new enough; `make PYTHON=/path/to/python` names another.
@@ -17,10 +19,10 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench accuracy claims smoke clean
+.PHONY: help demo test check bench accuracy claims smoke dist test-lowest clean
 
 help:  ## show this help
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: $(STAMP)  ## describe and replay the sample trace, show its reports and its curve
 	$(REPLAY) describe $(SAMPLE)
@@ -54,6 +56,24 @@ smoke: $(STAMP)  ## install as a user does, without a checkout, and replay the s
 	$(SMOKE)/bin/python -m pip install -qq --disable-pip-version-check .
 	cd $(SMOKE) && bin/replay --help && bin/replay doctor
 	cd $(SMOKE) && bin/replay run $(CURDIR)/$(SAMPLE) -o run && bin/replay report run
+
+dist: $(STAMP)  ## build wheel and sdist, check both, and run the demo from the wheel
+	rm -rf dist $(WHEEL)
+	$(BIN)/python -m pip install -qq --disable-pip-version-check 'build>=1.2' 'twine>=6.1'
+	$(BIN)/python -m build -q --outdir dist
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python -m tests.dist_contents dist
+	$(BIN)/python -m venv $(WHEEL)
+	$(WHEEL)/bin/python -m pip install -qq --disable-pip-version-check dist/*.whl
+	cd $(WHEEL) && bin/replay doctor && bin/replay demo --force
+
+test-lowest: $(STAMP)  ## run the tests with the lowest versions that pyproject.toml allows
+	rm -rf $(LOWEST)
+	$(BIN)/python -m pip install -qq --disable-pip-version-check 'uv>=0.5'
+	$(BIN)/uv venv -q --python $(BIN)/python $(LOWEST)
+	$(BIN)/uv pip compile -q --resolution lowest-direct --extra dev pyproject.toml -o $(LOWEST)/lowest.txt
+	$(BIN)/uv pip sync -q --python $(LOWEST) $(LOWEST)/lowest.txt
+	PYTHONPATH=$(CURDIR) $(LOWEST)/bin/python -m pytest $(ARGS)
 
 clean:  ## remove what the targets above wrote, but not .venv
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -18,9 +18,11 @@ A message says what is wrong and what was got; `hint` says what to do about it.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from replay.near_names import near_names
+from replay.printable import printable
 
 SHOWN_PROBLEMS = 10
 
@@ -64,7 +66,7 @@ class FileError(InputError):
     ) -> None:
         self.problems = tuple(problems)
         shown = self.problems[:SHOWN_PROBLEMS]
-        lines = [str(problem) for problem in shown]
+        lines = [printable(str(problem)) for problem in shown]  # one problem, one line
         more = (len(self.problems) if total is None else total) - len(shown)
         if more > 0:
             lines.append(f"... and {more:,} more")
@@ -84,7 +86,7 @@ class UnknownNameError(InputError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         self.kind, self.name, self.known = kind, name, sorted(known)
-        near = difflib.get_close_matches(name.lower(), self.known, n=3, cutoff=0.5)
+        near = near_names(name, self.known)
         hint = f"did you mean {', '.join(near)}?" if near else None
         listing = f"known: {', '.join(self.known)}"
         super().__init__(

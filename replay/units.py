@@ -79,14 +79,6 @@ def parse_duration_ns(text: str) -> int:
     return _whole(number * _DURATION_NS[suffix or "s"], text, "a duration")
 
 
-def parse_bytes(text: str) -> int:
-    """Return the bytes in a size such as `2GiB`, `4GB` or `500MiB`; raises InputError."""
-    number, suffix = _split(text, "a size", "2GiB, 500MiB or 4GB")
-    if suffix not in _BYTES:
-        raise InputError(f"not a size (got {text!r})", hint="write 2GiB, 500MiB or 4GB")
-    return _whole(number * _BYTES[suffix], text, "a size")
-
-
 def format_bytes(amount: int) -> str:
     """Return bytes in the largest binary unit that leaves a number of at least one."""
     for unit in ("TiB", "GiB", "MiB", "KiB"):

@@ -185,6 +185,7 @@ class Rules:
     max_batched_tokens: int = 64
     max_sequences: int = 4
     chunked_prefill: bool = True
+    mixed_steps: bool = True
     prefill_chunk_tokens: int | None = None
     horizon_ns: int | None = None
     hold_ns: int = 0
@@ -331,7 +332,7 @@ class Cache:
         request.misses["granularity"] = contained - reach
         request.misses["capacity"] = reachable - hit - in_flight
         if looked_up and request.misses["capacity"] > 0:
-            missing = self.matchable(request)[found.count]
+            missing = self.matchable(request)[found.count + in_flight // size]
             request.evicted_by, request.evicted_ns = self.pool.taken.get(missing, (None, None))
 
     def in_the_making(self, prompt: tuple[int, ...]) -> int:
@@ -484,19 +485,25 @@ class Engine:
         self.budget = self.rules.max_batched_tokens
         for request in list(self.running):
             request.chunk = 0
+        if self.rules.mixed_steps:
+            self.advance_decodes()
+            self.budget -= sum(request.chunk for request in self.running)
+        for request in list(self.running):
+            if request in self.running and not request.decoding:
+                self.schedule_chunk(request)
+        if not self.preempted:
+            self.admit()
+        if not self.rules.mixed_steps and not any(one.chunk for one in self.running):
+            self.advance_decodes()
+        self.compute()
+
+    def advance_decodes(self) -> None:
         for request in list(self.running):
             if request in self.running and request.decoding:
                 wanted = self.cache.blocks(request.computed + 1) - len(request.table)
                 if self.make_room(request, wanted):
                     self.cache.take(request, wanted, decoding=True)
                     request.chunk = 1
-        self.budget -= sum(request.chunk for request in self.running)
-        for request in list(self.running):
-            if request in self.running and not request.decoding:
-                self.schedule_chunk(request)
-        if not self.preempted:
-            self.admit()
-        self.compute()
 
     def limit(self) -> int:
         return min(self.budget, self.rules.prefill_chunk_tokens or self.budget)

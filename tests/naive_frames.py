@@ -55,6 +55,64 @@ def request_row(row: dict, twin: Request, off: Request | None, size: int, clock:
     return found
 
 
+def global_hits(twins: list[Request]) -> list[int]:
+    """Return how many tokens of each request's hits most prompts start with."""
+    most = Counter(
+        twin.prompt[:depth] for twin in twins for depth in range(1, len(twin.prompt) + 1)
+    )
+    return [
+        sum(2 * most[twin.prompt[: depth + 1]] > len(twins) for depth in range(twin.hit))
+        for twin in twins
+    ]
+
+
+def turns(contents: list[tuple], sessions: list[int | None]) -> list[int | None]:
+    """Return the request whose turn each contains; `contents` are pairs of prompt and all that is
+    known of prompt and response.
+
+    The one before in its session, unless that one's response is known and the prompt does not go on
+    with it; then by content, whose response the deepest token was first part of.
+    """
+    found: list[int | None] = []
+    last: dict[int | None, int] = {}
+    first: dict[tuple, tuple[int, bool]] = {}  # of a prefix: who had it, and whether as a response
+    for number, ((prompt, whole), session) in enumerate(zip(contents, sessions, strict=True)):
+        turn = last.get(session) if session is not None else None
+        if turn is not None:
+            before, said = contents[turn]
+            if len(said) > len(before) and prompt[: len(before) + 1] != said[: len(before) + 1]:
+                turn = None
+        if turn is None:
+            authors = [first.get(tuple(prompt[: at + 1])) for at in range(len(prompt))]
+            said_by = [one[0] for one in authors if one is not None and one[1]]
+            turn = said_by[-1] if said_by else None
+        found.append(turn)
+        for at in range(len(whole)):
+            first.setdefault(tuple(whole[: at + 1]), (number, at >= len(prompt)))
+        last[session] = number
+    return found
+
+
+def causality(drawn: list[dict], twins: list[Request], clock: Clock, end_ns: int) -> dict:
+    """Return the columns on the turn each request contains, and how far from its end it arrived."""
+    known = [row.get("response_segment") is not None for row in drawn]
+    contents = [
+        (twin.prompt, twin.tokens if knows else twin.prompt)
+        for twin, knows in zip(twins, known, strict=True)
+    ]
+    before = turns(contents, [row["session_id"] for row in drawn])
+    early: list[int | None] = []
+    for twin, turn in zip(twins, before, strict=True):
+        if turn is None or not clock.timed or twins[turn].status == "rejected":
+            early.append(None)
+            continue
+        ended = end_ns
+        if twins[turn].status == "completed":
+            ended = twins[turn].done_ns + clock.overhead_ns(twins[turn])
+        early.append(max(ended - twin.arrival_ns, 0))
+    return {"contained_request_id": before, "premature_ns": early}
+
+
 class Clock:
     """Whether time passes, how long untimed requests are held, and the overhead of a request."""
 

@@ -302,12 +302,12 @@ class Engine(naive.Engine):
 
     cache: RadixCache
 
-    def step(self) -> None:
+    def advance_decodes(self) -> None:
         decoding = [one for one in self.running if one.decoding]
         opened = [self.cache.blocks(one.computed + 1) - len(one.table) for one in decoding]
         if self.rules.block_size > 1 and sum(opened) <= self.cache.free:
             self.cache.evict_until(len(decoding))
-        super().step()
+        super().advance_decodes()
 
     def preempt(self, victim: Request) -> None:
         self.cache.preempting = True

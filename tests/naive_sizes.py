@@ -165,7 +165,10 @@ def weight_bytes(model, dtype, gpus=1):
 
 
 def kv_bytes(model, tokens, value_bytes=2, gpus=1):
-    """Return the bytes of one sequence on all GPUs, adding up what each token leaves."""
+    """Return the bytes of one sequence on all GPUs, adding up what each token leaves.
+
+    `value_bytes` 2 is bf16 and 1 is FP8.
+    """
     total = 0
     for layer in layers_of(model):
         if layer["kind"] == "linear":
@@ -175,9 +178,27 @@ def kv_bytes(model, tokens, value_bytes=2, gpus=1):
             inputs = 2 * one.key_heads * one.key_head_dim + one.value_heads * one.value_head_dim
             total += inputs * (one.conv_kernel - 1) * 2 if tokens else 0
             continue
+        if layer["kind"] == "latent" and layer["index"]:
+            total += tokens * gpus * sparse_latent_bytes(model, value_bytes)
+            continue
         for token in range(tokens):
             total += value_bytes * token_values(model, layer, token, tokens, gpus)
     return total
+
+
+def sparse_latent_bytes(model, value_bytes):
+    """Return what one token leaves in a layer of latents with an index, byte by byte.
+
+    FP8 has a float32 scale for each 128 values; keys of the index are FP8 in every case, and the
+    rotary part of a latent is bf16 in every case.
+    """
+
+    def scales(values):
+        return sum(4 for start in range(0, values, 128))
+
+    latent, rotary = model.mla.kv_lora_rank, model.mla.qk_rope_head_dim
+    entry = 2 * latent if value_bytes == 2 else latent + scales(latent)
+    return entry + 2 * rotary + model.sparse.index_dim + scales(model.sparse.index_dim)
 
 
 def token_values(model, layer, token, tokens, gpus):

@@ -1,4 +1,4 @@
-"""Requests that no client could have sent: which turn a prompt contains, and whether it had ended."""
+"""Requests that no client could have sent: the turn a prompt contains, and whether it had ended."""
 
 import numpy as np
 import polars as pl
@@ -17,34 +17,12 @@ from replay.trace.frame import Trace
 from replay.trace.readers import load_trace
 from replay.trace.tree import build_tree
 from tests import random_traces
+from tests.naive_frames import turns
 from tests.shared_data import SHARED
 from tests.test_ceilings import tokens_of
 
 CASES = SHARED / "cases" / "traffic"
 TIMED = Scenario.model_validate({"cache": {"capacity": "1000blocks"}})
-
-
-def naive_turns(drawn):
-    """The turn before in the session where its response is unknown or contained, else by content."""
-    contents = [tokens_of(row) for row in drawn]
-    found, last = [], {}
-    first = {}  # of every prefix: who had it first, and whether in its response
-    for number, (row, (prompt, whole)) in enumerate(zip(drawn, contents, strict=True)):
-        turn = last.get(row["session_id"]) if row["session_id"] is not None else None
-        if turn is not None:
-            before, said = contents[turn]
-            knows = len(said) > len(before)
-            if knows and prompt[: len(before) + 1] != said[: len(before) + 1]:
-                turn = None
-        if turn is None:
-            authors = [first.get(tuple(prompt[: at + 1])) for at in range(len(prompt))]
-            authors = [one[0] for one in authors if one is not None and one[1]]
-            turn = authors[-1] if authors else -1
-        found.append(turn)
-        for at in range(len(whole)):
-            first.setdefault(tuple(whole[: at + 1]), (number, at >= len(prompt)))
-        last[row["session_id"]] = number
-    return found
 
 
 @settings(deadline=None, max_examples=300)
@@ -53,7 +31,9 @@ def test_the_turn_a_prompt_contains_is_found_token_by_token(drawn):
     trace = random_traces.unit_trace_of(drawn)
     tree = build_tree(trace)
     if tree.has_responses:
-        assert contained_turns(trace, tree).tolist() == naive_turns(drawn)
+        found = turns([tokens_of(row) for row in drawn], [row["session_id"] for row in drawn])
+        expected = [-1 if turn is None else turn for turn in found]
+        assert contained_turns(trace, tree).tolist() == expected
 
 
 def test_links_tell_the_turn_where_responses_are_unknown():
@@ -119,7 +99,10 @@ def run_of(path, **scenario) -> tuple[pl.DataFrame, dict]:
     return result.tables["requests"], result.manifest
 
 
-TURN = '{"input_toks": 40, "output_toks": 300, "arrival_time_ns": %d, "input_tok_ids": %s, "output_tok_ids": %s}\n'
+TURN = (
+    '{"input_toks": 40, "output_toks": 300, "arrival_time_ns": %d, "input_tok_ids": %s, '
+    '"output_tok_ids": %s}\n'
+)
 
 
 def two_turns(folder, gap_ns: int):
@@ -171,7 +154,7 @@ def test_check_holds_follow_ups_against_the_times_the_source_recorded(tmp_path):
         assert f"{int(recorded > 5_000)} of 1 follow-ups" in found
 
 
-@pytest.mark.skipif(not CASES.exists(), reason=f"no cases at {CASES}")
+@pytest.mark.skipif(not CASES.exists(), reason="the cases are not beside the checkout")
 def test_the_case_is_told_in_run_and_report(tmp_path):
     invoke = CliRunner().invoke
     ran = invoke(main, ["run", str(CASES / "causal.tokens.jsonl"), "-o", str(tmp_path / "run")])

@@ -1,4 +1,4 @@
-"""One number, whatever the command: the content ceiling, the block ceiling, and whose hits they are."""
+"""One number, whatever the command: content ceiling, block ceiling, and whose hits they are."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,9 @@ def tokens_of(row):
     ]
     if row["response_segment"] is None:
         return prompt, prompt
-    return prompt, prompt + [(row["response_segment"], at) for at in range(row["output_tokens"] - 1)]
+    return prompt, prompt + [
+        (row["response_segment"], at) for at in range(row["output_tokens"] - 1)
+    ]
 
 
 def naive_hits(drawn):
@@ -120,7 +122,10 @@ def test_block_ids_give_one_block_ceiling_too(drawn):
     outcome = untimed(trace, tree, random_traces.BLOCK)
     ceiling = ceilings(tree, random_traces.BLOCK).block_ceiling_tokens
     assert outcome[:, layout.HIT].sum() == ceiling
-    assert asked_alone(trace, tree, random_traces.BLOCK) == (ceiling, dict.fromkeys(POLICIES, ceiling))
+    assert asked_alone(trace, tree, random_traces.BLOCK) == (
+        ceiling,
+        dict.fromkeys(POLICIES, ceiling),
+    )
 
 
 @settings(deadline=None, max_examples=100)
@@ -193,4 +198,6 @@ def test_real_traces_give_one_number_whatever_the_command(name):
         assert {curve, *policies.values()} == {ceiling.block_ceiling_tokens}
     if trace.meta.block_size or 16 in sizes:
         last = facts["ceilings"]["ceiling_block_size"]
-        assert facts["ceilings"]["block_ceiling_tokens"] == ceilings(tree, last).block_ceiling_tokens
+        assert (
+            facts["ceilings"]["block_ceiling_tokens"] == ceilings(tree, last).block_ceiling_tokens
+        )

@@ -20,7 +20,7 @@ def replay(*arguments):
 def parts(*arguments):
     result = replay("cost", *arguments, "--format", "json")
     assert result.exit_code == 0, result.output
-    return {row["part"]: row["time_ms"] for row in json.loads(result.stdout)}
+    return {row["part"]: row["time_ms"] for row in json.loads(result.stdout)["step"]}
 
 
 STEP = ("--gpu", "h100-sxm", "--model", "llama-3.1-8b", "--new", 512, "--cached", 65_536)
@@ -40,6 +40,15 @@ def test_people_see_when_loading_a_prefix_pays():
     for word in ("HBM", "host memory", "SSD", "network", "65,536"):
         assert word in result.stdout
     assert "expect step times on h100-sxm off by" in result.stderr
+
+
+def test_json_has_every_table_and_other_formats_say_what_they_leave_out(tmp_path):
+    result = replay("cost", *STEP, "--format", "json")
+    assert [len(table) > 0 for table in json.loads(result.stdout).values()] == [True, True]
+    assert {"tier", "break_even_tokens"} <= set(json.loads(result.stdout)["load_or_recompute"][0])
+    result = replay("cost", *STEP, "-o", tmp_path / "step.csv")
+    assert "`--format json` has load_or_recompute too" in result.stderr
+    assert f"Written to {tmp_path / 'step.csv'}" in " ".join(result.stderr.split())
 
 
 def test_a_gpu_without_a_fit_is_called_uncalibrated():

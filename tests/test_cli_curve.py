@@ -224,3 +224,21 @@ def test_every_policy_is_listed():
     result = invoke("list", "policies", "--format", "json")
     names = [row["name"] for row in json.loads(result.stdout)]
     assert {one.name for one in REPLACEMENTS} <= set(names)
+
+
+@pytest.mark.parametrize(
+    ("capacity", "unit", "shown"),
+    [
+        ("1GiB", [], "1 GiB of cache: 16 blocks of 512 tokens"),
+        ("20480tokens", [], "20,480 tokens of cache: 40 blocks of 512 tokens"),
+        ("40blocks", [], "40 blocks of cache, blocks of 512 tokens"),
+        ("1GiB", ["--unit", "blocks"], "16 blocks of cache, blocks of 512 tokens"),
+        ("20480tokens,40blocks", [], "40 blocks of cache, blocks of 512 tokens"),
+    ],
+)
+def test_capacities_are_shown_in_the_unit_they_were_given_in(capacity, unit, shown):
+    sample = Path(__file__).parents[1] / "traces" / "chat-small.jsonl"
+    arguments = ["policies", sample, "--policy", "lru", "--capacity", capacity, *unit]
+    done = CliRunner().invoke(main, list(map(str, arguments)))
+    assert done.exit_code == 0, done.output
+    assert shown in done.stdout

@@ -1,9 +1,31 @@
 """`replay doctor`: a verdict per line, and exit code 1 when something is broken."""
 
+import os
+import pickle
+
+import numba
 import pytest
 from click.testing import CliRunner
 
 from replay.cli import main
+from replay.engine.compiling import Compiled
+from replay.engine.parts import NAMES, PARTS
+from replay.kernels import code_cache
+from replay.kernels.jit import KeptCode, jit
+
+
+def halved(x):
+    return x // 2
+
+
+class Ends:
+    """Unpickles to a word, or not at all: the process ends first."""
+
+    def __init__(self, ends):
+        self.ends = ends
+
+    def __reduce__(self):
+        return (os._exit, (3,)) if self.ends else (str, ("a word",))
 
 
 def examine(*options, **environment):
@@ -62,15 +84,50 @@ def test_a_library_that_cannot_be_imported_fails(monkeypatch):
 
 def test_a_kernel_cache_others_can_write_is_warned_about(tmp_path, monkeypatch):
     tmp_path.chmod(0o777)
-    monkeypatch.setattr("replay.kernels.jit.CACHED", True)
-    assert line_of(examine(NUMBA_CACHE_DIR=str(tmp_path)), "kernel cache").startswith("warn")
+    monkeypatch.setattr(code_cache, "FOLDER", tmp_path)
+    assert line_of(examine(), "kernel cache").startswith("warn")
 
 
 def test_no_kernel_cache_is_a_warning_and_not_a_failure(monkeypatch):
-    monkeypatch.setattr("replay.kernels.jit.CACHED", False)
+    monkeypatch.setattr(code_cache, "FOLDER", None)
     result = examine()
     assert line_of(result, "kernel cache").startswith("warn")
     assert result.exit_code == 0
+    assert line_of(examine("--warm"), "kernels").startswith("fail")
+
+
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
+def test_every_entry_of_the_kernel_cache_is_loaded_and_bad_ones_are_dropped(tmp_path, monkeypatch):
+    monkeypatch.setattr(code_cache, "FOLDER", tmp_path)
+    compiled = jit(halved)
+    compiled._cache = KeptCode(halved)
+    compiled(4)
+    [good] = tmp_path.iterdir()
+    (tmp_path / "a.cut-0.nbc").write_bytes(good.read_bytes()[:-9])
+    (tmp_path / "b.none-0.nbc").write_bytes(b"")
+    code_cache.write_entry(tmp_path / "c.odd-0.nbc", b"cno.such.module\nName\n.")
+    result = examine()
+    told = [line for line in result.stdout.splitlines() if "kernel cache" in line]
+    assert "1 kernels compiled and loaded" in told[0]
+    assert [line.split()[0] for line in told[1:]] == ["warn"] * 3
+    assert [name for name in ("a.cut", "b.none", "c.odd") if name in "".join(told[1:])] == [
+        "a.cut", "b.none", "c.odd",
+    ]  # fmt: skip
+    assert list(tmp_path.iterdir()) == [good]
+    assert result.exit_code == 0
+
+
+def test_an_entry_that_kills_whoever_loads_it_is_dropped_and_the_rest_are_loaded(
+    tmp_path, monkeypatch
+):
+    """Stands in for machine code that is whole and still wrong: the process ends while loading."""
+    monkeypatch.setattr(code_cache, "FOLDER", tmp_path)
+    for name, ends in (("a", False), ("b", True), ("c", False)):
+        code_cache.write_entry(tmp_path / f"{name}.f-0.nbc", pickle.dumps((("other",), Ends(ends))))
+    told = [line for line in examine().stdout.splitlines() if "kernel cache" in line]
+    assert "2 of another processor or version" in told[0]
+    assert "b.f-0.nbc: ended its process" in told[1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.f-0.nbc", "c.f-0.nbc"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -79,8 +136,23 @@ def test_the_completion_line_is_for_the_shell_in_use(shell):
     assert f"_REPLAY_COMPLETE={shell}_source replay" in line
 
 
-def test_warm_compiles_the_kernels(monkeypatch):
-    called = []
-    monkeypatch.setattr("replay.engine.warm.compile_kernels", lambda: called.append(True))
-    assert line_of(examine("--warm"), "kernels").startswith("ok")
-    assert called == [True]
+def test_warm_compiles_what_is_not_and_tells_each_part(monkeypatch):
+    asked = []
+
+    def compile_apart(names):
+        asked.extend(names)
+        for name in names:
+            yield Compiled(name, 1.5, "out of memory" if name == "costs" else None)
+
+    monkeypatch.setattr("replay.engine.compiling.compile_apart", compile_apart)
+    monkeypatch.setattr(code_cache, "is_compiled", lambda kernel: kernel == "stack_depths")
+    result = examine("--warm")
+    assert asked == list(NAMES)
+    total = len(PARTS)
+    assert f"ok    kernels 1/{total}" in result.stdout
+    assert "timed block, 1.5 s" in result.stdout
+    assert f"fail  kernels {total}/{total}" in result.stdout
+    assert "costs: out of memory" in result.stdout
+    assert result.exit_code == 1
+    monkeypatch.setattr(code_cache, "is_compiled", lambda kernel: True)
+    assert f"{total} of {total} parts ready" in line_of(examine("--warm"), "kernels")

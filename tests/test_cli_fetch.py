@@ -54,13 +54,14 @@ def test_fetch_prints_what_came_and_what_to_do_next(catalogue, cache):
         "licence       CC0-1.0",
         "citation      nobody",
     ]
-    assert result.stderr == f"\nDownloaded; next: replay describe {path}\n"
+    assert " ".join(result.stderr.split()) == f"Downloaded; next: `replay describe {path}`"
+    assert f"`replay describe {path}`" in result.stderr  # to copy, on one line
 
 
 def test_the_next_command_works(catalogue):
     with serve(CONTENT) as site:
         said = run("fetch", "mine", "--catalogue", catalogue(site)).stderr
-    described = run(*shlex.split(said.split("next: ")[1])[1:])
+    described = run(*shlex.split(said.split("next:")[1].strip().strip("`"))[1:])
     assert described.exit_code == 0, described.stderr
     assert "50" in described.stdout
 
@@ -106,10 +107,9 @@ def test_a_failed_download_ends_with_1_and_says_what_to_do(catalogue, cache):
     with serve(CONTENT, statuses=[404]) as site:
         result = run("fetch", "mine", "--catalogue", catalogue(site))
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == (
-        f"Error: {site.address}: the server says 404 Not Found\n"
-        f"Hint: by hand: put the file of that address at {cache / 'mine.jsonl'} "
-        f"(sha256 {SHA256})\n"
+    assert result.stderr.startswith(f"Error: {site.address}: the server says 404 Not Found\n")
+    assert " ".join(result.stderr.split("Hint: ")[1].split()) == (
+        f"by hand: put the file of that address at {cache / 'mine.jsonl'} (sha256 {SHA256})"
     )
 
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from replay import __version__
 from replay.cli import main
 from replay.cli.options import read_scenario, scenario_options
-from replay.cli.output import emit
+from replay.cli.output import emit, note_all, wrapped
 from replay.cli.progress import progress
 from replay.errors import ConfigError, InputError, Interrupted, OutputError, Problem
 from replay.report.tables import Table
@@ -92,8 +92,8 @@ def test_a_bug_says_how_to_report_it(end, monkeypatch):
     assert result.exit_code == 1
     assert result.stderr == (
         "Error: internal error: ZeroDivisionError: division by zero\n"
-        "Hint: this is a bug in replay; please report it with the output of: "
-        "replay --debug run 'my trace'\n"
+        "Hint: this is a bug in replay; please report it with the output of\n"
+        "  `replay --debug run 'my trace'`\n"
     )
 
 
@@ -141,7 +141,7 @@ def test_help_lists_the_commands_in_the_order_of_use(option):
     result = CliRunner().invoke(main, [option])
     shown = [line.split()[0] for line in result.stdout.split("Commands:\n")[1].splitlines()]
     assert " ".join(shown) == (
-        "generate fetch check convert anonymize describe curve policies run gain explain cost "
+        "demo generate fetch check convert anonymize describe curve policies run gain explain cost "
         "calibrate report query verify list doctor"
     )
 
@@ -330,3 +330,33 @@ def test_shares_that_are_zero_everywhere_become_one_line(capsys):
     assert "50.0%" in text
     assert text.endswith("0% everywhere: in flight\n")
     assert text.count("in flight") == 1
+
+
+def test_notes_wrap_at_words_and_keep_commands_whole(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "50")
+    command = "`replay convert somewhere.jsonl -o elsewhere.parquet --force`"
+    lines = wrapped(f"{'word ' * 30}and then {command} or nothing").splitlines()
+    assert len(lines) > 3
+    assert all(len(line) <= 50 or command in line for line in lines)
+    assert any(command in line for line in lines)
+    assert " ".join(line.strip() for line in lines).count("word") == 30
+
+
+def test_a_note_is_printed_once(capsys):
+    note_all(["the same", "another", "the same"])
+    assert capsys.readouterr().err == "Note: the same\nNote: another\n"
+
+
+def test_headers_of_sql_can_be_copied_back(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "40")
+    columns = ("slice", "mean_request_token_hit_rate", "hit_share", "ttft_ns")
+    emit([Table(columns, [("x", 0.5, 0.25, 1_000_000), ("y", 0.5, 1.0, None)], of_sql=True)])
+    assert capsys.readouterr().out == (
+        "          mean_\n"
+        "       request_\n"
+        "         token_    hit_\n"
+        "slice  hit_rate   share  ttft_ns\n"
+        "────────────────────────────────\n"
+        "x         50.0%   25.0%  1.00 ms\n"
+        "y         50.0%  100.0%        -\n"
+    )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from replay.cli import main
@@ -20,6 +21,11 @@ ROW = {"timestamp": 0, "input_length": 1000, "output_length": 10, "hash_ids": [0
 def replay(*arguments: object, **options) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "replay", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+def invoke(arguments: list) -> None:
+    done = CliRunner().invoke(main, [str(one) for one in arguments])
+    assert done.exit_code == 0, done.output
 
 
 def write_trace(folder: Path, *rows: dict | str) -> Path:
@@ -82,10 +88,35 @@ def test_the_same_command_gives_the_same_digest_with_any_number_of_threads(trace
     assert len(digests) == 1
 
 
-def test_a_run_can_be_repeated_from_its_own_scenario(trace, tmp_path):
-    replay("run", trace, "--untimed", "--capacity", "1GiB", "-o", tmp_path / "a")
-    replay("run", trace, "-c", tmp_path / "a" / "scenario.yaml", "-o", tmp_path / "b")
-    assert summary(tmp_path / "a") == summary(tmp_path / "b")
+@pytest.mark.parametrize(
+    ("options", "capacity"),
+    [
+        (["--untimed", "--capacity", "1GiB"], "1GiB"),
+        (["--untimed"], "auto"),
+        (["--untimed", "--gpu", "h100-sxm"], "auto"),
+        (["--untimed", "--model", "llama-3.1-70b", "--tp", "4", "--block-size", "256"], "auto"),
+        (["--gpu", "a100-sxm-80gb"], "auto"),
+        (["--capacity", "40blocks"], "40blocks"),
+        (["--untimed", "--capacity", "inf"], "inf"),
+    ],
+)
+def test_a_run_can_be_repeated_from_its_own_scenario_which_says_what_was_asked(
+    options, capacity, trace, tmp_path
+):
+    """`auto` stays `auto`; what it came to is in the manifest, and the same again."""
+    invoke(["run", trace, *options, "-o", tmp_path / "a"])
+    written = yaml.safe_load((tmp_path / "a" / "scenario.yaml").read_text())
+    assert written["cache"]["capacity"] == capacity
+    assert written["cache"]["block_size"] == (256 if "256" in options else None)
+    invoke(["run", trace, "-c", tmp_path / "a" / "scenario.yaml", "-o", tmp_path / "b"])
+    first, again = (
+        json.loads((tmp_path / name / "manifest.json").read_text()) for name in ("a", "b")
+    )
+    for name in ("cache", "gpu", "result_digest", "scenario"):
+        assert first[name] == again[name], name
+    if capacity == "auto" and ("--gpu" in options or "--model" in options):
+        assert first["cache"]["capacity_source"] == "the GPU's memory"
+        assert first["cache"]["capacity_blocks"] > 0
 
 
 def test_dry_run_writes_nothing(trace, tmp_path):
@@ -220,8 +251,8 @@ def test_a_full_disk_is_said_and_leaves_nothing(trace, tmp_path):
         "replay.engine.run.load_trace",
         "replay.engine.run.build_tree",
         "replay.engine.run.simulate_timed",
-        "replay.engine.run.requests_frame",
-        "replay.runs.write.result_digest",
+        "replay.engine.run.prefix_rows",
+        "replay.runs.write.ResultDigest",
         "replay.runs.write._parquet",
     ],
 )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from replay.trace.readers import READERS
+from replay.trace.readers import READERS, load_trace
 from replay.trace.readers.options import OPTION_NAMES
 from replay.trace.writers import WRITERS
 
@@ -56,6 +57,25 @@ def test_every_format_says_what_it_takes_for_granted(reader):
     assert reader.sessions
     assert reader.assumes
     assert set(reader.takes) <= set(OPTION_NAMES)
+
+
+# Pages whose first example is a mapping, or is cut short where the file is not.
+CUT_SHORT = {"parquet", "columns", "bailian", "weka", "llmservingsim"}
+
+
+@pytest.mark.parametrize(
+    "reader", [one for one in READERS if one.name not in CUT_SHORT], ids=lambda one: one.name
+)
+def test_the_example_of_a_page_is_read_as_its_format(reader, tmp_path):
+    page = (PAGE.parent / f"{reader.name}.md").read_text()
+    example = re.search(r"^```\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    assert example
+    suffix = (reader.suffixes or (".txt",))[0]
+    path = tmp_path / f"example{suffix}"
+    path.write_text(example[1])
+    trace = load_trace(path)
+    assert trace.meta.format == reader.name
+    assert trace.requests >= 1
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def single_server(load: float, *, seed: int, count: int = 4000) -> tuple[np.ndar
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("load", [0.3, 0.7, 0.9])
+@pytest.mark.parametrize("load", [0.3, 0.7, 0.9, 0.95])
 def test_a_stable_queue_is_not_overload(load, seed):
     assert not judged(*single_server(load, seed=seed)).overloaded
 
@@ -86,6 +86,63 @@ def test_a_trend_needs_fifty_requests(requests, overloaded):
 def test_growth_below_one_service_time_is_not_overload():
     arrival = np.linspace(0, 10, 1000)
     assert not judged(arrival, arrival * 0.05, service_s=10).overloaded
+
+
+def front_loaded(count: int, at_once: int, *, gap_s: float, service_s: float = 60.0):
+    """Arrivals that all start together, `at_once` of them served at a time, and their queues."""
+    arrival = np.arange(count) * gap_s
+    free, queue = np.zeros(at_once), np.zeros(count)
+    for i, at in enumerate(arrival):
+        server = free.argmin()
+        queue[i] = max(free[server] - at, 0.0)
+        free[server] = max(free[server], at) + service_s
+    return arrival, queue
+
+
+def test_a_queue_that_only_shrinks_is_overload_where_most_wait_for_long():
+    early, late = front_loaded(600, 10, gap_s=0.5)
+    shrinking = np.append(early, early[-1] + np.arange(1, 300) * 12)
+    queue = np.append(late, np.linspace(late[-1], 0, 299))
+    verdict = judged(shrinking, queue, service_s=60)
+    assert not verdict.growing
+    assert verdict.saturated
+    assert verdict.overloaded
+    assert verdict.waiting_share > 0.9
+
+
+def test_the_same_wait_at_the_start_of_a_long_calm_trace_is_not_overload():
+    early, late = front_loaded(100, 10, gap_s=0.5)
+    arrival = np.append(early, early[-1] + np.arange(1, 2000) * 12)
+    verdict = judged(arrival, np.append(late, np.zeros(1999)), service_s=60)
+    assert verdict.waiting_share < 0.05
+    assert not verdict.overloaded
+
+
+def test_a_wait_shorter_than_service_never_saturates():
+    arrival = np.arange(200.0)
+    assert judged(arrival, np.full(200, 50.0), service_s=49.9).saturated
+    assert not judged(arrival, np.full(200, 50.0), service_s=51).saturated
+
+
+def test_a_wait_that_is_short_beside_the_run_does_not_saturate():
+    arrival = np.arange(1000.0)
+    verdict = judged(arrival, np.full(1000, 50.0), service_s=10)
+    assert verdict.waiting_share > 0.9
+    assert not verdict.saturated
+    assert judged(arrival, np.full(1000, 150.0), service_s=10).saturated
+
+
+def test_a_wait_that_few_requests_have_does_not_saturate():
+    queue = np.append(np.full(99, 500.0), np.zeros(101))
+    assert not judged(np.zeros(200), queue).saturated  # just under half of them
+    assert judged(np.zeros(198), queue[:198]).saturated
+
+
+def test_a_session_that_goes_on_alone_makes_no_calm_run_of_it():
+    early, late = front_loaded(200, 10, gap_s=0.5)
+    arrival = np.append(early, early[-1] + np.arange(1, 9) * 10_000)
+    verdict = judged(arrival, np.append(late, np.zeros(8)), service_s=60)
+    assert verdict.saturated
 
 
 def test_backlog_and_drain_are_counted_at_the_last_arrival():

@@ -271,6 +271,7 @@ engine_rules = st.fixed_dictionaries(
         "max_sequences": st.integers(1, 4),
         "chunked_prefill": st.sampled_from([True, True, True, False]),
         "prefill_chunk_tokens": st.sampled_from([None, None, 3, 8]),
+        "mixed_steps": st.sampled_from([True, True, False]),
     }
 )
 
@@ -340,6 +341,64 @@ def test_a_waiting_prompt_fits_once_an_older_copy_of_a_pinned_block_has_expired(
         },
         horizon=None, decodes="apart",
     )  # fmt: skip
+
+
+PLAIN = {"enabled": True, "responses": False, "partial_blocks": False, "commit": "incremental"}
+
+
+def replayed(texts: list[tuple], *, capacity: int, engine: dict) -> np.ndarray:
+    """Return the outcome of requests (arrival in ns, ids of one-token blocks, output tokens)."""
+    columns = ("arrival_ns", "segments", "output_tokens")
+    drawn = [
+        {
+            **dict(zip(columns, text, strict=True)),
+            "segment_tokens": [1] * len(text[1]),
+            "input_tokens": len(text[1]),
+            "response_segment": None,
+            "session_id": None,
+        }
+        for text in texts
+    ]
+    kept = {"ttl": None, "pins": []}
+    limits = {"chunked_prefill": True, **engine}
+    requests = naive.make_unit_requests(drawn)
+    plan, rules = both(
+        unit_trace_of(drawn), requests, size=1, capacity=capacity, cache=PLAIN, kept=kept,
+        engine=limits, twin=limits,
+    )  # fmt: skip
+    cost = cost_of(engine["max_batched_tokens"], engine["max_sequences"])
+    outcome = simulate_timed(plan, cost).outcome
+    naive.Engine(requests, rules, naive_step_ns(cost)).run()
+    compare(requests, outcome, COUNTED)
+    compare_evictors(requests, outcome)
+    return outcome
+
+
+def test_a_prompt_that_did_not_fit_is_looked_up_again_once_more_of_it_is_there():
+    shared = [*range(6)]
+    engine = {"max_batched_tokens": 16, "max_sequences": 4, "prefill_chunk_tokens": 2}
+    outcome = replayed([(0, shared, 2), (1, [*shared, 7], 1)], capacity=8, engine=engine)
+    # Nobody gives anything back before the second is admitted.
+    assert outcome[1, layout.SCHEDULED_NS] < outcome[0, layout.DONE_NS]
+    assert outcome[1, layout.HIT] == 6
+
+
+def test_who_evicted_what_is_computed_again_at_the_moment_is_not_named():
+    text = [*range(10)]
+    engine = {"max_batched_tokens": 24, "max_sequences": 4, "prefill_chunk_tokens": 2}
+    outcome = replayed(
+        [
+            (0, text, 1),
+            (1_000, [20, 21, 22, 23, 24, 25], 1),  # takes the end of it
+            (2_000, [*range(30, 42)], 1),  # and the rest
+            (3_000, text[:6], 1),  # computes the first half again
+            (3_001, text, 1),
+        ],
+        capacity=12, engine=engine,
+    )  # fmt: skip
+    assert outcome[4, layout.IN_FLIGHT] > 0
+    assert outcome[4, layout.CAPACITY_MISS] > 0
+    assert outcome[4, layout.EVICTED_BY] - 1 == 1
 
 
 @pytest.mark.slow

@@ -40,10 +40,10 @@ class Noting:
     def __init__(self, rules) -> None:
         super().__init__(rules)
         self.stories: dict[int, list[tuple]] = {}
-        self.lost: dict[tuple, tuple] = {}
+        self.losses: dict[tuple, tuple] = {}
 
     def note(self, key: tuple, writer: naive.Request, whose, when_ns: int, now_ns: int) -> None:
-        self.lost[key] = (
+        self.losses[key] = (
             "expired" if when_ns < now_ns else "evicted",
             writer.index,
             whose,
@@ -83,7 +83,7 @@ class Noting:
         holder = self.holder(request, key, block)
         if holder is not None:
             return "behind a gap", holder, None, None
-        return self.lost.get(key, ("not kept", None, None, None))
+        return self.losses.get(key, ("not kept", None, None, None))
 
 
 class NotingPool(naive.Pool):

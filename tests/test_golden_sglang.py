@@ -7,8 +7,6 @@ responses, eviction policy. Request i of the replays by priority had priority i 
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import polars as pl
 import pytest
@@ -17,18 +15,19 @@ from replay.config.scenario import Scenario
 from replay.engine.plan import make_plan
 from replay.engine.simulate import simulate_untimed
 from replay.kernels import layout
+from replay.trace.frame import Trace
+from replay.trace.tree import PrefixTree
 from tests.shared_data import CONVERSATION, SHARED, needs
-from tests.test_golden_vllm import NS_PER_MS, RANDOM, RESPONSE, STATUS, TRACES
+from tests.test_golden_vllm import NS_PER_MS, RANDOM, STATUS, TRACES, assert_responses
 
 FILES = sorted((SHARED / "golden").glob("sglang_*.parquet"))
 UNLIMITED = 2**40
 pytestmark = [needs(CONVERSATION), needs(RANDOM)]
 
 
-def replayed(path: Path) -> tuple[np.ndarray, int]:
-    """Return what became of the requests of a golden file, and its page size."""
-    _, name, protocol, tree_name, page, capacity, out, policy = path.stem.split("_")
-    trace, tree = TRACES[name]()
+def replayed(name: str, trace: Trace, tree: PrefixTree) -> tuple[np.ndarray, int]:
+    """Return what became of the requests of a recording, and its page size."""
+    _, _, protocol, tree_name, page, capacity, out, policy = name.split("_")
     size = int(page.removeprefix("pg"))
     tokens = UNLIMITED if capacity == "capunlimited" else int(capacity.removeprefix("cap"))
     radix = {}
@@ -45,27 +44,30 @@ def replayed(path: Path) -> tuple[np.ndarray, int]:
     return simulate_untimed(plan).outcome, size
 
 
-def test_every_file_is_there():
-    assert len(FILES) >= 287
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_every_request_equals_the_engines_own_radix_cache(path):
-    golden = pl.read_parquet(path)
-    outcome, size = replayed(path)
+def compare(golden: pl.DataFrame, name: str, trace: Trace, tree: PrefixTree, *, ended=None) -> None:
+    """Assert that every request came out as recorded; `ended` bool[R] are those seen to the end."""
+    outcome, size = replayed(name, trace, tree)
     expected = {
         layout.STATUS: golden["status"].replace_strict(STATUS),
         layout.ADMITTED_NS: golden["admit_ms"] * NS_PER_MS,
         layout.ATTEMPTS: golden["attempts"],
         layout.FOUND: golden["hit_tokens"] // size,
         layout.EVICTED_BLOCKS: golden["evicted_admit"] // size,
-        layout.EVICTED_LATER: golden["evicted_out"] // size,
-        layout.RESPONSE: golden["out_status"].replace_strict(RESPONSE),
         layout.FREE_AFTER: (golden["avail_after"] + golden["evictable_after"]) // size,
         layout.EVICTABLE_AFTER: golden["evictable_after"] // size,
     }
     for column, values in expected.items():
         assert np.array_equal(outcome[:, column], values.to_numpy()), column
+    assert_responses(golden, outcome, size, ended)
     admitted = outcome[:, layout.STATUS] == layout.COMPLETED
     hit_tokens = np.where(admitted, golden["hit_tokens"].to_numpy(), 0)
     assert np.array_equal(outcome[:, layout.HIT], hit_tokens)
+
+
+def test_every_file_is_there():
+    assert len(FILES) >= 287
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_request_equals_the_engines_own_radix_cache(path):
+    compare(pl.read_parquet(path), path.stem, *TRACES[path.stem.split("_")[1]]())

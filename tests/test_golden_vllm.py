@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import json
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -41,13 +40,17 @@ RESPONSE = {
 def random_tokens() -> tuple[Trace, PrefixTree]:
     """Return the random trace, prompts and responses known to the token, and its tree."""
     with gzip.open(RANDOM, "rt") as file:
-        rows = [json.loads(line) for line in file]
+        return known_tokens(pl.DataFrame([json.loads(line) for line in file]))
+
+
+def known_tokens(rows: pl.DataFrame) -> tuple[Trace, PrefixTree]:
+    """Return requests of (timestamp in ms, input_ids, output_ids) as a trace, and its tree."""
     columns = {
-        "arrival_ns": [row["timestamp"] * NS_PER_MS for row in rows],
-        "input_tokens": [len(row["input_ids"]) for row in rows],
-        "output_tokens": [len(row["output_ids"]) for row in rows],
-        "tokens": pl.Series([row["input_ids"] for row in rows], dtype=pl.List(pl.UInt32)),
-        "response_tokens": pl.Series([row["output_ids"] for row in rows], dtype=pl.List(pl.UInt32)),
+        "arrival_ns": rows["timestamp"].cast(pl.Int64) * NS_PER_MS,
+        "input_tokens": rows["input_ids"].list.len(),
+        "output_tokens": rows["output_ids"].list.len(),
+        "tokens": rows["input_ids"].cast(pl.List(pl.UInt32)),
+        "response_tokens": rows["output_ids"].cast(pl.List(pl.UInt32)),
     }
     meta = TraceMeta(
         path="random", name="random", sha256="", format="random", block_size=None, content="tokens"
@@ -71,10 +74,9 @@ TRACES = {
 }
 
 
-def replayed(path: Path) -> tuple[np.ndarray, int, bool]:
-    """Return what became of the requests of a golden file, its block size, if it was limited."""
-    _, name, protocol, block, capacity, out = path.stem.split("_")
-    trace, tree = TRACES[name]()
+def replayed(name: str, trace: Trace, tree: PrefixTree) -> tuple[np.ndarray, int, bool]:
+    """Return what became of the requests of a recording, its block size, if it was limited."""
+    _, _, protocol, block, capacity, out = name.split("_")
     size, limited = int(block.removeprefix("bs")), capacity != "capunlimited"
     blocks = int(capacity.removeprefix("cap")) // size if limited else None
     scenario = Scenario(
@@ -85,28 +87,40 @@ def replayed(path: Path) -> tuple[np.ndarray, int, bool]:
     return simulate_untimed(plan).outcome, size, limited
 
 
+def compare(golden: pl.DataFrame, name: str, trace: Trace, tree: PrefixTree, *, ended=None) -> None:
+    """Assert that every request came out as recorded; `ended` bool[R] are those seen to the end."""
+    outcome, size, limited = replayed(name, trace, tree)
+    tokens = trace.column("input_tokens")
+    expected = {
+        layout.STATUS: golden["status"].replace_strict(STATUS),
+        layout.ADMITTED_NS: golden["admit_ms"] * NS_PER_MS,
+        layout.ATTEMPTS: golden["attempts"],
+        layout.EVICTED_BLOCKS: golden["evicted_admit"],
+    }
+    if limited:
+        expected[layout.FREE_AFTER] = golden["free_after"]
+    for column, values in expected.items():
+        assert np.array_equal(outcome[:, column], values.to_numpy()), column
+    assert_responses(golden, outcome, 1, ended)
+    found = np.minimum(outcome[:, layout.FOUND] * size, tokens - 1)
+    assert np.array_equal(found, golden["hit_tokens"].to_numpy())
+    admitted = outcome[:, layout.STATUS] == layout.COMPLETED
+    assert np.array_equal(outcome[:, layout.HIT], np.where(admitted, found, 0))
+
+
+def assert_responses(golden: pl.DataFrame, outcome: np.ndarray, size: int, ended) -> None:
+    """Assert that what became of responses is what was recorded, evictions in units of `size`."""
+    seen = slice(None) if ended is None else ended
+    came_to = golden["out_status"].replace_strict(RESPONSE).to_numpy()
+    evicted = golden["evicted_out"].to_numpy() // size
+    assert np.array_equal(outcome[seen, layout.RESPONSE], came_to[seen])
+    assert np.array_equal(outcome[seen, layout.EVICTED_LATER], evicted[seen])
+
+
 def test_every_file_is_there():
     assert len(FILES) == 100
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_request_equals_the_engines_own_block_pool(path):
-    golden = pl.read_parquet(path)
-    outcome, size, limited = replayed(path)
-    tokens = golden["n_in"].to_numpy()
-    expected = {
-        layout.STATUS: golden["status"].replace_strict(STATUS),
-        layout.ADMITTED_NS: golden["admit_ms"] * NS_PER_MS,
-        layout.ATTEMPTS: golden["attempts"],
-        layout.EVICTED_BLOCKS: golden["evicted_admit"],
-        layout.EVICTED_LATER: golden["evicted_out"],
-        layout.RESPONSE: golden["out_status"].replace_strict(RESPONSE),
-    }
-    if limited:
-        expected[layout.FREE_AFTER] = golden["free_after"]
-    for column, values in expected.items():
-        assert np.array_equal(outcome[:, column], values.to_numpy()), column
-    found = np.minimum(outcome[:, layout.FOUND] * size, tokens - 1)
-    assert np.array_equal(found, golden["hit_tokens"].to_numpy())
-    admitted = outcome[:, layout.STATUS] == layout.COMPLETED
-    assert np.array_equal(outcome[:, layout.HIT], np.where(admitted, found, 0))
+    compare(pl.read_parquet(path), path.stem, *TRACES[path.stem.split("_")[1]]())

@@ -21,7 +21,7 @@ RTX_4090 = BY_KEY["llmservingsim_measured", "RTX4090"]
 def rows_of(data):
     measured = accuracy.rows_of(FOLDER, data)
     if measured is None:
-        pytest.skip(f"measured step times are not at hand ({data.file}.csv)")
+        pytest.skip(f"measured step times are not beside the checkout ({data.file}.csv)")
     return measured
 
 

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from replay.config.backends import BACKENDS
 from replay.errors import ConfigError, InputError, UnknownNameError
-from replay.gpu.backends import BACKENDS, Wanted, compile_cost
+from replay.gpu.backends import Wanted, compile_cost
 from replay.gpu.backends.correction import grid_of
 from replay.gpu.calibrate import with_fit
 from replay.gpu.cost import floor_steps, time_steps, uniform_steps

@@ -55,9 +55,11 @@ def test_a_count_that_is_larger_by_more_than_a_little_is_the_length(tokens, leng
     trace = trace_of([counted(WORDS, tokens)])
     assert column(trace, "output_tokens") == [length]
     assert column(trace, "recorded_output_tokens") == [tokens]
-    told = column(trace, "response_tokens")[0] if known else None
-    assert (told and len(told)) == known
-    if known:
+    if known is None:
+        assert "response_tokens" not in trace.frame.columns
+    else:
+        (told,) = column(trace, "response_tokens")
+        assert len(told) == known
         assert told[:100] == ids(WORDS)
         assert not set(told[100:]) & set(ids(WORDS))
     assert ("as long as the source counted" in notes(trace)) == (length > 100)
@@ -167,6 +169,13 @@ def test_an_answer_goes_on_from_words_put_into_its_mouth(row, goes_on):
     assert trace.frame["turn"].to_list() == ([0, 1] if goes_on else [0, 0])
 
 
+def test_words_put_into_its_mouth_in_pieces_are_one_message():
+    trace = trace_of([anthropic([*HI, begun("a"), begun("b")], "c")])
+    assert prompts(trace) == [
+        ids("<|im_start|>user\nHi there<|im_end|>\n<|im_start|>assistant\nab")
+    ]
+
+
 # Sessions
 
 
@@ -200,6 +209,20 @@ def test_a_user_with_two_conversations_is_none(start):
     assert [("a", "b")[session] for session in column(trace, "session_id")] == names
     assert "user names no sessions" in notes(trace)
     assert column(trace, "user") == ["x"] * 8
+
+
+def test_a_key_of_sessions_stands_before_a_user_whose_requests_follow():
+    rows = [row | {"session_id": f"s{at}"} for at, row in enumerate(talk("a", 2, user="x"))]
+    assert column(trace_of(rows), "source_session_id") == ["s0", "s1"]
+
+
+def test_a_file_with_names_of_sessions_and_one_without_keep_theirs(tmp_path):
+    named = [row | {"session_id": "s"} for row in talk("a", 2)]
+    for name, rows in (("a.jsonl", named), ("b.jsonl", in_time(talk("b", 2), talk("c", 2, 1)))):
+        (tmp_path / name).write_bytes(source_of(rows).data)
+    trace = load_trace(tmp_path)
+    sessions = trace.frame.group_by("session_id").agg("source_file").sort("session_id")
+    assert sessions["source_file"].list.len().to_list() == [2, 2, 2]
 
 
 def test_a_key_of_sessions_names_sessions_whatever_their_requests_say():
@@ -276,6 +299,7 @@ REQUEST, RESPONSE = ONE["request"], ONE["response"]
 FLAT = {"timestamp": NOW, "model": "m"}
 IN_TEXT = {
     "request and response": ONE | {"request": as_text(REQUEST), "response": as_text(RESPONSE)},
+    "three times": ONE | {"request": as_text(REQUEST, 3), "response": as_text(RESPONSE, 3)},
     "twice": ONE | {"request": as_text(REQUEST, 2), "response": as_text(RESPONSE, 2)},
     "bodies": {"timestamp": NOW, "request_body": as_text(REQUEST),
                "response_body": as_text(RESPONSE)},
@@ -388,6 +412,12 @@ def test_a_stream_is_the_response_that_its_parts_make_up(events, form):
     assert column(trace, "recorded_output_tokens") == [1]
 
 
+def test_of_several_choices_of_a_stream_the_first_is_kept():
+    other = {"choices": [{"index": 1, "delta": {"content": "Bye"}}]}
+    trace = trace_of([ONE | {"response": [*CHUNKS[:2], other, *CHUNKS[2:]]}])
+    assert column(trace, "response_tokens") == [ids("Hello")]
+
+
 def test_calls_and_reasoning_are_put_together_from_their_parts():
     call = {"index": 0, "id": "1", "function": {"name": "look", "arguments": '{"a'}}
     parts = [
@@ -452,6 +482,18 @@ def test_two_loggers_of_one_response_tell_of_one_call():
     for row in rows:
         row["response"] = row["response"] | {"id": "chatcmpl-0"}  # a server that is played
     assert column(trace_of(rows), "logger") == ["x", "y", "x", "y"]
+
+
+@pytest.mark.parametrize(("name", "requests"), [("chatcmpl-{at}", 4), ("chatcmpl-0", 6)])
+def test_logs_of_two_files_that_overlap_tell_of_a_call_once(name, requests, tmp_path):
+    rows = talk("a", 4)
+    for at, row in enumerate(rows):
+        row["response"] = row["response"] | {"id": name.format(at=at)}
+    for file, some in (("1.jsonl", rows[:3]), ("2.jsonl", rows[1:])):
+        (tmp_path / file).write_bytes(source_of(some).data)
+    trace = load_trace(tmp_path)
+    assert trace.requests == requests
+    assert ("2 calls stand in an earlier file" in notes(trace)) == (requests == 4)
 
 
 def test_what_only_looks_repeated_is_kept_and_told():

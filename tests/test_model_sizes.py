@@ -1,5 +1,6 @@
 """Weights and KV of models of every kind, against a twin that counts layer by layer."""
 
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from replay.errors import UnknownNameError
 from replay.gpu.spec import load_model, splits_evenly
 from tests import naive_sizes
 from tests.random_models import models
+from tests.shared_data import SHARED, needs
 
 GIB = 2**30
 gpu_counts = st.sampled_from([1, 2, 4, 8])
@@ -85,8 +87,39 @@ def test_a_million_tokens_of_deepseek_v4_pro_take_what_is_published():
     model = load_model("deepseek-v4-pro")
     windows = model.sequence_bytes()
     assert model.kv_bytes(2**20) - windows == pytest.approx(9.62 * GIB, rel=1e-3)
-    # The same source: 8.7 times as much in V3.2, whose index keeps a key per token.
-    assert load_model("deepseek-v3.2").kv_bytes(2**20) == pytest.approx(8.7 * 9.62 * GIB, rel=5e-3)
+    # The same source: 8.7 times as much in V3.2, all in bf16; engines keep its index in 132 bytes.
+    older = load_model("deepseek-v3.2").kv_bytes(2**20) + 2**20 * 61 * (2 * 128 - 132)
+    assert older == pytest.approx(8.7 * 9.62 * GIB, rel=5e-3)
+
+
+def test_sparse_latents_take_what_engines_give_them():
+    """656 bytes of an FP8 latent and 132 of its index: 48,068 a token and GPU of DeepSeek V3.2."""
+    model = load_model("deepseek-v3.2")
+    assert model.pool_token_bytes("fp8", 8) == 8 * 61 * (512 + 16 + 128 + 132) == 8 * 48_068
+    assert model.pool_token_bytes("bf16", 8) == 8 * 61 * (576 * 2 + 132)
+    assert load_model("glm-5").pool_token_bytes("fp8") == 78 * (656 + 132)
+    # Latents that all queries read are plain values, and so is an index beside keys and values.
+    assert load_model("deepseek-v3").pool_token_bytes("fp8") == 61 * 576
+    assert load_model("minimax-m3").pool_token_bytes() == 60 * 2048 + 57 * 256
+
+
+CAPACITY = SHARED / "golden" / "hybrid" / "capacity.csv"
+ONE_GROUP = {
+    "llama-3.1-8b": "bf16", "deepseek-v3": "bf16", "deepseek-v3.2": "bf16",
+    "deepseek-v3.2+fp8_ds_mla": "fp8", "kimi-k2": "bf16", "minimax-m3": "bf16",
+}  # fmt: skip
+
+
+@needs(CAPACITY)
+@pytest.mark.parametrize("name", ONE_GROUP)
+def test_bytes_of_a_token_are_those_of_the_engines_own_code(name):
+    """vLLM 0.33 over real models of one KV group, on each GPU of 1 to 8."""
+    rows = pl.read_csv(CAPACITY).filter(pl.col("model") == name, pl.col("num_groups") == 1)
+    assert set(rows["tp"].to_list()) >= {1, 2, 4}
+    model = load_model(name.partition("+")[0])
+    for row in rows.unique(["tp", "bytes_per_block"]).iter_rows(named=True):
+        token = model.pool_token_bytes(ONE_GROUP[name], row["tp"])
+        assert token * int(row["block_sizes"]) == row["bytes_per_block"] * row["tp"]
 
 
 def test_mxfp4_checkpoints_weigh_what_they_do():

@@ -6,10 +6,11 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from replay.cache.policies import POLICIES, policy_names
-from replay.config.scenario import POLICY_NAMES, Scenario
+from replay.config.policies import POLICIES, policy_code, policy_names
+from replay.config.scenario import Scenario
 from replay.engine.run import execute, prepare_trace
 from replay.errors import InputError
+from replay.kernels import layout
 from tests.random_traces import unit_trace_of
 
 
@@ -171,7 +172,12 @@ def test_keys_without_an_effect_are_refused(cache, problem):
     assert problem in str(refusal.value)
 
 
-def test_scenario_and_table_know_the_same_policies():
-    for kind, names in POLICY_NAMES.items():
-        assert list(names) == policy_names(kind)
+def test_the_place_of_a_policy_is_its_code():
+    codes = {
+        "radix": ("LRU", "LFU", "FIFO", "MRU", "FILO", "SLRU", "PRIORITY"),
+        "session_store": ("RECENCY", "FREQUENCY", "AGE"),
+    }
+    for kind, words in codes.items():
+        named = [getattr(layout, f"BY_{word}") for word in words]
+        assert [policy_code(kind, name) for name in policy_names(kind)] == named
     assert all(one.closure == "by restriction to leaves" for one in POLICIES if one.kind == "radix")

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replay.config.scenario import POLICY_NAMES, Scenario
+from replay.config.policies import policy_names
+from replay.config.scenario import Scenario
 from replay.engine.plan import make_plan
 from replay.engine.simulate import simulate_timed, simulate_untimed
 from replay.kernels import layout
@@ -31,7 +32,7 @@ from tests.test_engine_twins import (
 
 cache_rules = st.fixed_dictionaries(
     {
-        "policy": st.sampled_from(POLICY_NAMES["radix"]),
+        "policy": st.sampled_from(policy_names("radix")),
         "classic": st.booleans(),
         "protected_hits": st.integers(1, 3),
         "enabled": st.sampled_from([True] * 7 + [False]),

@@ -1,4 +1,4 @@
-"""Readers of what benchmarks measured: AIPerf's records and vLLM's detailed results."""
+"""Readers of what benchmarks played and measured, each request with its lengths and times."""
 
 import json
 
@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from replay.errors import TraceError
 from replay.trace.readers import load_trace
+from replay.trace.readers.aibrix import looks_like_aibrix, read_aibrix
 from replay.trace.readers.aiperf import looks_like_aiperf, read_aiperf
+from replay.trace.readers.guidellm import looks_like_guidellm, read_guidellm
+from replay.trace.readers.inference_perf import looks_like_inference_perf, read_inference_perf
+from replay.trace.readers.llmservingsim_bench import (
+    looks_like_llmservingsim_bench,
+    read_llmservingsim_bench,
+)
 from replay.trace.readers.vllm_bench import looks_like_vllm_bench, read_vllm_bench
 from tests.reader_fuzz import any_json, json_lines, mutated, reading, requests_or_refusal, rows_of
 from tests.shared_data import SHARED, needs
@@ -130,17 +137,150 @@ def test_the_samples_are_read():
     assert load_trace(VLLM_SAMPLE).frame["output_tokens"].to_list() == [3, 2]
 
 
-@settings(deadline=None, max_examples=150)
-@given(
-    st.one_of(
-        mutated(text_of(record(), record())),
-        mutated(text_of(result())),
-        json_lines(rows_of(**{name: st.just(value) for name, value in record().items()})),
-        json_lines(rows_of(**{name: st.just(value) for name, value in result().items()})),
-        any_json.map(repr),
-    ),
-    st.sampled_from([records, results]),
+PROMPT = {"model": "m", "prompt": "Hi there", "max_tokens": 3}
+
+
+def workload(*requests, timestamp=21):
+    usual = {"prompt": "Hi there", "prompt_length": 2, "output_length": 22, "session_id": 0}
+    return {"timestamp": timestamp, "requests": list(requests) or [usual]}
+
+
+def lifecycle(start=100.0, **more):
+    info = {
+        "request_metrics": {"text": {"input_tokens": 2}},
+        "response_metrics": {"output_tokens": 3, "output_token_times": [100.25, 100.3],
+                             "server_usage": {"prompt_tokens": 2, "completion_tokens": 3,
+                                              "prompt_tokens_details": {"cached_tokens": 1}}},
+    }  # fmt: skip
+    return {"start_time": start, "end_time": 100.5, "request": json.dumps(PROMPT),
+            "response": " a b c", "info": info, "error": None, **more}  # fmt: skip
+
+
+def kept(start=1.0, **more):
+    return {
+        "request_id": "r1", "request_args": json.dumps({"body": PROMPT}), "output": " a b c",
+        "info": {"timings": {"request_start": start, "first_token_iteration": 1.25,
+                             "request_end": 1.5}},
+        "input_metrics": {"text_tokens": 2, "cached_tokens": 1},
+        "output_metrics": {"text_tokens": 3}, **more,
+    }  # fmt: skip
+
+
+def report(*requests):
+    found = {"requests": {"successful": list(requests), "errored": [], "incomplete": []}}
+    return {"metadata": {"guidellm_version": "0.8"}, "benchmarks": [found]}
+
+
+def bench(**more):
+    return {
+        "request_id": "bench-0", "input_toks": 20, "output_toks": 5, "arrival_time": START / 1e9,
+        "queued_ts": 10.0, "scheduled_ts": 10.25, "first_token_ts": 10.5, "last_token_ts": 11.0,
+        **more,
+    }  # fmt: skip
+
+
+def test_workloads_of_aibrix_have_requests_of_a_moment():
+    assert looks_like_aibrix(text_of(workload()).encode())
+    messages = {"prompt": [{"role": "user", "content": "Hi"}], "Output Length": 4}
+    rows = [workload(), workload(messages, messages, timestamp=900)]
+    trace = reading(read_aibrix)(text_of(*rows))
+    assert trace.frame["arrival_ns"].to_list() == [0, 879_000_000, 879_000_000]
+    assert trace.frame["output_tokens"].to_list() == [22, 4, 4]
+    bare = reading(read_aibrix)(text_of(workload({"Prompt Length": 9, "Output Length": 2})))
+    assert not bare.has_content
+
+
+@pytest.mark.parametrize(
+    ("read", "looks", "row"),
+    [
+        (read_inference_perf, looks_like_inference_perf, [lifecycle()]),
+        (read_inference_perf, looks_like_inference_perf,
+         [lifecycle(info={"input_tokens": 2, "output_tokens": 3,
+                          "output_token_times": [100.25, 100.3]})]),
+        (read_guidellm, looks_like_guidellm, report(kept())),
+    ],
+)  # fmt: skip
+def test_reports_have_what_was_asked_and_measured(read, looks, row):
+    text = json.dumps(row, indent=1)
+    assert looks(text.encode())
+    found = reading(read, "a.json")(text).frame.row(0, named=True)
+    assert (found["input_tokens"], found["output_tokens"]) == (2, 3)
+    assert (found["recorded_input_tokens"], found["recorded_output_tokens"]) == (2, 3)
+    assert (found["recorded_ttft_ns"], found["recorded_e2e_ns"]) == (250_000_000, 500_000_000)
+    assert found.get("recorded_hit_tokens", 1) == 1
+
+
+def test_measurements_of_llmservingsim_have_two_clocks():
+    trace = reading(read_llmservingsim_bench)(text_of(bench(), bench(arrival_time=START / 1e9 + 1)))
+    row = trace.frame.row(0, named=True)
+    assert looks_like_llmservingsim_bench(text_of(bench()).encode())
+    assert [row[f"recorded_{name}_ns"] for name in ("queue", "ttft", "e2e")] == [
+        250_000_000, 500_000_000, 1_000_000_000
+    ]  # fmt: skip
+    assert trace.meta.clock_start_ns // 10**9 == START // 10**9
+
+
+@pytest.mark.parametrize(
+    ("read", "row", "fault"),
+    [
+        (read_aibrix, workload(timestamp="x"), "a.json:1: timestamp must be milliseconds"),
+        (read_aibrix, {"timestamp": 1, "requests": 5}, "a.json:1: requests must be a list"),
+        (read_aibrix, workload(5), "a.json:1: requests must hold objects"),
+        (read_inference_perf, lifecycle(-1.0), "a.json:1: start_time must be seconds"),
+        (read_inference_perf, lifecycle(request="{"), "a.json:1: request is JSON as text"),
+        (read_guidellm, report(), "the report kept no requests"),
+        (read_guidellm, report(kept(), kept(None)), "a.json:2: lacks request_start"),
+        (read_guidellm, {"benchmarks": 5}, "a.json:1: benchmarks must be a list"),
+        (read_llmservingsim_bench, bench(arrival_time=None), "a.json:1: lacks arrival_time"),
+        (read_llmservingsim_bench, bench(input_toks=0), "a.json:1: input_toks must be between"),
+    ],
 )
-def test_anything_is_read_or_refused(text, trace_of):
+def test_faults_of_reports_are_told(read, row, fault):
+    with pytest.raises(TraceError, match=fault):
+        reading(read, "a.json")(text_of(row))
+
+
+def test_failed_requests_of_a_report_are_put_aside():
+    trace = reading(read_inference_perf)(text_of(lifecycle(), lifecycle(error={"type": "x"})))
+    assert [row.line for row in trace.rejected] == [2]
+
+
+@needs(AIPERF_SAMPLE)
+@pytest.mark.parametrize(
+    ("path", "name", "wanted"),
+    [
+        ("samples/inference_perf_per_request_old.json", "inference-perf", [3]),
+        ("samples/inference_perf_per_request_v2026.json", "inference-perf", [3]),
+        ("samples/guidellm_report_v2.json", "guidellm", [3]),
+        ("samples/llmservingsim_bench_requests.jsonl", "llmservingsim-bench", [531, 769, 769]),
+        ("cases/formats/aibrix_workload.jsonl", "aibrix", [22, 22]),
+    ],
+)
+def test_all_samples_are_told_apart(path, name, wanted):
+    trace = load_trace(SHARED / path)
+    assert trace.meta.format == name
+    assert trace.frame["output_tokens"].to_list() == wanted
+
+
+ALL = [
+    (records, record()), (results, result()), (reading(read_aibrix), workload()),
+    (reading(read_inference_perf), lifecycle()), (reading(read_guidellm), report(kept())),
+    (reading(read_llmservingsim_bench), bench()),
+]  # fmt: skip
+
+
+@settings(deadline=None, max_examples=250)
+@given(data=st.data(), entry=st.sampled_from(ALL))
+def test_anything_is_read_or_refused(data, entry):
+    trace_of, row = entry
+    rows = rows_of(**{name: st.just(value) for name, value in row.items()})
+    text = data.draw(
+        st.one_of(
+            mutated(text_of(row, row)),
+            json_lines(rows),
+            rows.map(lambda one: json.dumps(report(one))),
+            any_json.map(repr),
+        )
+    )
     requests_or_refusal(trace_of, text)
     requests_or_refusal(trace_of, text, max_rejected=0.9)

@@ -103,6 +103,14 @@ def test_a_response_that_does_not_fit_into_the_growth_was_not_sent_back():
     assert any("1 responses do not come back whole" in note for note in trace.meta.notes)
 
 
+def test_a_prompt_may_add_nothing_to_the_response_before_it():
+    rows = [*TALK[:6], answer("a3", "u2", 12, "m2", new=4, read=1000, written=46)]
+    trace = trace_of(text_of(*rows))
+    assert trace.frame["segment_tokens"].to_list()[1][-1] == 50
+    assert not any("come back whole" in note for note in trace.meta.notes)
+    assert hits_of(trace) == [0, 1049]
+
+
 def test_after_compaction_the_start_is_shared_and_what_was_read():
     boundary = {
         "type": "system", "subtype": "compact_boundary", "uuid": "b", "parentUuid": None,
@@ -265,4 +273,4 @@ def test_a_session_that_was_resumed_in_another_file_counts_once(tmp_path):
     trace = load_trace(tmp_path)
     assert trace.frame["call_id"].to_list() == ["m1", "m2", "m9"]
     assert hits_of(trace) == [0, 1049, 1129]
-    assert "b.jsonl: 2 calls stand in an earlier file and count once" in trace.meta.notes
+    assert "2 calls stand in an earlier file as well and count once" in trace.meta.notes

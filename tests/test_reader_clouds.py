@@ -164,8 +164,9 @@ def test_other_wrappings_say_the_same(read, row):
 
 
 def test_bodies_of_anthropic_in_bedrock_are_read_as_its_api():
+    tool = {"name": "look", "description": "Looks", "input_schema": {"type": "object"}}
     asked = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 100, "system": "Be brief",
-             "messages": [{"role": "user", "content": "Hi"}]}  # fmt: skip
+             "messages": [{"role": "user", "content": "Hi"}], "tools": [tool]}  # fmt: skip
     usage = {"input_tokens": 24, "cache_read_input_tokens": 16, "output_tokens": 9}
     answer = {"type": "message", "role": "assistant", "content": [{"type": "text", "text": "Ho"}]}
     chunks = [
@@ -177,6 +178,8 @@ def test_bodies_of_anthropic_in_bedrock_are_read_as_its_api():
             "invocationLatency": 1250, "firstByteLatency": 650}},
     ]  # fmt: skip
     whole = frame_of(read_bedrock, bedrock(asked, {**answer, "usage": usage}))
+    call = {"timestamp": START, "request": asked, "response": {**answer, "usage": usage}}
+    assert whole["tokens"].to_list() == frame_of(read_openai, call)["tokens"].to_list()
     streamed = frame_of(read_bedrock, bedrock(asked, chunks))
     names = ("tokens", "response_tokens", "recorded_input_tokens", "recorded_hit_tokens")
     assert whole.select(names).rows() == streamed.select(names).rows()
@@ -216,9 +219,9 @@ def test_parts_of_a_call_in_api_management_are_joined():
     whole = {"TimeGenerated": START, "CorrelationId": "c", "PromptTokens": 20,
              "CompletionTokens": 2, "ModelName": "m"}  # fmt: skip
     parts = [
-        {**whole, "SequenceNumber": 0, "RequestMessages": asked[:30]},
-        {**whole, "SequenceNumber": 2, "ResponseMessages": said},
         {**whole, "SequenceNumber": 1, "RequestMessages": asked[30:]},
+        {**whole, "SequenceNumber": 2, "ResponseMessages": said},
+        {**whole, "SequenceNumber": 0, "RequestMessages": asked[:30]},
     ]
     trace = reading(read_azure_apim)(text_of(*parts))
     one = frame_of(read_azure_apim, {**whole, "RequestMessages": asked, "ResponseMessages": said})
@@ -226,6 +229,15 @@ def test_parts_of_a_call_in_api_management_are_joined():
         one.select("tokens", "response_tokens").rows()
     )
     assert any(note.startswith("2 rows are later parts of a call") for note in trace.meta.notes)
+
+
+def test_thoughts_and_what_tools_put_into_a_prompt_are_counted():
+    usage = {"promptTokenCount": 30, "toolUsePromptTokenCount": 10, "candidatesTokenCount": 9,
+             "thoughtsTokenCount": 21, "cachedContentTokenCount": 5}  # fmt: skip
+    parts = [{"text": "Hm", "thought": True}, {"text": "Two things"}]
+    answer = {"candidates": [{"content": {"parts": parts}}], "usageMetadata": usage}
+    row = frame_of(read_vertex, vertex(answered=answer)).row(0, named=True)
+    assert (row["recorded_input_tokens"], row["recorded_output_tokens"]) == (40, 30)
 
 
 def test_endpoints_that_generate_text_are_read():

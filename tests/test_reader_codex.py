@@ -105,7 +105,9 @@ def test_results_that_came_before_the_count_belong_to_the_next_call():
     counter = Counter()
     rows = [meta(), user(1, "Fix it"), reply(3), result(5), counter.count(6, 1000, 0, 50),
             counter.count(9, 1100, 1000, 30)]  # fmt: skip
-    assert trace_of(text_of(*rows)).frame["arrival_ns"].to_list() == [0, 4_000_000_000]
+    found = trace_of(text_of(*rows)).frame
+    assert found["arrival_ns"].to_list() == [0, 4_000_000_000]
+    assert found["recorded_e2e_ns"].to_list() == [5_000_000_000, 4_000_000_000]
 
 
 def test_after_compaction_the_start_is_shared_and_what_was_read():

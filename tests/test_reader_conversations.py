@@ -17,12 +17,14 @@ from replay.trace.frame import Trace
 from replay.trace.parquet import write_trace
 from replay.trace.readers import load_trace
 from replay.trace.readers.messages import looks_like_messages, read_messages
+from replay.trace.readers.openai import read_openai
 from replay.trace.readers.options import ReadOptions
 from replay.trace.readers.sharegpt import looks_like_sharegpt, read_sharegpt
 from replay.trace.readers.source import Source
 from replay.trace.readers.text_requests import ASSUMED_TIMES
 from replay.trace.readers.vllm_multiturn import looks_like_vllm_multiturn, read_vllm_multiturn
 from replay.trace.tree import build_tree
+from tests.api_logs import ids
 from tests.shared_data import SHARED, needs
 
 S = 10**9
@@ -247,6 +249,19 @@ def test_times_of_questions_go_before_those_of_answers():
     assert not any("answers were complete" in note for note in trace.meta.notes)
 
 
+def test_the_day_of_a_prompt_is_that_of_its_question(tmp_path):
+    pytest.importorskip("jinja2")
+    path = tmp_path / "t.jinja"
+    path.write_text("{{ strftime_now('%Y-%m-%d') }}")
+    days = [f"2024-02-{day}T00:00:00Z" for day in ("28", "28", "29", "29")]
+    trace = read(read_messages, [timed(*days)], chat_template=path)
+    wanted = [ids(f"2024-02-{day}") for day in ("28", "29")]
+    assert trace.frame["tokens"].to_list() == wanted
+    trace = read(read_messages, [corpus("a", "b")], chat_template=path)
+    assert trace.frame["tokens"].to_list() == [ids("2025-01-01")]
+    assert any("asks for the day" in note for note in trace.meta.notes)
+
+
 def test_times_as_numbers_since_1970_are_known_by_their_size():
     trace = read(read_messages, [timed(None, 1_680_998_401_250, None, 1_680_998_431_251)])
     assert trace.frame["arrival_ns"].to_list() == [0, 30_001_000_000]
@@ -387,3 +402,72 @@ def test_a_request_log_of_messages_is_no_conversation(tmp_path):
     (tmp_path / "log.json").write_text(json.dumps([log]))
     assert load_trace(tmp_path / "log.json").meta.format == "openai"
     assert not looks_like_vllm_multiturn(b'{"messages": [{"role": "user"}], "usage": {}}')
+
+
+CALL = {"id": "c", "type": "function", "function": {"name": "look", "arguments": '{"at": 1}'}}
+TOOLS = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]
+RICH = [
+    {"role": "user", "content": [{"type": "text", "text": "Look there"}]},
+    {"role": "assistant", "content": None, "tool_calls": [CALL]},
+    {"role": "tool", "content": "found", "tool_call_id": "c"},
+    {"role": "assistant", "content": "It is there"},
+]
+
+
+def logged(number):
+    """The call that the answer at this place is, as a log of an API has it."""
+    request = {"model": "m", "messages": RICH[:number], "tools": TOOLS}
+    return {"request": request, "response": {"choices": [{"message": RICH[number]}]}}
+
+
+def test_calls_of_tools_and_parts_of_messages_are_those_of_a_log_of_calls():
+    calls = read(read_openai, "\n".join(json.dumps(logged(at)) for at in (1, 3)).encode())
+    for tools in (TOOLS, json.dumps(TOOLS)):
+        for reader, of in (
+            (read_vllm_multiturn, {"messages": RICH}),
+            (read_sharegpt, {"conversations": RICH}),
+            (read_messages, {"conversation": RICH, "conversation_id": "a"}),
+        ):
+            found = read(reader, [{**of, "tools": tools}])
+            names = ("tokens", "response_tokens")
+            assert found.frame.select(names).rows() == calls.frame.select(names).rows()
+
+
+def test_parquet_fills_what_messages_lack_with_nulls(tmp_path):
+    rows = [{"messages": RICH[:1] + RICH[1:], "tools": json.dumps(TOOLS)}]
+    frame = pl.DataFrame(
+        [{**row, "messages": [{**one, "content": one["content"] if isinstance(
+            one["content"], str) else None if one["content"] is None else "Look there"}
+            for one in row["messages"]]} for row in rows]
+    )  # fmt: skip
+    frame.write_parquet(tmp_path / "a.parquet")
+    plain = [{**RICH[0], "content": "Look there"}, *RICH[1:]]
+    wanted = read(read_vllm_multiturn, [{"messages": plain, "tools": TOOLS}])
+    found = load_trace(tmp_path / "a.parquet")
+    assert found.frame["tokens"].to_list() == wanted.frame["tokens"].to_list()
+
+
+def test_a_system_prompt_beside_the_conversation_stands_first():
+    within = shared("Hi", "Ho")
+    within["conversations"].insert(0, {"from": "system", "value": "Be brief"})
+    beside = shared("Hi", "Ho", system="Be brief")
+    found = read(read_sharegpt, [beside])
+    assert (
+        found.frame["tokens"].to_list() == read(read_sharegpt, [within]).frame["tokens"].to_list()
+    )
+    assert "system" not in found.frame.columns
+    assert any("system prompt in a key of its own" in note for note in found.meta.notes)
+
+
+@pytest.mark.parametrize(
+    ("message", "fault"),
+    [
+        ({"role": "assistant", "content": None}, "c.json:1: message 1: content must be text"),
+        ({"role": "assistant", "content": 5}, r"content must be text \(got 5\)"),
+        ({"role": "assistant", "content": None, "tool_calls": 3}, "tool_calls must be a list"),
+        ({"role": "judge", "content": []}, "message 1: unknown speaker"),
+    ],
+)
+def test_faults_of_rich_messages_are_told(message, fault):
+    with pytest.raises(TraceError, match=fault):
+        read(read_vllm_multiturn, [{"messages": [RICH[0], message]}])

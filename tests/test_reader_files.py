@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import zstandard
 from hypothesis import given, settings
@@ -110,7 +111,7 @@ def test_a_bomb_is_not_unpacked_first(monkeypatch):
 
 def test_the_usual_limit_grows_with_the_file_up_to_half_of_the_memory(monkeypatch):
     monkeypatch.setattr(unpacking, "_memory_bytes", lambda: 2**33)
-    assert usual_limit_bytes(1) == 2**29
+    assert usual_limit_bytes(1) == 2**26
     assert usual_limit_bytes(10**7) == 2 * 10**9
     assert usual_limit_bytes(10**9) == 2**32
 
@@ -245,3 +246,20 @@ def test_standard_input_is_bounded_too(monkeypatch):
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(zst(b" " * 10**6))))
     with pytest.raises(TraceError, match="unpack to more than"):
         load_trace("-", options=ReadOptions(max_unpacked_bytes=10**5))
+
+
+def test_millions_of_blank_lines_cost_nothing_a_line(tmp_path, monkeypatch):
+    """They are neither kept nor visited, by the kernel nor by the walk."""
+    sizes = []
+    empty = np.empty
+    monkeypatch.setattr(
+        "numpy.empty", lambda shape, *more: sizes.append(shape) or empty(shape, *more)
+    )
+    path = tmp_path / "t.jsonl"
+    for last in (ROWS[0], ROWS[0].replace("}", ', "x": 1}')):
+        path.write_bytes(b"\n" * 2_000_000 + last.encode())
+        assert load_trace(path).requests == 1
+    assert max(one if isinstance(one, int) else one[0] for one in sizes) < 100_000
+    path.write_bytes(b"\n" * 2_000_000 + b"{")
+    with pytest.raises(TraceError, match=":2000001:2: the file ends early"):
+        load_trace(path)

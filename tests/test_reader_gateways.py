@@ -220,6 +220,33 @@ def test_keys_with_underscores_are_those_of_the_storage_export():
     assert found["recorded_ttft_ns"].to_list() == [650_000_000]
 
 
+@each
+def test_calls_of_exports_that_overlap_count_once(read, looks, of, tmp_path):
+    name = "id" if "id" in of() else "request_id"
+    other = of(**{name: "another"}) | ({"response": None} if read is read_litellm else {})
+    other = {key: one for key, one in other.items() if key not in ("messages", "response")}
+    first = {key: one for key, one in of().items() if key not in ("messages", "response")}
+    (tmp_path / "a.jsonl").write_text(text_of(first))
+    (tmp_path / "b.jsonl").write_text(text_of(first, other))
+    trace = load_trace(tmp_path)
+    assert trace.requests == 2
+    assert "1 calls stand in an earlier file as well and count once" in trace.meta.notes
+
+
+def test_a_trace_of_langfuse_holds_its_observations():
+    text = json.dumps({"id": "t", "name": "x", "observations": [langfuse(type="SPAN"), langfuse()]})
+    assert looks_like_langfuse(text.encode())
+    assert reading(read_langfuse)(text).frame["tokens"].to_list() == WANTED["tokens"].to_list()
+
+
+def test_objects_that_litellm_stored_have_their_usage_by_itself():
+    row = {key: one for key, one in litellm(usage=ANSWER["usage"], metadata={}).items()
+           if key not in ("prompt_tokens", "completion_tokens", "total_tokens")}  # fmt: skip
+    assert looks_like_litellm(text_of(row).encode())
+    found = reading(read_litellm)(text_of(row)).frame
+    assert found.select(SAME).rows() == WANTED.select(SAME).rows()
+
+
 def test_a_call_without_streaming_has_no_first_token():
     trace = reading(read_litellm)(text_of(litellm(completionStartTime=END)))
     assert "recorded_ttft_ns" not in trace.frame.columns

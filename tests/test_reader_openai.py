@@ -236,6 +236,23 @@ def test_a_later_prompt_starts_with_the_earlier_prompt_and_its_response(api):
     assert [first, second] == reference
 
 
+def test_a_call_is_reused_as_the_models_own_template_writes_it(tmp_path):
+    pytest.importorskip("jinja2")
+    path = tmp_path / "t.jinja"
+    path.write_text(
+        "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}"
+        "{% for c in m.tool_calls or [] %}<|call|>{{ c.function.name }} "
+        "{{ c.function.arguments | tojson }}{% endfor %}<|end|>{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    )
+    for api in ("chat", "responses", "anthropic"):
+        trace = trace_of(conversation(api), chat_template=path)
+        first, second = prompts(trace)
+        said = trace.frame["response_tokens"].to_list()[0]
+        assert said == ids('Wait.<|call|>look {"at": "x"}')
+        assert second[: len(first) + len(said)] == first + said
+
+
 def test_a_moving_cache_breakpoint_does_not_change_a_prompt():
     def marked(place):
         parts = [{"type": "text", "text": "a"}, {"type": "image", "source": {"data": "AA=="}}]

@@ -91,6 +91,7 @@ def test_plain_lines_are_read_by_their_literals():
     assert trace.requests == 2
     assert trace.frame["arrival_ns"].to_list() == [0, 6_000_000_000]
     assert trace.frame["recorded_e2e_ns"].to_list() == [2_500_000_000] * 2
+    assert trace.meta.clock_start_ns == 1_796_032_800_500_000_000  # 2026-11-30 10:00:00.5
     assert trace.frame["recorded_hit_tokens"].to_list() == [1, 1]
     assert trace.frame["output_tokens"].to_list() == [3, 3]
     known = trace_of(lines(plain(ids=[7, 8, 9, 7], output_ids=[1, 2, 3])))

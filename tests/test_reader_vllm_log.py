@@ -49,8 +49,15 @@ def test_requests_and_their_responses_are_found_by_name():
     assert trace.frame["input_tokens"].to_list() == [2, 7]
     assert trace.frame["output_tokens"].to_list() == [2, 1]
     assert trace.frame["adapter"].to_list() == [None, "a"]
+    assert "prompt_logprobs" not in trace.frame.columns
     assert trace.frame["finish_reason"].to_list() == ["stop", "stop"]
     assert trace.frame["source_request_id"].to_list() == ["cmpl-1-0", "cmpl-2-0"]
+
+
+def test_requests_for_log_probabilities_of_their_prompt_say_so():
+    asked = received().replace("stop=[]", "stop=[], prompt_logprobs=1")
+    trace = trace_of(log(asked, received("b").replace("stop=[]", "prompt_logprobs=None")))
+    assert trace.frame["prompt_logprobs"].to_list() == [1, None]
 
 
 def test_token_ids_count_where_all_have_them():

@@ -110,7 +110,7 @@ def test_each_fault_is_told_with_its_line_and_puts_the_session_aside(bad, what):
 
 
 def test_block_sizes_must_agree():
-    with pytest.raises(TraceError, match="different sizes"):
+    with pytest.raises(TraceError, match=r"w\.json:2: block_size is 4 on line 1"):
         trace_of(session(request()), session(request(hash_ids=[1]), block_size=8))
 
 

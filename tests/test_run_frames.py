@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from replay.cache.hints import RecomputeCost, hints_of
 from replay.cache.references import references
 from replay.config.scenario import Scenario
-from replay.engine import generating, outcome, run, simulate, sizing, tables
+from replay.engine import generating, machine, outcome, run, simulate, sizing, tables
 from replay.engine import prefix_rows as prefix_rows_module
 from replay.engine.costing import Costing, EngineOverhead
 from replay.engine.plan import make_plan
@@ -29,7 +29,14 @@ from replay.trace.tree import PrefixTree, build_tree
 from tests import naive, naive_ranked, naive_stack
 from tests import test_radix_twins as radix
 from tests import test_session_store as store
-from tests.naive_frames import Clock, prefix_rows, request_row, timeline_rows
+from tests.naive_frames import (
+    Clock,
+    causality,
+    global_hits,
+    prefix_rows,
+    request_row,
+    timeline_rows,
+)
 from tests.naive_radix import Engine as RadixEngine
 from tests.naive_radix import RadixCache, RadixRules
 from tests.naive_radix import replay_untimed as replay_radix
@@ -164,7 +171,7 @@ def tables_of(case: Case, *, threads: int = 1) -> RunResult:
     few = min(limits.max_sequences, 64)
     costing = Costing(cost_of(limits.max_batched_tokens, few), EngineOverhead(A0_NS, A1_NS), ())
     with (
-        patch.object(run, "make_costing", lambda *_: costing),
+        patch.object(machine, "make_costing", lambda *_: costing),
         patch.object(sizing, "find_hardware", lambda _: HARDWARE),
         patch.object(simulate, "NS_PER_S", WIDTH_NS),
         patch.object(tables, "BINS", INTERVALS),
@@ -230,6 +237,8 @@ def compare(case: Case, *, threads: int = 1) -> dict[str, pl.DataFrame]:
     ]
     columns = {name: [row.get(name) for row in expected] for name in column_names(REQUESTS)}
     columns |= diagnosis(case, requests)
+    columns |= causality(case.drawn, requests, clock, end_ns)
+    columns["global_prefix_hit_tokens"] = global_hits(requests)
     _forget_unknown_evictors(case.kind, columns, got["requests"])
     for name, values in columns.items():
         assert got["requests"][name].to_list() == values, name

@@ -119,6 +119,13 @@ def test_a_reply_goes_on_from_words_put_into_its_mouth(source, opened, written):
     assert response.strip().startswith("1}")
 
 
+def test_a_call_after_words_put_into_its_mouth_is_written_by_the_template(written):
+    chat = Chat([*ASK, said("I will")], [said(" look.", tool_calls=[CALL])], goes_on=True)
+    prompt, response, _ = written(KEEPS_LAST, chat)
+    assert prompt.endswith("<|im_start|>assistant\nI will")
+    assert response.startswith(' look.<tool_call>\n{"name": "look", ')
+
+
 def test_a_template_that_alters_the_words_gone_on_from_is_refused(written):
     chat = Chat([*ASK, said("yes")], [said("!")], goes_on=True)
     with pytest.raises(InputError, match="does not write the words that the answer goes on from"):

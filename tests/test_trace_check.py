@@ -54,7 +54,7 @@ def verdicts(trace: Trace, name: str, **more) -> list[str]:
 def test_a_healthy_trace_is_found_so_in_all_but_its_unknown_content():
     found = check_trace(healthy(), None)
     assert [line for line in found if line.verdict != OK] == [
-        line for line in found if line.check == "content"
+        line for line in found if line.check in ("content", "causality")
     ]
 
 
@@ -108,6 +108,29 @@ def test_prompts_over_the_context_and_cut_off_at_one_length_are_told():
     found = findings(healthy(input_tokens=cut), "context")
     assert found[1].verdict == WARNING
     assert "exactly 800 tokens" in found[1].found
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "natural",
+    [
+        lambda draw, n: draw.integers(1_000, 1_011, n),  # about as long, all of them
+        lambda draw, n: draw.normal(1_000, 1, n).round().astype(np.int64),
+        lambda draw, n: np.where(draw.random(n) < 0.9, 1_024, draw.integers(20, 200, n)),
+        lambda draw, n: draw.lognormal(7, 1, n).astype(np.int64) + 1,
+        lambda draw, n: draw.integers(1, 40, n),  # short: each length is common
+    ],
+)
+def test_prompts_that_are_alike_by_nature_are_not_cut_off(natural, seed):
+    lengths = natural(np.random.default_rng(seed), 2_000)
+    assert verdicts(healthy(input_tokens=lengths), "context") == [OK]
+
+
+@pytest.mark.parametrize("limit", [1_200, 2_000, 4_096])
+def test_a_limit_is_told_however_many_prompts_it_cuts(limit):
+    lengths = np.random.default_rng(limit).lognormal(7, 1, 2_000).astype(np.int64) + 1
+    found = findings(healthy(input_tokens=np.minimum(lengths, limit)), "context")
+    assert f"exactly {limit:,} tokens" in found[1].found
 
 
 def test_lengths_that_never_vary_are_told():
@@ -192,7 +215,7 @@ def test_the_conversation_trace_has_ticks_and_a_system_prompt_and_grows():
     trace, tree = conversation()
     found = check_trace(trace, tree)
     assert [(line.check, line.verdict) for line in found if line.verdict != OK] == [
-        ("clock", WARNING), ("first block", NOTE), ("sessions", NOTE),
+        ("clock", WARNING), ("first block", NOTE), ("sessions", NOTE), ("causality", NOTE),
     ]  # fmt: skip
 
 

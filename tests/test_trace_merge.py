@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 from replay.errors import InputError
+from replay.trace.added_notes import added_notes
 from replay.trace.check_content import content_facts
 from replay.trace.frame import Rejected, Trace, TraceMeta, canonical_trace
 from replay.trace.merge import merge_traces
@@ -128,3 +129,11 @@ def test_rejected_rows_of_all_files_are_kept():
     one = lengths_trace([0])
     bad = replace(one, rejected=(Rejected("x", 3, "why", "text"),))
     assert merged(one, bad).rejected == bad.rejected
+
+
+def test_counts_that_notes_start_with_add_up():
+    notes = ["2 of 10 rows are odd", "1 rows are odd", "1,998 of 20 rows are odd", "30 s {apart}",
+             "assumed: 30 s", "assumed: 30 s", "3 rows are odd", "0.5 times"]  # fmt: skip
+    assert added_notes([note] for note in notes) == [
+        "2,000 of 30 rows are odd", "4 rows are odd", "30 s {apart}", "assumed: 30 s", "0.5 times",
+    ]  # fmt: skip

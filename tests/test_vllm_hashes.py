@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -12,9 +13,8 @@ import replay
 from replay.errors import InputError, UnknownNameError
 from replay.trace.vllm_hashes import VLLM_ALGORITHMS, vllm_event_id
 from tests import naive
-from tests.shared_data import SHARED, needs
 
-VECTORS = SHARED / "golden" / "vllm_vectors.json"
+VECTORS = Path(__file__).parent / "golden" / "vllm_vectors.json"
 PACKAGES = {"sha256": (), "sha256_cbor": ("cbor2", "xxhash"), "xxhash_cbor": ("cbor2", "xxhash")}
 KINDS = {
     "plain": {},
@@ -28,7 +28,6 @@ def vectors() -> dict:
     return json.loads(VECTORS.read_text())
 
 
-@needs(VECTORS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("algorithm", VLLM_ALGORITHMS)
 def test_hashes_equal_those_of_vllm(algorithm, kind):
@@ -90,7 +89,6 @@ def one_by_one(events: list[dict]) -> list[tuple]:
     return [(event["type"], one) for event in events for one in event["block_hashes"]]
 
 
-@needs(VECTORS)
 def test_the_worked_example_goes_block_by_block(monkeypatch):
     monkeypatch.setattr(naive, "Pool", Recording)
     cache = naive.Cache(naive.Rules(block_size=4, capacity=5))

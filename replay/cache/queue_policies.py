@@ -6,6 +6,7 @@ whatever the block size. Protocol and worked example: kernels/run_queues.py.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,60 +27,81 @@ SPARE_ROWS = 4_096  # rows for second runs of edges; a fraction of the table com
 CLOSURE = "no"
 
 
+def _one(capacity: int) -> list[int]:
+    return [capacity]
+
+
+def _s3fifo(capacity: int) -> list[int]:
+    small = max(1, int(capacity * 0.1))
+    return [capacity, small, capacity - small, int(capacity * 0.9)]
+
+
+def _slru(capacity: int) -> list[int]:
+    return [capacity, int(capacity * 0.8)]
+
+
+def _two_queues(capacity: int) -> list[int]:
+    return [capacity, int(capacity * 0.25), int(capacity * 0.5)]
+
+
 @dataclass(frozen=True, slots=True)
 class QueuePolicy:
-    """One policy; `closure` says whether what is resident is prefix-closed."""
+    """One policy: `kernel` replays references, `sizes` says how large its queues are in blocks.
+
+    Sizes are capacity and limits, rounded as libCacheSim rounds (down, in float64). `closure` says
+    whether what is resident is prefix-closed.
+    """
 
     name: str
+    kernel: Callable[[RunQueues], int]
     meaning: str
     reference: str
+    sizes: Callable[[int], list[int]] = _one
     closure: str = CLOSURE
 
 
 QUEUE_POLICIES = (
-    QueuePolicy("fifo", "evict the block inserted first", "-"),
+    QueuePolicy("fifo", replay_fifo, "evict the block inserted first", "-"),
     QueuePolicy(
         "clock",
+        replay_clock,
         "first in, first out, but a block found since it was last passed gets a second chance",
         "Corbato 1968; libCacheSim Clock with one bit",
     ),
     QueuePolicy(
         "sieve",
+        replay_sieve,
         "a hand from oldest to newest spares what was found since it last passed; nothing moves",
         "Zhang et al., NSDI 2024; libCacheSim Sieve",
     ),
     QueuePolicy(
         "s3fifo",
+        replay_s3fifo,
         "small queue (10 %), main queue (90 %) for what was found twice or came back as a ghost",
         "Yang et al., SOSP 2023; libCacheSim S3FIFO (ghosts 90 %, from 20 blocks on)",
+        _s3fifo,
     ),
     QueuePolicy(
         "slru",
+        replay_slru,
         "two LRU segments: found blocks are protected, 80 % at most; evict from probation",
         "Karedla, Love, Wherry 1994; libCacheSim fills protected segments before it evicts",
+        _slru,
     ),
     QueuePolicy(
         "2q",
+        replay_two_queues,
         "FIFO (Kin 25 %) for new blocks, LRU for those that came back as ghosts (Kout 50 %)",
         "Johnson and Shasha, VLDB 1994, full version; libCacheSim TwoQ (from 4 blocks on)",
+        _two_queues,
     ),
     QueuePolicy(
         "arc",
+        replay_arc,
         "LRU of blocks seen once and of those seen again, sizes learnt from the ghosts of both",
         "Megiddo and Modha, FAST 2003; libCacheSim ARC",
     ),
 )
-
-
-_KERNELS = {
-    "fifo": replay_fifo,
-    "clock": replay_clock,
-    "sieve": replay_sieve,
-    "s3fifo": replay_s3fifo,
-    "slru": replay_slru,
-    "2q": replay_two_queues,
-    "arc": replay_arc,
-}
 
 
 def replay_queue(references: References, name: str, capacity_blocks: int) -> PolicyOutcome:
@@ -87,13 +109,13 @@ def replay_queue(references: References, name: str, capacity_blocks: int) -> Pol
 
     Raises UnknownNameError for a name not in QUEUE_POLICIES, InputError for a capacity below one.
     """
-    kernel = _KERNELS.get(name)
-    if kernel is None:
-        raise UnknownNameError("queue policy", name, _KERNELS)
+    policy = next((one for one in QUEUE_POLICIES if one.name == name), None)
+    if policy is None:
+        raise UnknownNameError("queue policy", name, [one.name for one in QUEUE_POLICIES])
     if capacity_blocks < 1:
         raise InputError(f"a cache holds at least one block (got {capacity_blocks})")
-    tables = _tables(references, name, capacity_blocks)
-    while kernel(tables) == run_queues.NEEDS_ROWS:
+    tables = _tables(references, policy.sizes(capacity_blocks))
+    while policy.kernel(tables) == run_queues.NEEDS_ROWS:
         tables = tables._replace(rows=_grown(tables.rows))
     return PolicyOutcome(
         hit_blocks=tables.hits,
@@ -103,25 +125,13 @@ def replay_queue(references: References, name: str, capacity_blocks: int) -> Pol
     )
 
 
-def _sizes(name: str, capacity: int) -> list[int]:
-    """Return capacity and limits in blocks, rounded as libCacheSim rounds (down, in float64)."""
-    if name == "s3fifo":
-        small = max(1, int(capacity * 0.1))
-        return [capacity, small, capacity - small, int(capacity * 0.9)]
-    if name == "slru":
-        return [capacity, int(capacity * 0.8)]
-    if name == "2q":
-        return [capacity, int(capacity * 0.25), int(capacity * 0.5)]
-    return [capacity]
-
-
 def _grown(rows: np.ndarray) -> np.ndarray:
     """Return a table of runs with more rows."""
     spare = np.zeros((len(rows) // 4 + SPARE_ROWS, run_queues.ROW_FIELDS), np.int32)
     return np.concatenate([rows, spare])
 
 
-def _tables(references: References, name: str, capacity: int) -> RunQueues:
+def _tables(references: References, sizes: list[int]) -> RunQueues:
     """Return the tables of a replay that has not begun: every queue empty."""
     edges = len(references.blocks)
     rows = np.zeros((edges, run_queues.ROW_FIELDS), np.int32)
@@ -138,7 +148,7 @@ def _tables(references: References, name: str, capacity: int) -> RunQueues:
         rows=_grown(rows),
         queues=queues,
         now=now,
-        sizes=np.array(_sizes(name, capacity), np.int64),
+        sizes=np.array(sizes, np.int64),
         offsets=references.offsets,
         path=references.edges,
         limit=references.limit,

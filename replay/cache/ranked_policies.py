@@ -10,8 +10,9 @@ ranks alone would not do, and *no* says that look-ups find stranded blocks, whic
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
 
 import numpy as np
 
@@ -33,139 +34,6 @@ AT_LOOKUPS = "at every look-up"
 NOT_CLOSED = "no"
 
 
-@dataclass(frozen=True, slots=True)
-class RankedPolicy:
-    """A policy: what is evicted first, where the rule is from, and what keeps prefixes whole.
-
-    `closure` is BY_NATURE, BY_LEAVES, AT_LOOKUPS or NOT_CLOSED.
-    """
-
-    name: str
-    meaning: str
-    reference: str
-    closure: str
-
-
-RANKED_POLICIES = (
-    RankedPolicy(
-        "lfu",
-        "used least often since it was stored; among equals, used longest ago",
-        "in-cache LFU: counts are lost on eviction",
-        BY_NATURE,
-    ),
-    RankedPolicy(
-        "lfu_perfect",
-        "used least often so far; among equals, used longest ago",
-        "perfect LFU: counts survive eviction",
-        BY_NATURE,
-    ),
-    RankedPolicy(
-        "fifo_leaf",
-        "stored first, of the blocks that none hangs from",
-        "SGLang RadixAttention, eviction policy fifo, block by block",
-        BY_LEAVES,
-    ),
-    RankedPolicy(
-        "slru_hits",
-        "hit at most once since it was stored, longest ago first; then any, longest ago first",
-        "after SGLang RadixAttention, eviction policy slru, block by block; storing is no hit here",
-        BY_NATURE,
-    ),
-    RankedPolicy(
-        "gdsf",
-        "least clock + uses since stored × cost of computing it again at its depth, per byte of KV",
-        "Greedy-Dual-Size-Frequency (Cherkasova, 1998)",
-        BY_LEAVES,
-    ),
-    RankedPolicy(
-        "pgdsf",
-        "least clock + uses so far × mean cost per new token of the requests that missed it",
-        "prefix-aware GDSF (RAGCache, 2024)",
-        BY_LEAVES,
-    ),
-    RankedPolicy(
-        "length_aware",
-        "used least often since stored; among equals, latest in its request, then longest ago",
-        "LengthAwareCache (Mooncake, arXiv 2407.00079, section 4.2)",
-        BY_NATURE,
-    ),
-    RankedPolicy(
-        "workload_aware",
-        "least probable to be used again soon, by its idle age and the kind and turn of its user",
-        "KVCache Cache in the Wild (USENIX ATC 2025)",
-        NOT_CLOSED,
-    ),
-    RankedPolicy(
-        "ttl",
-        "used longest ago; before a look-up, whatever was idle for longer than the time to live",
-        "LRU with expiry, as of prompt caches sold by the minute",
-        BY_NATURE,
-    ),
-    RankedPolicy(
-        "random",
-        "of the smallest draw, made when it was stored, of the blocks that none hangs from",
-        "counter-based draws by seed, request and edge",
-        BY_LEAVES,
-    ),
-    RankedPolicy(
-        "priority",
-        "of the lowest priority among its users since stored; among equals, used longest ago",
-        "SGLang RadixAttention, eviction policy priority, block by block",
-        BY_NATURE,
-    ),
-    RankedPolicy(
-        "min",
-        "of the latest next hit, all of a request's own blocks being kept: the offline optimum",
-        "Belady (1966); proof for prefixes in docs/optimum.md",
-        AT_LOOKUPS,
-    ),
-    RankedPolicy(
-        "min_bypass",
-        "the same where a request's own blocks may go at once: an upper bound for every cache",
-        "Belady (1966); proof for prefixes in docs/optimum.md",
-        AT_LOOKUPS,
-    ),
-)
-
-_RANKS = {
-    "lru": ranked_layout.LRU,
-    "lfu": ranked_layout.LFU,
-    "lfu_perfect": ranked_layout.LFU_PERFECT,
-    "fifo_leaf": ranked_layout.FIFO_LEAF,
-    "slru_hits": ranked_layout.SLRU_HITS,
-    "gdsf": ranked_layout.GDSF,
-    "pgdsf": ranked_layout.PGDSF,
-    "length_aware": ranked_layout.LENGTH_AWARE,
-    "random": ranked_layout.RANDOM,
-    "priority": ranked_layout.PRIORITY,
-}
-
-
-def replay_ranked(
-    references: References, name: str, capacity_blocks: int, hints: Hints
-) -> PolicyOutcome:
-    """Return what becomes of `references` under a policy of RANKED_POLICIES.
-
-    Raises UnknownNameError for another name, InputError where `hints` lack what it needs and for a
-    capacity below one block.
-    """
-    if capacity_blocks < 1:
-        raise InputError(f"a cache holds at least one block (got {capacity_blocks})")
-    if name not in {one.name for one in RANKED_POLICIES}:
-        raise UnknownNameError("policy", name, [one.name for one in RANKED_POLICIES])
-    if name in ("min", "min_bypass"):
-        return _by_future(references, capacity_blocks, bypass=name == "min_bypass")
-    if name == "ttl":
-        ttl_ns = _needed(hints.ttl_ns, name, "a time to live")
-        return _by_recency(references, capacity_blocks, hints, ttl_ns=ttl_ns)
-    if name == "workload_aware":
-        category = _needed(hints.category, name, "requests with a kind or a turn")
-        return _by_recency(references, capacity_blocks, hints, category=category)
-    if name == "priority":
-        _needed(hints.priority, name, "requests with a priority")
-    return _by_rank(references, name, capacity_blocks, hints)
-
-
 def optimum_hit_blocks(references: References, capacity_blocks: int) -> np.ndarray:
     """Return the blocks that each request hits under `min`, int64[R].
 
@@ -176,16 +44,7 @@ def optimum_hit_blocks(references: References, capacity_blocks: int) -> np.ndarr
 
 def lru_by_rank(references: References, capacity_blocks: int, hints: Hints) -> PolicyOutcome:
     """Return what becomes of `references` under LRU: the same kernel, to check others by."""
-    return _by_rank(references, "lru", capacity_blocks, hints)
-
-
-Value = TypeVar("Value")
-
-
-def _needed(value: Value | None, policy: str, what: str) -> Value:
-    if value is None:
-        raise InputError(f"policy {policy} needs {what}, and none is given")
-    return value
+    return _by_rank(references, capacity_blocks, hints, rank=ranked_layout.LRU)
 
 
 def _edge_table(references: References, module: object) -> np.ndarray:
@@ -207,21 +66,26 @@ def _outcome(hits: np.ndarray, counters: np.ndarray, found: int, evicted: int) -
     )
 
 
+def _rank(rank: int) -> Callable[[References, int, Hints], PolicyOutcome]:
+    """Return a replay that evicts by one of the ranks of kernels/ranked_layout.py."""
+    return partial(_by_rank, rank=rank)
+
+
 def _by_rank(
-    references: References, name: str, capacity_blocks: int, hints: Hints
+    references: References, capacity_blocks: int, hints: Hints, *, rank: int
 ) -> PolicyOutcome:
     r = ranked_layout
     requests, edges = len(references.limit), _edge_table(references, r)
     edges[:, r.PARENT] = references.parent
     edges[:, r.RUN] = edges[:, r.LAST] = r.NONE
-    prefix_costs, levelled = name == "pgdsf", name == "length_aware"
+    prefix_costs, levelled = rank == r.PGDSF, rank == r.LENGTH_AWARE
     most_runs = min(len(references.edges), capacity_blocks)
     if prefix_costs:
         most_runs = len(edges) + 2 * requests
     elif levelled:
         most_runs += len(edges)
     rules = np.zeros(r.RULES, np.int64)
-    rules[r.POLICY] = _RANKS[name]
+    rules[r.POLICY] = rank
     rules[r.CAPACITY] = capacity_blocks
     rules[r.SEED] = hints.seed
     rules[r.FLAT_COST] = 1_000 * hints.cost.linear_ns
@@ -234,7 +98,7 @@ def _by_rank(
     table = Ranked(
         edges=edges,
         runs=np.empty((most_runs + 2, r.RUN_COLUMNS), np.int64),
-        clock=np.zeros(len(edges) if name in ("gdsf", "pgdsf") else 1, np.int64),
+        clock=np.zeros(len(edges) if rank in (r.GDSF, r.PGDSF) else 1, np.int64),
         lost=np.full(len(edges) if prefix_costs else 1, r.NONE, np.int32),
         links=np.zeros((len(edges) if levelled else 1, r.LINK_COLUMNS), np.int32),
         ending=np.full(deepest if levelled else 1, r.NONE, np.int32),
@@ -250,6 +114,15 @@ def _by_rank(
     )
     (replay_levelled if levelled else replay_by_rank)(table, 0, requests)
     return _outcome(table.hits, counters, r.FOUND, r.EVICTED)
+
+
+def _by_ttl(references: References, capacity_blocks: int, hints: Hints) -> PolicyOutcome:
+    assert hints.ttl_ns is not None  # replay_ranked asked
+    return _by_recency(references, capacity_blocks, hints, ttl_ns=hints.ttl_ns)
+
+
+def _by_category(references: References, capacity_blocks: int, hints: Hints) -> PolicyOutcome:
+    return _by_recency(references, capacity_blocks, hints, category=hints.category)
 
 
 def _by_recency(
@@ -287,6 +160,12 @@ def _by_recency(
     return _outcome(table.hits, counters, r.FOUND, r.EVICTED)
 
 
+def _optimum(
+    references: References, capacity_blocks: int, hints: Hints, *, bypass: bool
+) -> PolicyOutcome:
+    return _by_future(references, capacity_blocks, bypass=bypass)
+
+
 def _by_future(references: References, capacity_blocks: int, *, bypass: bool) -> PolicyOutcome:
     r = optimum
     requests, edges = len(references.limit), _edge_table(references, r)
@@ -317,3 +196,141 @@ def _by_future(references: References, capacity_blocks: int, *, bypass: bool) ->
     )
     replay_optimum(table, 0, requests)
     return _outcome(table.hits, counters, r.FOUND, r.EVICTED)
+
+
+@dataclass(frozen=True, slots=True)
+class RankedPolicy:
+    """A policy: what is evicted first, where the rule is from, and what keeps prefixes whole.
+
+    `replay` replays references in so many blocks; `needs` is the field of Hints without which it
+    cannot. `closure` is BY_NATURE, BY_LEAVES, AT_LOOKUPS or NOT_CLOSED.
+    """
+
+    name: str
+    replay: Callable[[References, int, Hints], PolicyOutcome]
+    meaning: str
+    reference: str
+    closure: str
+    needs: str | None = None
+
+
+RANKED_POLICIES = (
+    RankedPolicy(
+        "lfu",
+        _rank(ranked_layout.LFU),
+        "used least often since it was stored; among equals, used longest ago",
+        "in-cache LFU: counts are lost on eviction",
+        BY_NATURE,
+    ),
+    RankedPolicy(
+        "lfu_perfect",
+        _rank(ranked_layout.LFU_PERFECT),
+        "used least often so far; among equals, used longest ago",
+        "perfect LFU: counts survive eviction",
+        BY_NATURE,
+    ),
+    RankedPolicy(
+        "fifo_leaf",
+        _rank(ranked_layout.FIFO_LEAF),
+        "stored first, of the blocks that none hangs from",
+        "SGLang RadixAttention, eviction policy fifo, block by block",
+        BY_LEAVES,
+    ),
+    RankedPolicy(
+        "slru_hits",
+        _rank(ranked_layout.SLRU_HITS),
+        "hit at most once since it was stored, longest ago first; then any, longest ago first",
+        "after SGLang RadixAttention, eviction policy slru, block by block; storing is no hit here",
+        BY_NATURE,
+    ),
+    RankedPolicy(
+        "gdsf",
+        _rank(ranked_layout.GDSF),
+        "least clock + uses since stored × cost of computing it again at its depth, per byte of KV",
+        "Greedy-Dual-Size-Frequency (Cherkasova, 1998)",
+        BY_LEAVES,
+    ),
+    RankedPolicy(
+        "pgdsf",
+        _rank(ranked_layout.PGDSF),
+        "least clock + uses so far × mean cost per new token of the requests that missed it",
+        "prefix-aware GDSF (RAGCache, 2024)",
+        BY_LEAVES,
+    ),
+    RankedPolicy(
+        "length_aware",
+        _rank(ranked_layout.LENGTH_AWARE),
+        "used least often since stored; among equals, latest in its request, then longest ago",
+        "LengthAwareCache (Mooncake, arXiv 2407.00079, section 4.2)",
+        BY_NATURE,
+    ),
+    RankedPolicy(
+        "workload_aware",
+        _by_category,
+        "least probable to be used again soon, by its idle age and the kind and turn of its user",
+        "KVCache Cache in the Wild (USENIX ATC 2025)",
+        NOT_CLOSED,
+        needs="category",
+    ),
+    RankedPolicy(
+        "ttl",
+        _by_ttl,
+        "used longest ago; before a look-up, whatever was idle for longer than the time to live",
+        "LRU with expiry, as of prompt caches sold by the minute",
+        BY_NATURE,
+        needs="ttl_ns",
+    ),
+    RankedPolicy(
+        "random",
+        _rank(ranked_layout.RANDOM),
+        "of the smallest draw, made when it was stored, of the blocks that none hangs from",
+        "counter-based draws by seed, request and edge",
+        BY_LEAVES,
+    ),
+    RankedPolicy(
+        "priority",
+        _rank(ranked_layout.PRIORITY),
+        "of the lowest priority among its users since stored; among equals, used longest ago",
+        "SGLang RadixAttention, eviction policy priority, block by block",
+        BY_NATURE,
+        needs="priority",
+    ),
+    RankedPolicy(
+        "min",
+        partial(_optimum, bypass=False),
+        "of the latest next hit, all of a request's own blocks being kept: the offline optimum",
+        "Belady (1966); proof for prefixes in docs/optimum.md",
+        AT_LOOKUPS,
+    ),
+    RankedPolicy(
+        "min_bypass",
+        partial(_optimum, bypass=True),
+        "the same where a request's own blocks may go at once: an upper bound for every cache",
+        "Belady (1966); proof for prefixes in docs/optimum.md",
+        AT_LOOKUPS,
+    ),
+)
+
+NEEDED = {
+    "ttl_ns": "a time to live",
+    "category": "requests with a kind or a turn",
+    "priority": "requests with a priority",
+}
+
+
+def replay_ranked(
+    references: References, name: str, capacity_blocks: int, hints: Hints
+) -> PolicyOutcome:
+    """Return what becomes of `references` under a policy of RANKED_POLICIES.
+
+    Raises UnknownNameError for another name, InputError where `hints` lack what it needs and for a
+    capacity below one block.
+    """
+    if capacity_blocks < 1:
+        raise InputError(f"a cache holds at least one block (got {capacity_blocks})")
+    policy = next((one for one in RANKED_POLICIES if one.name == name), None)
+    if policy is None:
+        raise UnknownNameError("policy", name, [one.name for one in RANKED_POLICIES])
+    if policy.needs is not None and getattr(hints, policy.needs) is None:
+        raise InputError(f"policy {name} needs {NEEDED[policy.needs]}, and none is given")
+    return policy.replay(references, capacity_blocks, hints)

@@ -1,7 +1,7 @@
 """The eviction policies that `replay curve` and `replay policies` compare, as one table.
 
 Adding one is a kernel, a line in the table of its group (queue_policies.py, ranked_policies.py)
-and a naive twin in the tests.
+and a naive twin in the tests. What a run may evict by stands in replay/config/policies.py.
 """
 
 from __future__ import annotations
@@ -74,9 +74,6 @@ def replacement(name: str) -> Replacement:
 
 def possible_policies(hints: Hints) -> list[Replacement]:
     """Return the policies that have what they need: a time to live, priorities, categories."""
-    lacking = {
-        "ttl": hints.ttl_ns is None,
-        "priority": hints.priority is None,
-        "workload_aware": hints.category is None,
-    }
-    return [one for one in REPLACEMENTS if not lacking.get(one.name, False)]
+    needs = {one.name: one.needs for one in RANKED_POLICIES if one.needs is not None}
+    lacking = {name for name, field in needs.items() if getattr(hints, field) is None}
+    return [one for one in REPLACEMENTS if one.name not in lacking]

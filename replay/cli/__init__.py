@@ -24,6 +24,7 @@ from replay.cli.check import check
 from replay.cli.convert import convert
 from replay.cli.cost import cost
 from replay.cli.curve import curve
+from replay.cli.demo import demo
 from replay.cli.describe import describe
 from replay.cli.doctor import doctor
 from replay.cli.explain import explain
@@ -37,6 +38,8 @@ from replay.cli.report import report
 from replay.cli.run import run
 from replay.cli.verify import verify
 from replay.errors import Interrupted, OutputError, ReplayError
+from replay.kernels import code_cache
+from replay.printable import printable_lines
 
 
 class _Commands(click.Group):
@@ -49,7 +52,10 @@ class _Commands(click.Group):
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+        except click.ClickException as error:
+            error.message = printable_lines(error.message)
+            raise
+        except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click's own; it also ends quietly when whoever read the output has gone
         except SystemExit:
             raise  # of a child, which has said all there is to say
@@ -59,6 +65,8 @@ class _Commands(click.Group):
         # The last resort, for bugs too: Polars raises its panics past Exception.
         except BaseException as error:  # noqa: BLE001
             _fail(ctx, error)
+        finally:
+            _tell_kernel_troubles()
         return result
 
 
@@ -77,7 +85,10 @@ def main(ctx: click.Context, debug: bool, no_color: bool) -> None:
     """
     # Ctrl-C while the interpreter winds up would kill a command that is done.
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
-    gc.disable()  # a command ends soon and leaves few cycles: collecting is a tenth of its time
+    # A command ends soon and leaves few cycles: collecting them is a tenth of its time, and the
+    # one collection that the interpreter makes at its end, whatever it is told, a quarter.
+    gc.disable()
+    atexit.register(gc.freeze)
     # Polars keeps freed memory for its next allocation, a fifth of the peak of a long trace.
     os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")
     if no_color:
@@ -88,10 +99,20 @@ def main(ctx: click.Context, debug: bool, no_color: bool) -> None:
 
 
 for _command in (
-    generate, fetch, check, convert, anonymize, describe, curve, policies, run, gain,
+    demo, generate, fetch, check, convert, anonymize, describe, curve, policies, run, gain,
     explain, cost, calibrate, report, query, verify, list_, doctor,
 ):  # fmt: skip
     main.add_command(_command)
+
+
+def _tell_kernel_troubles() -> None:
+    """Say what of the kernel cache could not be used; its kernels were compiled anew."""
+    troubles = code_cache.troubles
+    if troubles:
+        more = f", and {len(troubles) - 1:,} more" if len(troubles) > 1 else ""
+        text = f"Note: kernels were compiled anew: {troubles[0]}{more}"
+        click.echo(printable_lines(text), err=True)
+        troubles.clear()
 
 
 def _fail(ctx: click.Context, error: BaseException) -> NoReturn:
@@ -99,11 +120,14 @@ def _fail(ctx: click.Context, error: BaseException) -> NoReturn:
     if ctx.params["debug"]:
         import traceback
 
-        traceback.print_exception(error)
+        lines = "".join(traceback.format_exception(error))
+        click.echo(printable_lines(lines), err=True, nl=False)
     message, hint, exit_code = _explained(error)
-    click.echo(f"Error: {message}", err=True)
+    click.echo(printable_lines(f"Error: {message}"), err=True)
     if hint:
-        click.echo(f"Hint: {hint}", err=True)
+        from replay.cli.output import wrapped
+
+        click.echo(wrapped(printable_lines(f"Hint: {hint}")), err=True)
     if isinstance(error, OSError):
         _drop_unwritten_output()
     ctx.exit(exit_code)
@@ -120,7 +144,7 @@ def _explained(error: BaseException) -> tuple[str, str | None, int]:
     if isinstance(error, MemoryError):
         return "out of memory", "replay a shorter trace, or use a machine with more memory", 1
     again = shlex.join(["replay", "--debug", *(word for word in sys.argv[1:] if word != "--debug")])
-    hint = f"this is a bug in replay; please report it with the output of: {again}"
+    hint = f"this is a bug in replay; please report it with the output of `{again}`"
     return f"internal error: {type(error).__name__}: {error}", hint, 1
 
 

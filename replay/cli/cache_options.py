@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_DECIDED_HERE = ("--block-size", "--capacity", "--untimed", "--no-cache")
+_DECIDED_HERE = ("--engine", "--block-size", "--capacity", "--untimed", "--no-cache")
 
 
 def cache_options(command: Command) -> Command:
@@ -40,9 +40,8 @@ def cache_options(command: Command) -> Command:
             click.option(
                 "--unit",
                 type=click.Choice(("blocks", "tokens", "GiB"), case_sensitive=False),
-                default="blocks",
-                show_default=True,
-                help="What capacities are shown in; GiB is of the model's KV.",
+                help="What capacities are shown in, GiB of the model's KV; default: as they were "
+                "given, else blocks.",
             ),
             click.option("--ttl", metavar="TIME", help="Idle time after which policy ttl drops."),
             click.option(

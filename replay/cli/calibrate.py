@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from replay.cli import completion
 from replay.cli.output import emit, note
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from replay.report.tables import Table
 
 
-@click.command()
+@click.command(short_help="Fit the GPU model to measurements, or take them.")
 @click.argument("measured", required=False, type=click.Path(path_type=Path), metavar="MEASURED.csv")
 @click.option(
     "--gpu",
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     show_default=True,
     metavar="NAME",
     help="GPU whose peaks hold and whose parameters are the priors.",
+    shell_complete=completion.gpus,
 )
 @click.option(
     "-o",
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     show_default=True,
     metavar="NAME",
     help="Model whose shapes --measure times.",
+    shell_complete=completion.models,
 )
 @click.option("--rows-of", metavar="GPU", help="Rows to take, by the file's own name of the GPU.")
 @click.option(
@@ -131,8 +134,9 @@ def _fit(
 ) -> str:
     """Print what a fit found and return the GPU file of it."""
     from replay import __version__
-    from replay.cli.progress import announce_compiling, progress
+    from replay.cli.progress import compile_first, progress
     from replay.config.dump import dump_document
+    from replay.engine.parts import COSTS
     from replay.gpu.calibrate import calibrate as fit_gpu
     from replay.gpu.calibrated_file import calibrated_gpu
     from replay.gpu.measured import read_measured
@@ -142,7 +146,7 @@ def _fit(
     rows = read_measured(
         path, gpu=rows_of, renames=_pairs(renames), time_column=time_column, head=head
     )
-    with progress("Fitting", patience_s=announce_compiling("attend_all")) as bar:
+    with progress("Fitting", patience_s=compile_first(COSTS)) as bar:
         found = fit_gpu(before, rows, progress=bar.hook)
     after = calibrated_gpu(found, rows, name=output.stem, path=path, version=__version__)
     emit([_parameters(before, after, found), _errors(found, rows)])

@@ -14,7 +14,7 @@ from replay.cli.trace_options import read_trace, trace_options
 UNSOUND_EXIT_CODE = 3
 
 
-@click.command()
+@click.command(short_help="Tell what in a trace would make a replay of it mislead.")
 @click.argument("trace", type=click.Path(path_type=Path), metavar="TRACE")
 @click.option(
     "--context",
@@ -46,8 +46,9 @@ def check(
     replay check trace.jsonl
     replay check trace.jsonl --strict --context 131072 && replay run trace.jsonl
     """
-    from replay.cli.progress import announce_compiling, progress
+    from replay.cli.progress import compile_first, progress
     from replay.cli.targets import check_output, read_beside
+    from replay.engine.parts import READING
     from replay.report.tables import Table
     from replay.trace.check import FAULT, WARNING, check_trace
     from replay.trace.continuation import continue_sessions, may_assume
@@ -56,7 +57,7 @@ def check(
 
     check_output(format, output, force=force, inputs=[trace, *read_beside(parameters)])
     allowed = parameters["max_rejected"]
-    with progress("Reading the trace", patience_s=announce_compiling("link_blocks")) as bar:
+    with progress("Reading the trace", patience_s=compile_first(READING)) as bar:
         bar.update(0, 0)
         # All rows are looked at: how many are faulty is for the verdict to say.
         requests = read_trace(trace, {**parameters, "max_rejected": 1.0}, bar.hook)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from replay.cli import completion
 from replay.cli.trace_options import SHARE, read_trace, trace_options
 from replay.errors import InputError
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _NOUGHT = re.compile(r"0+(\.0+)?\s*[a-zµ]*")
 
 
-@click.command()
+@click.command(short_help="Write a trace in another format, cut, sampled or merged.")
 @click.argument("inputs", nargs=-1, required=True, metavar="IN...")
 @click.option(
     "-o",
@@ -30,13 +31,16 @@ _NOUGHT = re.compile(r"0+(\.0+)?\s*[a-zµ]*")
     help="File to write; its suffix tells the format.",
 )
 @click.option(
-    "--format-out", metavar="NAME", help="How to write: parquet, mooncake, llmservingsim."
+    "--format-out",
+    metavar="NAME",
+    help="How to write: parquet, mooncake, llmservingsim.",
+    shell_complete=completion.formats_written,
 )
 @click.option(
     "--block-size",
     type=click.IntRange(1, 2**20),
     metavar="N",
-    help="Write content as block ids of N tokens; mooncake: 512 otherwise.",
+    help="Write content as block ids of N tokens; mooncake: the trace's own, else 16.",
 )
 @click.option("--merge", is_flag=True, help="Make one trace of several IN; their ids are renamed.")
 @click.option("--window", metavar="FROM..TO", help="Keep what arrives in it, such as 10m..40m.")
@@ -83,9 +87,12 @@ def convert(
     replay convert long.parquet -o part.jsonl --window 10m..40m --sample 0.1
     replay convert a.jsonl b.jsonl --merge -o both.parquet
     """
-    from replay.cli.output import note
-    from replay.cli.progress import announce_compiling, progress
+    from replay.cli.ceiling_lines import ceiling_line
+    from replay.cli.output import note, note_all, say
+    from replay.cli.progress import compile_first, progress
     from replay.cli.targets import claim, read_beside
+    from replay.engine.parts import READING
+    from replay.trace.content import natural_block_size
     from replay.trace.rejected import rejected_beside, write_rejected
     from replay.trace.writers import writer_for
 
@@ -96,21 +103,23 @@ def convert(
     claim(output, force=force, inputs=read)
     claim(rejected_beside(output), force=force, inputs=read)
     bounds = None if window is None else parse_window(window)
-    with progress("Reading the trace", patience_s=announce_compiling("number_blocks")) as bar:
+    with progress("Reading the trace", patience_s=compile_first(READING)) as bar:
         trace = _read(inputs, parameters, bar.hook)
         trace = _changed(trace, bounds, sample, by, seed, speedup)
         bar.hook("Writing the trace", 0, 0)
         lost = writer.write(trace, output, block_size=block_size, force=force)
         aside = write_rejected(trace.rejected, rejected_beside(output), force=force)
-    for text in trace.meta.notes:
-        note(f"Note: {text}")
-    click.echo(f"{'requests':14}{trace.requests:,}")
-    click.echo(f"{'content':14}{trace.meta.content}")
-    click.echo(f"{'sessions':14}{trace.meta.sessions}")
+    note_all(trace.meta.notes)
+    say(f"{'requests':14}{trace.requests:,}")
+    say(f"{'content':14}{trace.meta.content}")
+    say(f"{'sessions':14}{trace.meta.sessions}")
+    if trace.has_content and (block_size is not None or writer.name == "mooncake"):
+        size = block_size or natural_block_size(trace)
+        say(f"{'hits kept':14}{ceiling_line(trace, size)}")
     for number, text in enumerate(lost or ["nothing"]):
-        click.echo(f"{'lost' if not number else '':14}{text}")
+        say(f"{'lost' if not number else '':14}{text}")
     if aside:
-        click.echo(f"{'put aside':14}{len(trace.rejected):,} rows, in {aside}")
+        say(f"{'put aside':14}{len(trace.rejected):,} rows, in {aside}")
     note(f"\nTrace written to {output}; `replay describe {output}` says more")
 
 

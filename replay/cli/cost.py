@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from replay.cli import completion
 from replay.cli.options import output_options
-from replay.cli.output import PEOPLE, emit, note
+from replay.cli.output import emit_named, note, note_all
+from replay.config.backends import BACKENDS
 
 if TYPE_CHECKING:
     from replay.gpu.breakdown import Step
@@ -21,8 +23,22 @@ MOST_DECODES = 65_536
 
 
 @click.command()
-@click.option("--gpu", default="h100-sxm", show_default=True, metavar="NAME", help="GPU.")
-@click.option("--model", default="llama-3.1-8b", show_default=True, metavar="NAME", help="Model.")
+@click.option(
+    "--gpu",
+    default="h100-sxm",
+    show_default=True,
+    metavar="NAME",
+    help="GPU.",
+    shell_complete=completion.gpus,
+)
+@click.option(
+    "--model",
+    default="llama-3.1-8b",
+    show_default=True,
+    metavar="NAME",
+    help="Model.",
+    shell_complete=completion.models,
+)
 @click.option("--tp", type=click.IntRange(1, 64), default=1, metavar="N", help="GPUs of a stage.")
 @click.option("--pp", type=click.IntRange(1, 64), default=1, metavar="N", help="Stages.")
 @click.option(
@@ -58,7 +74,8 @@ MOST_DECODES = 65_536
     default="roofline",
     show_default=True,
     metavar="NAME",
-    help="roofline, table or aiconfigurator.",
+    help=f"Where step times come from: {', '.join(BACKENDS)}.",
+    shell_complete=completion.backends,
 )
 @click.option(
     "--table",
@@ -67,7 +84,12 @@ MOST_DECODES = 65_536
     metavar="FILE",
     help="Measured step times, for --backend table.",
 )
-@click.option("--host", metavar="NAME", help="Machine; default: the one the GPU usually is in.")
+@click.option(
+    "--host",
+    metavar="NAME",
+    help="Machine; default: the one the GPU usually is in.",
+    shell_complete=completion.hosts,
+)
 @click.option(
     "--plot",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -107,15 +129,14 @@ def cost(
     from replay.report.charts import check_plot, write_chart
 
     inputs = [parameters[name] for name in ("model", "gpu", "host", "table_file")]
-    chosen = check_output(format, output, force=force, inputs=inputs)
+    check_output(format, output, force=force, inputs=inputs)
     if plot is not None:
         claim(plot, force=force, inputs=inputs)
         check_plot(plot)
     question = CostQuestion.ask(parameters, _step(parameters, decode))
     tables = cost_tables(question)
-    for line in question.notes:
-        note(f"Note: {line}")
-    emit(tables if chosen in PEOPLE else tables[:1], format=format, output=output, force=force)
+    note_all(question.notes)
+    emit_named(tables, format=format, output=output, force=force)
     if plot is not None:
         write_chart(cost_plot(question, over), plot, force=force)
         note(f"Plot written to {plot}")

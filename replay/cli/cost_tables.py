@@ -92,11 +92,11 @@ class CostQuestion:
         return ()
 
 
-def cost_tables(question: CostQuestion) -> list[Table]:
+def cost_tables(question: CostQuestion) -> dict[str, Table]:
     """Return the parts of the step, and recompute against load where there is a machine."""
-    tables = [_parts(question)]
+    tables = {"step": _parts(question)}
     if question.host is not None:
-        tables.append(_tiers(question))
+        tables["load_or_recompute"] = _tiers(question)
     return tables
 
 
@@ -112,7 +112,7 @@ def _parts(question: CostQuestion) -> Table:
     if question.replica.pipeline_parallel > 1:
         rows.append(("a new step each, stages overlapping", found.interval_ns))
     return Table(
-        ("part", "time_ms", "of_step"),
+        ("part", "time_ms", "of_step_share"),
         [(name, part / 1e6, part / found.total_ns) for name, part in rows],
     )
 

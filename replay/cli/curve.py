@@ -7,10 +7,12 @@ from typing import Any
 
 import click
 
+from replay.cli import completion
 from replay.cli.cache_options import cache_options, read_question
 from replay.cli.options import output_options
-from replay.cli.output import PEOPLE, emit, note
+from replay.cli.output import PEOPLE, emit, note, note_all
 from replay.cli.trace_options import SHARE, trace_options
+from replay.errors import InputError
 
 
 @click.command()
@@ -22,6 +24,7 @@ from replay.cli.trace_options import SHARE, trace_options
     default=("lru",),
     show_default="lru",
     metavar="NAME,…",
+    shell_complete=completion.policies,
     help="Eviction policies, see `replay list policies`; min knows the future.",
 )
 @cache_options
@@ -76,8 +79,9 @@ def curve(
     replay curve trace.jsonl --by window --window 10m --capacity 10000blocks
     """
     from replay.cli.curve_tables import curve_tables, long_table
-    from replay.cli.progress import announce_compiling, progress
+    from replay.cli.progress import compile_first, progress
     from replay.cli.targets import check_output, claim, read_beside
+    from replay.engine.parts import CURVES, READING
     from replay.report.charts import check_plot
 
     inputs = [trace, *read_beside(parameters)]
@@ -85,17 +89,21 @@ def curve(
     if plot is not None:
         claim(plot, force=force, inputs=inputs)
         check_plot(plot)
-    with progress("Starting", patience_s=announce_compiling("stack_depths")) as bar:
+    with progress("Starting", patience_s=compile_first(READING, CURVES)) as bar:
         from replay.engine.curves import answer_curves
         from replay.units import parse_duration_ns
 
         question = read_question(trace, policies, parameters, bar.hook)
         window_ns = None if window is None else parse_duration_ns(window)
         answer = answer_curves(question, by=by, window_ns=window_ns, progress=bar.hook)
-    for line in question.notes:
-        note(f"Note: {line}")
-    tables = curve_tables(question, answer) if chosen in PEOPLE else [long_table(answer)]
-    emit(tables, format=format, output=output, force=force)
+    if plot is not None and not question.prepared.content_known:
+        raise InputError(
+            "no content: reuse unknown, so there is no curve to draw", hint="no --plot"
+        )
+    note_all(question.notes)
+    for_people = curve_tables(question, answer) if question.prepared.content_known else []
+    tables = for_people if chosen in PEOPLE else [long_table(answer)]
+    emit(tables, format=format, output=output, force=force, preface=question.preface)
     if plot is not None:
         from replay.cli.curve_plot import curve_plot
         from replay.report.charts import write_chart

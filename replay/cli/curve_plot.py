@@ -22,6 +22,7 @@ def curve_plot(question: Question, answer: CurveAnswer) -> Any:
     several = len(question.views) > 1
     wanted = {policy.name for policy in question.policies}
     series: list[Series] = []
+    rows = answer.points.filter(answer.points["policy"] != "lru").rows(named=True)
     for view, curves in zip(question.views, answer.curves, strict=True):
         largest = sorted(curves, key=lambda one: -one.curve.input_tokens)[:MOST_LINES]
         for one in (one for one in curves if one in largest):
@@ -34,12 +35,12 @@ def curve_plot(question: Question, answer: CurveAnswer) -> Any:
             for policy in sorted(wanted - {"lru"}):
                 points = [
                     point
-                    for point in answer.points
-                    if (point.policy, point.group, point.block_size)
+                    for point in rows
+                    if (point["policy"], point["group"], point["block_size"])
                     == (policy, one.name, view.block_size)
                 ]
-                x = [question.in_unit(view, point.capacity_blocks) for point in points]
-                y = [point.token_hit_rate or 0.0 for point in points]
+                x = [question.in_unit(view, point["capacity_blocks"]) for point in points]
+                y = [point["token_hit_rate"] or 0.0 for point in points]
                 series.append(Series(" ".join([policy, *label]), x, y, dots=True))
     marks, ceiling = [], None
     if not several and answer.summaries[0].group is None:

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from replay.engine.curves import CurveAnswer, CurvePoint, CurveSummary
+    from replay.engine.curves import CurveAnswer, CurveSummary
     from replay.engine.question import Question
-    from replay.report.tables import Table
+    from replay.report.tables import FrameTable, Table
 
+Point = Mapping[str, Any]  # a row of `curve_points.POINTS`
 SHOWN_GROUPS = 20
 
 
-def long_table(answer: CurveAnswer) -> Table:
+def long_table(answer: CurveAnswer) -> FrameTable:
     """Return a row for each group, block size, policy and capacity."""
-    from replay.report.tables import Table
+    from replay.report.tables import FrameTable
 
-    rows = [asdict(point) for point in answer.points]
-    return Table(tuple(rows[0]), [tuple(row.values()) for row in rows])
+    return FrameTable(answer.points)
 
 
 def curve_tables(question: Question, answer: CurveAnswer) -> list[Table]:
     """Return what could be hit, and hit rates by capacity: a table for each block size."""
     tables = []
+    rows = answer.points.rows(named=True)
     for view in question.views:
-        points = [one for one in answer.points if one.block_size == view.block_size]
+        points = [one for one in rows if one["block_size"] == view.block_size]
         summaries = [one for one in answer.summaries if one.block_size == view.block_size]
         title = f"blocks of {view.block_size:,} tokens"
         if summaries[0].group is None:
@@ -63,16 +63,16 @@ def _summary(question: Question, view: Any, one: CurveSummary, title: str) -> Ta
     return Table(tuple(known), [tuple(known.values())], title=title)
 
 
-def _by_capacity(question: Question, view: Any, points: Sequence[CurvePoint], title: str) -> Table:
+def _by_capacity(question: Question, view: Any, points: Sequence[Point], title: str) -> Table:
     from replay.report.tables import Table
 
     policies = [one.name for one in question.policies]
-    at = {(one.policy, one.capacity_blocks): one for one in points}
-    capacities = sorted({one.capacity_blocks for one in points})
+    at = {(one["policy"], one["capacity_blocks"]): one for one in points}
+    capacities = sorted({one["capacity_blocks"] for one in points})
     columns = [f"capacity_{question.unit}"]
     columns += [f"{name}_share" for name in policies]
     marginal = "lru" in policies and question.kv_bytes_per_token is not None
-    sampled = any(one.token_hit_rate_error is not None for one in points)
+    sampled = any(one["token_hit_rate_error"] is not None for one in points)
     if sampled:
         columns.append("standard_error_share")
     if "lru" in policies:
@@ -82,13 +82,13 @@ def _by_capacity(question: Question, view: Any, points: Sequence[CurvePoint], ti
     rows = []
     for capacity in capacities:
         row: list[float | None] = [question.in_unit(view, capacity)]
-        row += [at[name, capacity].token_hit_rate for name in policies]
+        row += [at[name, capacity]["token_hit_rate"] for name in policies]
         if sampled:
-            row.append(at["lru", capacity].token_hit_rate_error)
+            row.append(at["lru", capacity]["token_hit_rate_error"])
         if "lru" in policies:
-            row.append(at["lru", capacity].block_ceiling_share)
+            row.append(at["lru", capacity]["block_ceiling_share"])
         if marginal:
-            gain = at["lru", capacity].marginal_tokens_per_gib
+            gain = at["lru", capacity]["marginal_tokens_per_gib"]
             row.append(None if gain is None else round(gain))
         rows.append(tuple(row))
     return Table(tuple(columns), rows, title=title)
@@ -97,7 +97,7 @@ def _by_capacity(question: Question, view: Any, points: Sequence[CurvePoint], ti
 def _by_group(
     question: Question,
     view: Any,
-    points: Sequence[CurvePoint],
+    points: Sequence[Point],
     summaries: Sequence[CurveSummary],
     title: str,
 ) -> Iterator[Table]:
@@ -108,8 +108,11 @@ def _by_group(
     shown = [one for one in summaries if one in largest]
     left = len(summaries) - len(shown)
     rest = f"; {left:,} smaller groups are in the other formats" if left else ""
-    capacities = sorted({one.capacity_blocks for one in points})
-    rate = {(one.policy, one.group, one.capacity_blocks): one.token_hit_rate for one in points}
+    capacities = sorted({one["capacity_blocks"] for one in points})
+    rate = {
+        (one["policy"], one["group"], one["capacity_blocks"]): one["token_hit_rate"]
+        for one in points
+    }
     for policy in question.policies:
         columns = ["group", "requests", "prompt_tokens", "block_ceiling_share"]
         columns += [

@@ -24,7 +24,7 @@ _TITLES = {
     "content": "Content",
     "ceilings": "Ceilings: what content allows, and what whole blocks allow an engine",
     "sources": "Who put the tokens of the content ceiling there (global prefix: part of both)",
-    "ideal": "Hit rates of an unbounded cache; those of blocks are of prompts alone, partial ends too",
+    "ideal": "Hit rates of an unbounded cache (of blocks: prompts alone, partial ends counted)",
     "reuse": "Blocks and seconds between two uses of a block (hot: in over 1% of requests)",
 }
 _REUSE_ROWS = {
@@ -37,7 +37,7 @@ _LENGTH_ROWS = {"input_tokens": "input tokens", "output_tokens": "output tokens"
 _SQL_TYPES = {int: "BIGINT", str: "VARCHAR"}  # other facts are numbers, known or not
 
 
-@click.command()
+@click.command(short_help="Describe a trace: load, lengths, sessions, what repeats.")
 @click.argument("trace", type=click.Path(path_type=Path))
 @trace_options
 @click.option("--no-sessions", is_flag=True, help="Look for no sessions in a trace without them.")
@@ -56,8 +56,9 @@ def describe(
     included where they are known; the block ceiling is what whole blocks leave an engine of it.
     Tables show groups of facts; other formats hold one flat row.
     """
-    from replay.cli.progress import announce_compiling, progress
+    from replay.cli.progress import compile_first, progress
     from replay.cli.targets import check_output, read_beside
+    from replay.engine.parts import READING
     from replay.trace.continuation import continue_sessions, may_assume
     from replay.trace.describe import describe as facts_of
     from replay.trace.describe import notes as notes_of
@@ -66,7 +67,7 @@ def describe(
 
     inputs = [trace, *read_beside(parameters)]
     chosen = check_output(format, output, force=force, inputs=inputs)
-    with progress("Reading the trace", patience_s=announce_compiling("reuse_distances")) as bar:
+    with progress("Reading the trace", patience_s=compile_first(READING)) as bar:
         bar.update(0, 0)
         requests = read_trace(trace, parameters, bar.hook)
         if may_assume(requests):

@@ -39,14 +39,17 @@ class Check(NamedTuple):
 def doctor(ctx: click.Context, warm: bool) -> None:
     """Check the installation; with --warm, compile the kernels.
 
+    Every kernel compiled before is loaded; one that cannot be is dropped.
     Ends with exit code 1 when something replay needs is missing or broken.
     """
+    from replay.cli.output import note, say
+
     failed = 0
     for check in _checks(warm=warm):
-        click.echo(f"{check.verdict:4}  {check.name:12}  {check.detail}")
+        say(f"{check.verdict:4}  {check.name:12}  {check.detail}")
         failed += check.verdict == "fail"
     if failed:
-        click.echo(f"{failed} of the checks failed", err=True)
+        note(f"{failed} of the checks failed")
         ctx.exit(1)
 
 
@@ -56,9 +59,9 @@ def _checks(*, warm: bool) -> Iterator[Check]:
     yield from _libraries()
     yield _processor()
     yield _memory()
-    yield _kernel_cache()
+    yield from _kernel_cache()
     if warm:
-        yield _warm_kernels()
+        yield from _warm_kernels()
     yield _data("gpus")
     yield _data("models")
     yield _sample_trace()
@@ -104,36 +107,61 @@ def _memory() -> Check:
     return Check(verdict, "memory", format_bytes(usable_bytes))
 
 
-def _kernel_cache() -> Check:
-    from replay.kernels.jit import CACHED, FOLDER_VARIABLE
+def _kernel_cache() -> Iterator[Check]:
+    """Yield what is known of the cache, every entry of it loaded by a process of its own."""
+    from replay.engine.compiling import load_entries
+    from replay.kernels.code_cache import FOLDER, FOLDER_VARIABLE, leftovers
 
-    folder = os.environ.get(FOLDER_VARIABLE, "")
-    if not CACHED:
-        return Check(
-            "warn",
-            "kernel cache",
-            f"no private folder can be written; every run compiles. Set {FOLDER_VARIABLE}",
-        )
-    if Path(folder).stat().st_mode & 0o022:
-        return Check(
-            "warn", "kernel cache", f"{folder} can be written by others, and is run as code"
-        )
-    kernels = {path.name.split("-")[0] for path in Path(folder).rglob("*.nbc")}
-    state = f"{len(kernels)} kernels compiled" if kernels else "empty: --warm fills it"
-    return Check("ok", "kernel cache", f"{folder}, private, {state}")
+    if FOLDER is None:
+        detail = f"no private folder can be written; every run compiles. Set {FOLDER_VARIABLE}"
+        yield Check("warn", "kernel cache", detail)
+        return
+    if FOLDER.stat().st_mode & 0o022 or FOLDER.parent.stat().st_mode & 0o022:
+        detail = f"{FOLDER} can be written by others, and is run as code"
+        yield Check("warn", "kernel cache", detail)
+        return
+    for partial in leftovers():
+        partial.unlink(missing_ok=True)
+    loaded = load_entries()
+    state = (
+        f"{loaded.good} kernels compiled and loaded" if loaded.good else "empty: --warm fills it"
+    )
+    if loaded.foreign:
+        state += f", {loaded.foreign} of another processor or version"
+    yield Check("ok", "kernel cache", f"{FOLDER}, private, {state}")
+    for trouble in loaded.troubles:
+        yield Check("warn", "kernel cache", f"dropped, to be compiled anew: {trouble}")
 
 
-def _warm_kernels() -> Check:
+def _warm_kernels() -> Iterator[Check]:
+    """Compile what is not, and yield each part when it is done."""
     import time
 
     from replay.cli.progress import progress
-    from replay.engine.warm import compile_kernels
+    from replay.engine.compiling import compile_apart
+    from replay.engine.parts import PARTS, uncompiled
+    from replay.kernels.code_cache import FOLDER
 
+    if FOLDER is None:
+        yield Check("fail", "kernels", "nothing can be kept: see kernel cache")
+        return
     start = time.monotonic()
+    left = [part.name for part in uncompiled()]
+    there = len(PARTS) - len(left)
+    failed = 0
     with progress("Compiling kernels", patience_s=0) as bar:
-        bar.update(0, 0)
-        compile_kernels()
-    return Check("ok", "kernels", f"ready in {time.monotonic() - start:.1f} s")
+        bar.update(there, len(PARTS))
+        for count, done in enumerate(compile_apart(left), start=there + 1):
+            bar.update(count, len(PARTS))
+            name = f"kernels {count}/{len(PARTS)}"
+            if done.trouble is None:
+                yield Check("ok", name, f"{done.part}, {done.seconds:.1f} s")
+            else:
+                failed += 1
+                yield Check("fail", name, f"{done.part}: {done.trouble}")
+    ready = f"{len(PARTS) - failed} of {len(PARTS)} parts ready"
+    if not failed:
+        yield Check("ok", "kernels", f"{ready} in {time.monotonic() - start:.1f} s")
 
 
 def _data(folder: str) -> Check:

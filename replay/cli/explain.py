@@ -7,13 +7,16 @@ from typing import Any
 
 import click
 
+from replay.cli import completion
 from replay.cli.options import output_options
 from replay.cli.output import emit, text_width
 from replay.cli.trace_options import read_options, trace_options
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+@click.argument(
+    "run", type=click.Path(path_type=Path), metavar="RUN", shell_complete=completion.runs
+)
 @click.argument("request", type=click.IntRange(min=0), metavar="REQUEST")
 @click.option(
     "--trace",
@@ -45,14 +48,18 @@ def explain(
     """
     import textwrap
 
-    from replay.cli.progress import announce_compiling, progress
+    from replay.cli.progress import compile_first, progress
     from replay.cli.targets import check_output, read_beside
+    from replay.config.load import load_scenario
+    from replay.engine.parts import READING, engine_part
+    from replay.runs.layout import SCENARIO
     from replay.runs.open import open_run
 
     inputs = [run, trace, *read_beside(parameters)]
     chosen = check_output(format, output, force=force, inputs=inputs)
     opened = open_run(run)
-    patience_s = announce_compiling(f"replay_{opened.manifest.get('mode') or 'timed'}")
+    kind = load_scenario(opened.folder / SCENARIO).cache.kind
+    patience_s = compile_first(READING, engine_part(opened.manifest["mode"], kind))
     with progress("Starting", patience_s=patience_s) as bar:
         from replay.cli.explain_table import folded_table, path_table
         from replay.engine.explain import explain_request

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from replay.cli import completion
+
 if TYPE_CHECKING:
     from replay.config.catalogue import PublicTrace
     from replay.trace.fetch import Fetched
 
 
-@click.command()
-@click.argument("name", metavar="NAME")
+@click.command(short_help="Download a public trace and verify it.")
+@click.argument("name", metavar="NAME", shell_complete=completion.traces)
 @click.option(
     "-o",
     "--output",
@@ -39,7 +41,7 @@ def fetch(name: str, output: Path | None, catalogue: Path | None, force: bool) -
     replay fetch mooncake-conversation
     replay fetch azure-2023-code -o code.csv
     """
-    from replay.cli.output import note
+    from replay.cli.output import note, say
     from replay.cli.progress import progress
     from replay.cli.targets import claim
     from replay.config.catalogue import load_catalogue
@@ -55,11 +57,13 @@ def fetch(name: str, output: Path | None, catalogue: Path | None, force: bool) -
         note("What came is kept: the same command goes on from there")
         raise
     for label, text in _facts(trace, fetched):
-        click.echo(f"{label:14}{text}")
+        say(f"{label:14}{text}")
     if trace.sha256 is None:
         note("\nNot verified: the catalogue knows no sha256 of it")
         note("Its own is recorded beside it: later downloads from that address must match")
-    note(f"\n{'Already there' if fetched.hosts is None else 'Downloaded'}; next: {_next(fetched)}")
+    note(
+        f"\n{'Already there' if fetched.hosts is None else 'Downloaded'}; next: `{_next(fetched)}`"
+    )
 
 
 def _facts(trace: PublicTrace, fetched: Fetched) -> list[tuple[str, str]]:

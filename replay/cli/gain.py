@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from replay.cli.options import output_options, read_scenario, scenario_options
-from replay.cli.output import emit, note
+from replay.cli.output import emit, note_all
 from replay.cli.trace_options import read_options, trace_options
 
 
-@click.command()
+@click.command(short_help="Compare no cache, a session cache, shared prefixes, both.")
 @click.argument("trace", type=click.Path(path_type=Path), metavar="TRACE")
 @scenario_options
 @trace_options
@@ -30,17 +30,20 @@ def gain(
     replay gain trace.parquet --gpu h100-sxm --model llama-3.1-8b
     replay gain trace.parquet --untimed --set cache.session_store.max_prefix_cache_size=1000
     """
-    from replay.cli.progress import announce_compiling, progress
+    from replay.cli.progress import compile_first, progress
     from replay.cli.targets import check_output, read_beside
+    from replay.engine.parts import CURVES, READING, engine_part
 
     check_output(format, output, force=force, inputs=[trace, *read_beside(parameters)])
     scenario = read_scenario(parameters, {"cache.kind": "session_store"})
-    patience_s = announce_compiling("replay_" + scenario.engine.mode)
+    engine = engine_part(scenario.engine.mode, scenario.cache.kind)
+    patience_s = compile_first(READING, CURVES, engine)
     with progress("Starting", patience_s=patience_s) as bar:
         from dataclasses import asdict
 
         from replay.engine.gain import cache_gains
-        from replay.engine.run import prepare, run_notes
+        from replay.engine.run import bound_of, prepare, run_notes
+        from replay.report.notices import UNKNOWN_REUSE
         from replay.report.tables import Table
 
         prepared = prepare(
@@ -51,8 +54,11 @@ def gain(
             progress=bar.hook,
         )
         rows = [asdict(line) for line in cache_gains(prepared, progress=bar.hook)]
-    for line in (*prepared.trace.meta.notes, *run_notes(prepared)):
-        note(f"Note: {line}")
+    note_all((*prepared.trace.meta.notes, *run_notes(prepared)))
     known = [name for name in rows[0] if any(row[name] is not None for row in rows)]
     table = Table(known, [tuple(row[name] for name in known) for row in rows])
-    emit([table], format=format, output=output, force=force)
+    bound = bound_of(prepared)
+    preface = [] if bound is None else [bound]
+    if not prepared.content_known:
+        preface.append(UNKNOWN_REUSE)
+    emit([table], format=format, output=output, force=force, preface=preface)

@@ -6,11 +6,17 @@ from pathlib import Path
 
 import click
 
+from replay.cli import completion
 from replay.errors import InputError
 
 
-@click.command()
-@click.argument("profile", type=click.Path(path_type=Path), metavar="PROFILE")
+@click.command(short_help="Draw a synthetic trace from a profile.")
+@click.argument(
+    "profile",
+    type=click.Path(path_type=Path),
+    metavar="PROFILE",
+    shell_complete=completion.profiles,
+)
 @click.option(
     "-o",
     "--output",
@@ -24,7 +30,11 @@ from replay.errors import InputError
 )
 @click.option("--duration", metavar="TIME", help="Length of the trace in time, such as 30m.")
 @click.option(
-    "--rate", type=float, metavar="X", help="Mean requests per second; sessions start to suit it."
+    "--rate",
+    type=float,
+    metavar="X",
+    help="Requests per second in the long run: sessions start to suit it. A trace that is short "
+    "against its sessions has fewer, and says so.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), metavar="N", help="Of everything drawn.")
 @click.option("--tokens", is_flag=True, help="Write token ids as well; files grow a lot.")
@@ -54,14 +64,15 @@ def generate(
     replay generate chat -o chat.parquet
     replay generate my-profile.yaml --duration 1h --rate 20 --seed 3 -o mine.parquet
     """
-    from replay.cli.output import note
-    from replay.cli.progress import announce_compiling, progress
+    from replay.cli.output import note, note_all, say
+    from replay.cli.progress import compile_first, progress
+    from replay.engine.parts import GENERATOR
     from replay.trace.writers import writer_for
     from replay.units import parse_duration_ns
     from replay.workload.generate import at_rate
     from replay.workload.generate import generate as generated
     from replay.workload.profiles import load_profile
-    from replay.workload.summary import summary
+    from replay.workload.summary import rate_missed, summary
 
     _check(output, profile, requests=requests, duration=duration, force=force)
     writer = writer_for(output, format)
@@ -69,7 +80,7 @@ def generate(
         raise InputError(f"the {writer.name} format holds no token ids", hint="leave out --tokens")
     duration_ns = None if duration is None else parse_duration_ns(duration)
     named = load_profile(profile).changed(requests=requests, duration_ns=duration_ns, seed=seed)
-    with progress("Starting", patience_s=announce_compiling("write_prompts")) as bar:
+    with progress("Starting", patience_s=compile_first(GENERATOR)) as bar:
         if rate is not None:
             named = at_rate(named, rate)
         trace = generated(named, progress=bar.hook)
@@ -82,10 +93,9 @@ def generate(
         writer.write(trace, output, force=force)
         bar.hook("Looking back at it", 0, 0)
         lines = summary(trace)
-    for text in trace.meta.notes[1:]:
-        note(f"Note: {text}")
+    note_all([*trace.meta.notes[1:], *rate_missed(trace, rate)])
     for label, line in lines:
-        click.echo(f"{label:14}{line}")
+        say(f"{label:14}{line}")
     note(f"\nTrace written to {output}; `replay describe {output}` says more")
 
 

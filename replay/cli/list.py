@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from replay.cli import completion
 from replay.cli.options import output_options
 from replay.cli.output import emit
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from replay.report.tables import Table
 
 
-@click.command("list")
+@click.command("list", short_help="List what can be named: hardware, policies, traces, reports.")
 @click.argument(
     "kind",
     type=click.Choice(
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
         ]
     ),
 )
-@click.argument("names", nargs=-1, metavar="[NAME|FILE]…")
+@click.argument("names", nargs=-1, metavar="[NAME|FILE]…", shell_complete=completion.listed)
 @output_options
 def list_(
     kind: str, names: tuple[str, ...], format: str | None, output: Path | None, force: bool
@@ -71,8 +72,8 @@ def _prices() -> Table:
 
 
 def _policies() -> Table:
-    from replay.cache.policies import POLICIES
     from replay.cache.replacement import REPLACEMENTS
+    from replay.config.policies import POLICIES
     from replay.report.tables import Table
 
     rows = [

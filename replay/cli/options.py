@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
+from replay.cli import completion
 from replay.cli.output import FORMATS
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class _Short(NamedTuple):
     help: str
     metavar: str | None = None
     value: object = None
+    complete: completion.Completer | None = None
 
     @property
     def parameter(self) -> str:
@@ -32,12 +34,26 @@ class _Short(NamedTuple):
 
 
 _SHORT_OPTIONS = (
-    _Short("--gpu", "gpu.name", "GPU to model; see `replay list gpus`.", "NAME"),
+    _Short(
+        "--gpu",
+        "gpu.name",
+        "GPU to model; see `replay list gpus`.",
+        "NAME",
+        complete=completion.gpus,
+    ),
     _Short(
         "--model",
         "model.name",
         "Model served: a name of `replay list models`, a file, a config.json.",
         "NAME",
+        complete=completion.models,
+    ),
+    _Short(
+        "--engine",
+        "engine.name",
+        "Serving engine; see `replay list engines`.",
+        "NAME",
+        complete=completion.engines,
     ),
     _Short("--kv-dtype", "model.kv_dtype", "Type of the KV: bf16, fp16, fp8 or int8.", "TYPE"),
     _Short("--tp", "gpu.tensor_parallel", "GPUs one replica spans.", "N"),
@@ -65,13 +81,18 @@ def scenario_options(command: Command, *, leave_out: Container[str] = ()) -> Com
             continue
         is_flag = short.metavar is None
         command = click.option(
-            short.option, is_flag=is_flag, metavar=short.metavar, help=short.help
+            short.option,
+            is_flag=is_flag,
+            metavar=short.metavar,
+            help=short.help,
+            shell_complete=short.complete,
         )(command)
     command = click.option(
         "--set",
         "settings",
         multiple=True,
         metavar="PATH=VALUE",
+        shell_complete=completion.settings,
         help="Set any key of the scenario, such as cache.commit=incremental; repeatable.",
     )(command)
     return click.option(

@@ -5,16 +5,21 @@ Standard output carries data only; notes and paths go to standard error.
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
+import re
+import shutil
 import sys
-from collections.abc import Iterator, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
 from replay.errors import InputError
+from replay.printable import printable, printable_lines
 from replay.units import NS_PER_MS, NS_PER_S, format_bytes
 
 if TYPE_CHECKING:
@@ -22,8 +27,7 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    from replay.report.db import Result
-    from replay.report.tables import Table
+    from replay.report.tables import AnyTable, Table
 
 FORMATS = ("table", "md", "csv", "json", "jsonl", "parquet")
 SUFFIXES = {
@@ -37,13 +41,15 @@ NULL = "-"
 GAP = 2
 TEXT_WIDTH = 24  # a column of text is folded, but no narrower than this
 FILE_WIDTH = 120
-PIPE_WIDTH = 100
+PIPE_WIDTH = 80
+NARROWEST = 40
+_GLUE = "\0"  # stands for a space where no line may end
 _SHARES = ("_rate", "_share", "_reduction", "_saving", "_reduction_ratio")  # shown in percent
 SI_FROM = 10**6  # speeds from here on are shown with an SI prefix
 
 
 def emit(
-    tables: Sequence[Table | Result],
+    tables: Sequence[AnyTable],
     *,
     format: str | None = None,
     output: Path | None = None,
@@ -70,26 +76,91 @@ def emit(
         )
     for line in preface if chosen not in PEOPLE else ():
         note(line)
-    above = "".join(f"{line}\n\n" for line in preface)
+    above = "".join(f"{printable_lines(line)}\n\n" for line in preface)
     if chosen == "table":
         text = above + _as_text([in_memory(table) for table in tables], output)
         _deliver(text, output, force=force)
-        return
-    if chosen != "md":
+    elif chosen != "md":
         write_table(tables[0], chosen, output or _data_stream(chosen), force=force)
-        return
-    parts = io.StringIO()
-    parts.write(above)
-    for index, table in enumerate(tables):
-        if index:
-            parts.write("\n")
-        write_table(table, chosen, parts)
-    _deliver(parts.getvalue(), output, force=force)
+    else:
+        parts = io.StringIO()
+        parts.write(above)
+        for index, table in enumerate(tables):
+            if index:
+                parts.write("\n")
+            write_table(table, chosen, parts)
+        _deliver(parts.getvalue(), output, force=force)
+    _say_where(output)
+
+
+def emit_named(
+    tables: Mapping[str, Table],
+    *,
+    format: str | None = None,
+    output: Path | None = None,
+    force: bool = False,
+) -> None:
+    """Print several tables, or write them, each under its name where the format is JSON.
+
+    Formats of one table get the first, and a note says where the others are. Raises as `emit`.
+    """
+    from replay.report.tables import write_objects
+
+    chosen = chosen_format(format, output)
+    first, *others = tables
+    if chosen == "json":
+        write_objects(tables, output or _data_stream(chosen), force=force)
+        _say_where(output)
+    elif chosen in PEOPLE:
+        emit(list(tables.values()), format=format, output=output, force=force)
+    else:
+        emit([tables[first]], format=format, output=output, force=force)
+        if others:
+            note(f"Note: {chosen} holds one table; `--format json` has {', '.join(others)} too")
+
+
+def _say_where(output: Path | None) -> None:
+    if output is not None:
+        note(f"Written to {output}")
 
 
 def note(message: str) -> None:
-    """Print a line for the person at the terminal, beside the data."""
-    click.echo(message, err=True)
+    """Print a line for the person at the terminal, beside the data, wrapped at words."""
+    click.echo(wrapped(printable_lines(message)), err=True)
+
+
+def say(text: str = "") -> None:
+    """Print a line of text for people on standard output; see `replay.printable`."""
+    click.echo(printable_lines(text))
+
+
+def note_all(texts: Iterable[str]) -> None:
+    """Print what a reader of the numbers should know, each thing once."""
+    for text in dict.fromkeys(texts):
+        note(f"Note: {text}")
+
+
+def wrapped(message: str) -> str:
+    """Return a message in lines that fit the terminal on stderr.
+
+    Words stay whole, and so does a command in backticks, for people copy it.
+    """
+    width = note_width()
+    glued = re.sub("`[^`]*`", lambda command: command[0].replace(" ", _GLUE), message)
+    lines = (
+        textwrap.fill(
+            line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        )
+        for line in glued.split("\n")
+    )
+    return "\n".join(lines).replace(_GLUE, " ")
+
+
+def note_width() -> int:
+    """Return how wide notes may be: as the terminal, or as it would be where there is none."""
+    if sys.stderr.isatty() or "COLUMNS" in os.environ:
+        return max(shutil.get_terminal_size().columns, NARROWEST)
+    return PIPE_WIDTH
 
 
 def console(*, stderr: bool = False, file: io.StringIO | None = None) -> Console:
@@ -130,7 +201,26 @@ def _data_stream(chosen: str) -> BinaryIO:
             "Parquet is not for a terminal", hint="give -o FILE.parquet, or pipe it into a file"
         )
     sys.stdout.flush()
+    if sys.stdout.isatty():
+        return _Terminal()
     return sys.stdout.buffer
+
+
+class _Terminal(io.RawIOBase):
+    """A terminal to write data to: what would steer it is escaped, in files data stays exact."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        """Print all of `data`."""
+        click.echo(printable_lines(self._decoder.decode(data)), nl=False)
+        return len(data)
 
 
 def _as_text(tables: Sequence[Table], output: Path | None) -> str:
@@ -174,7 +264,7 @@ def render(table: Table, width: int) -> Iterator[Any]:
     from rich.text import Text
 
     if table.title:
-        yield Text(table.title, style="bold")
+        yield Text(printable(table.title), style="bold")
     if len(table.rows) == 1:
         yield _vertical(table)
         return
@@ -183,13 +273,16 @@ def render(table: Table, width: int) -> Iterator[Any]:
         return
     named = list(_by_column(table))
     empty = [name for name, values in named if _says_nothing(name, values)]
-    columns = [_Column(name, values) for name, values in named if name not in empty]
+    columns = [
+        _Column(name, values, as_called=table.of_sql) for name, values in named if name not in empty
+    ]
     for index, part in enumerate(_parts(columns, width)):
         if index:
             yield Text("")
         yield _horizontal([columns[position] for position in part], len(table.rows), width)
     if empty:
-        yield Text(f"0% everywhere: {', '.join(map(_words, empty))}", style="dim")
+        shown = empty if table.of_sql else map(_words, empty)
+        yield Text(printable(f"0% everywhere: {', '.join(shown)}"), style="dim")
 
 
 def _says_nothing(name: str, values: Sequence[object]) -> bool:
@@ -198,19 +291,40 @@ def _says_nothing(name: str, values: Sequence[object]) -> bool:
 
 
 class _Column:
-    """A column made ready to print: header, cells as text, and the width it needs."""
+    """A column made ready to print: header, cells as text, and the width it needs.
 
-    def __init__(self, name: str, values: Sequence[object]) -> None:
+    A header `as_called` is the column's name, broken after underscores only, and the unit of a
+    time stands in its cells; otherwise both are words.
+    """
+
+    def __init__(self, name: str, values: Sequence[object], *, as_called: bool = False) -> None:
         from rich.cells import cell_len
 
         unit, scale = _time_unit(name, values)
-        self.header = f"{_words(name)} {unit}".strip()
+        self.header = printable(name if as_called else f"{_words(name)} {unit}".strip())
         self.cells = [_cell(name, value, scale) for value in values]
+        if as_called and unit:
+            self.cells = [cell if cell == NULL else f"{cell} {unit}" for cell in self.cells]
+        self._pieces = re.findall("[^_]*_*", self.header) if as_called else self.header.split(" ")
+        self._between = "" if as_called else " "
         self.is_number = any(_is_number(value) for value in values)
         longest = max(cell_len(cell) for cell in self.cells)
         if not self.is_number:
             longest = min(longest, TEXT_WIDTH)
-        self.width = max(longest, *(cell_len(word) for word in self.header.split()))
+        self.width = max(longest, *(cell_len(piece) for piece in self._pieces))
+
+    def header_within(self, width: int) -> str:
+        """Return the header in lines that fit the width."""
+        from rich.cells import cell_len
+
+        lines = [""]
+        for piece in self._pieces:
+            longer = lines[-1] + self._between + piece if lines[-1] else piece
+            if cell_len(longer) <= width or not lines[-1]:
+                lines[-1] = longer
+            else:
+                lines.append(piece)
+        return "\n".join(lines)
 
 
 def _by_column(table: Table) -> Iterator[tuple[str, list[object]]]:
@@ -265,11 +379,12 @@ def _horizontal(columns: Sequence[_Column], height: int, width: int) -> RichTabl
     fits = sum(roomy) + GAP * (len(roomy) - 1) <= width
     grid = _grid(header=True)
     for column, full in zip(columns, roomy, strict=True):
+        needed = full if fits else column.width
+        header = column.header_within(needed)
         if column.is_number:
-            needed = full if fits else column.width
-            grid.add_column(column.header, justify="right", width=needed, overflow="fold")
+            grid.add_column(header, justify="right", width=needed, overflow="fold")
         else:
-            grid.add_column(column.header, min_width=column.width, overflow="fold")
+            grid.add_column(header, min_width=column.width, overflow="fold")
     for row in range(height):
         grid.add_row(*(_styled(column.cells[row]) for column in columns))
     return grid
@@ -285,7 +400,7 @@ def _vertical(table: Table) -> RichTable:
         cell = _cell(name, value, scale)
         styled = _styled(f"{cell} {unit}" if unit and value is not None else cell)
         styled.justify = "right" if value is None or _is_number(value) else "left"
-        grid.add_row(_words(name), styled)
+        grid.add_row(printable(name if table.of_sql else _words(name)), styled)
     return grid
 
 
@@ -315,10 +430,7 @@ def _cell(name: str, value: object, scale: int) -> str:
         return "yes" if value else "no"
     if isinstance(value, int | float):
         return _number(name, value, scale)
-    # What a trace calls things must not steer the terminal.
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value)
-    )
+    return printable(str(value))
 
 
 def _number(name: str, value: float, scale: int) -> str:

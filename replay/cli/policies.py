@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from replay.cli import completion
 from replay.cli.cache_options import cache_options, read_question
 from replay.cli.options import output_options
-from replay.cli.output import PEOPLE, emit, note
+from replay.cli.output import PEOPLE, emit, note_all
 from replay.cli.trace_options import trace_options
 
 if TYPE_CHECKING:
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
     from replay.report.tables import Table
 
 
-@click.command()
+@click.command(short_help="Compare eviction policies on a trace.")
 @click.argument("trace", type=click.Path(path_type=Path), metavar="TRACE")
 @click.option(
     "--policy",
     "policies",
     multiple=True,
     metavar="NAME,…",
+    shell_complete=completion.policies,
     help="Policies to compare, see `replay list policies`; default: all that can run.",
 )
 @cache_options
@@ -50,22 +52,24 @@ def policies(
     replay policies trace.jsonl --capacity 10000blocks
     replay policies trace.jsonl --model llama-3.1-70b --capacity 2TiB --policy lru,arc,gdsf,min
     """
-    from replay.cli.progress import announce_compiling, progress
+    from replay.cli.progress import compile_first, progress
     from replay.cli.targets import check_output, read_beside
+    from replay.engine.parts import CURVES, QUEUES, RANKS, READING
 
     inputs = [trace, *read_beside(parameters)]
     chosen = check_output(format, output, force=force, inputs=inputs)
-    with progress("Starting", patience_s=announce_compiling("replay_lru")) as bar:
+    kernels = (READING, CURVES) if policies else (READING, CURVES, QUEUES, RANKS)
+    with progress("Starting", patience_s=compile_first(*kernels)) as bar:
         from replay.engine.policy_table import compare_policies
 
         if not parameters["capacities"]:
             parameters["capacities"] = ("auto",)
         question = read_question(trace, policies, parameters, bar.hook)
         lines = compare_policies(question, progress=bar.hook)
-    for line in question.notes:
-        note(f"Note: {line}")
-    tables = _tables(question, lines) if chosen in PEOPLE else [_table(lines, None)]
-    emit(tables, format=format, output=output, force=force)
+    note_all(question.notes)
+    for_people = _tables(question, lines) if question.prepared.content_known else []
+    tables = for_people if chosen in PEOPLE else [_table(lines, None)]
+    emit(tables, format=format, output=output, force=force, preface=question.preface)
 
 
 def _tables(question: Question, lines: list[PolicyLine]) -> list[Table]:
@@ -77,6 +81,10 @@ def _tables(question: Question, lines: list[PolicyLine]) -> list[Table]:
     ):
         amount = question.in_unit(views[size], capacity)
         title = f"{amount:,.6g} {question.unit} of cache, blocks of {size:,} tokens"
+        if question.unit != "blocks":
+            title = (
+                f"{amount:,.6g} {question.unit} of cache: {capacity:,} blocks of {size:,} tokens"
+            )
         tables.append(_table(list(group), title))
     return tables
 

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import click
 
+from replay.cli import completion
 from replay.cli.options import output_options
 
 PRINTED_ROWS = 1000
 
 
-@click.command()
-@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+@click.command(short_help="Run your own SELECT over the tables of a run.")
+@click.argument(
+    "run", type=click.Path(path_type=Path), metavar="RUN", shell_complete=completion.runs
+)
 @click.argument("sql", metavar="SQL")
 @click.option("--timeout", default="60s", show_default=True, help="Give up after this long.")
 @click.option(

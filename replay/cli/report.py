@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
+from replay.cli import completion
 from replay.cli.options import output_options
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument(
+    "run", type=click.Path(path_type=Path), metavar="RUN", shell_complete=completion.runs
+)
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=completion.reports)
 @click.option("--sql", is_flag=True, help="Print the SQL of the reports instead, to copy.")
 @output_options
 def report(
@@ -35,9 +37,10 @@ def report(
     replay report runs/a ttft -o ttft.csv
     """
     if sql:
+        from replay.cli.output import say
         from replay.report.library import load_report, report_names
 
-        click.echo("\n".join(load_report(name).sql for name in names or report_names()), nl=False)
+        say("\n".join(load_report(name).sql for name in names or report_names()).rstrip())
         return
     show_reports(run, names, format=format, output=output, force=force)
 
@@ -51,7 +54,7 @@ def show_reports(
     force: bool = False,
 ) -> None:
     """Print reports, what must be read before them first."""
-    from replay.cli.output import emit, note
+    from replay.cli.output import emit, emit_named, note, note_all
     from replay.cli.targets import check_output, swept
     from replay.report.isolation import half_of_machine, supervise
     from replay.runs.open import open_run
@@ -64,19 +67,17 @@ def show_reports(
     from replay.report.db import RunDatabase
     from replay.report.library import load_report, report_names, run_report, unmet_need
     from replay.report.notices import notes, unverified, warnings
-    from replay.report.tables import write_objects
 
     chosen = [load_report(name).name for name in names or report_names()]
     with RunDatabase(run) as database:
         silent = {name: why for name in chosen if (why := unmet_need(database, name))}
         tables = {name: run_report(database, name) for name in chosen}
-    for line in (*unverified(run), *notes(run.manifest)):
-        note(f"Note: {line}")
+    note_all([*unverified(run), *notes(run.manifest)])
     preface = [*warnings(run.manifest), *silent.values()]
     if chosen_format == "json" and len(chosen) > 1:
         for line in preface:
             note(line)
-        write_objects(tables, output or sys.stdout.buffer, force=force)
+        emit_named(tables, format=format, output=output, force=force)
         return
     shown = [table for name, table in tables.items() if names or name not in silent]
     emit(shown, format=format, output=output, force=force, preface=preface)

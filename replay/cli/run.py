@@ -66,14 +66,16 @@ def run(
     replay run trace.jsonl --gpu h100-sxm --model llama-3.1-8b -o runs/h100
     replay run trace.jsonl --untimed --capacity 20000blocks -o runs/lru
     """
-    from replay.cli.progress import announce_compiling, progress
+    from replay.cli.progress import compile_first, progress
     from replay.cli.targets import claim_run, read_beside
+    from replay.engine.parts import CURVES, READING, engine_part
 
     scenario = read_scenario(parameters)
     target = output or _default_folder(trace)
     if not dry_run:
         claim_run(target, force=force, inputs=[trace, *read_beside(parameters)])
-    patience_s = announce_compiling("replay_" + scenario.engine.mode)
+    engine = engine_part(scenario.engine.mode, scenario.cache.kind)
+    patience_s = compile_first(READING, CURVES, engine)
     with progress("Starting", patience_s=patience_s) as bar:
         from replay.engine.run import execute, prepare
 
@@ -123,32 +125,31 @@ def _write(
 
 def _tell_plan(scenario: Scenario, prepared: Prepared) -> None:
     """Print what would run."""
-    from replay.cli.output import emit
+    from replay.cli.output import emit, say
     from replay.config.dump import dump_scenario
     from replay.engine.run import describe_size
     from replay.report.tables import Table
 
     size = describe_size(prepared)
-    click.echo(dump_scenario(scenario))
+    say(dump_scenario(scenario))
     emit([Table(tuple(size), [tuple(size.values())])])
 
 
 def _tell(target: Path, prepared: Prepared, result: RunResult, band: Band | None) -> None:
     """Print the summary of a run, and where it lies."""
-    from replay.cli.output import emit, note
+    from replay.cli.output import emit, note, note_all, say, wrapped
     from replay.cli.sensitivity_tables import band_tables
     from replay.engine.headline import headline
     from replay.report.notices import notes, warnings
     from replay.runs.layout import REJECTED
 
-    for line in notes(result.manifest):
-        note(f"Note: {line}")
+    note_all(notes(result.manifest))
     for line in warnings(result.manifest):
-        click.echo(f"{line}\n")
+        say(f"{wrapped(line)}\n")
     for label, line in headline(result):
-        click.echo(f"{label:18}{line}")
+        say(f"{label:18}{line}")
     if band is not None:
-        click.echo()
+        say()
         emit(band_tables(band))
     if prepared.trace.rejected:
         aside = len(prepared.trace.rejected)

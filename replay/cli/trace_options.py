@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from replay.cli import completion
+
 if TYPE_CHECKING:
     from replay.progress import Hook
     from replay.trace.frame import Trace
@@ -62,6 +64,7 @@ def trace_options(command: Command) -> Command:
             click.option(
                 "--format-in",
                 metavar="NAME",
+                shell_complete=completion.formats_read,
                 help="Format of the trace, if content cannot tell; see `replay list formats`.",
             ),
             click.option(

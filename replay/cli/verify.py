@@ -12,7 +12,7 @@ from replay.cli.output import emit
 DAMAGED_EXIT_CODE = 2
 
 
-@click.command()
+@click.command(short_help="Check every file of a run or a trace against its checksum.")
 @click.argument(
     "paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN|TRACE..."
 )

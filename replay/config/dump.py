@@ -17,8 +17,14 @@ add_resolvers(_Dumper)
 
 
 def dump_scenario(scenario: Scenario) -> str:
-    """Return the scenario as YAML with every key written out; loading it gives an equal one."""
+    """Return the scenario as YAML with every key written out; loading it gives an equal one.
+
+    Untimed, GPU and model are written only where they were given: `capacity: auto` is the memory
+    of a GPU that is named and unlimited where none is, so naming one would make another run of it.
+    """
     data = scenario.model_dump(mode="json")
+    if scenario.engine.mode == "untimed" and not {"gpu", "model"} & scenario.model_fields_set:
+        del data["gpu"], data["model"]
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 

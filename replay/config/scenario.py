@@ -6,7 +6,7 @@ options are short names for fields of it.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import (
     BaseModel,
@@ -21,6 +21,8 @@ from pydantic import (
     model_validator,
 )
 
+from replay.config.backends import BACKENDS, TAKES_A_TABLE, told_apart
+from replay.config.policies import policy_names
 from replay.errors import InputError
 from replay.units import Capacity, parse_capacity, parse_duration_ns
 
@@ -58,6 +60,12 @@ DurationNs = Annotated[
     int, BeforeValidator(_duration), PlainSerializer(write_duration, when_used="json-unless-none")
 ]
 CapacityText = Annotated[str, BeforeValidator(_capacity)]
+if TYPE_CHECKING:
+    Backend = str
+    StorePolicy = str
+else:  # one choice a line of their tables
+    Backend = Literal[tuple(BACKENDS)]
+    StorePolicy = Literal[policy_names("session_store")]
 
 
 class Section(BaseModel):
@@ -133,7 +141,7 @@ class SessionStoreSection(Section):
         le=10**7,
         description="stored prefixes, as entries; what they hold is bounded by cache.capacity",
     )
-    prefix_eviction_policy: Literal["lru", "lfu", "fifo"] = Field(
+    prefix_eviction_policy: StorePolicy = Field(
         "lru", description="which stored prefix makes room for another"
     )
     prefix_lengths: tuple[PositiveInt, ...] = Field(
@@ -172,10 +180,6 @@ class RadixSection(Section):
     )
 
 
-POLICY_NAMES = {
-    "block": ("lru",),
-    "radix": ("lru", "lfu", "fifo", "mru", "filo", "slru", "priority"),
-}
 _RADIX_KEYS = {"tree": ("fifo", "filo"), "protected_hits": ("slru",)}
 _NOT_OF_RADIX: tuple[tuple[str, object, str], ...] = (
     ("partial_blocks", False, "a radix cache shares whole pages"),
@@ -234,7 +238,7 @@ class CacheSection(Section):
     @classmethod
     def _policy_of_the_kind(cls, value: str, info: ValidationInfo) -> str:
         kind = info.data.get("kind")
-        known = POLICY_NAMES.get(kind, (value,)) if isinstance(kind, str) else (value,)
+        known = policy_names(kind) if kind in ("block", "radix") else (value,)
         if value not in known:
             raise ValueError(f"kind {kind} knows {', '.join(known)} (got {value!r})")
         return value
@@ -278,8 +282,9 @@ class EngineSection(Section):
 
     name: str | None = Field(
         None,
-        description="serving engine whose overhead and all-reduce are modelled, see `replay list "
-        "engines`; default: none, and TTFT has no overhead",
+        description="serving engine, see `replay list engines`: its overhead and all-reduce are "
+        "modelled, and keys of its scheduler, memory and kind of cache that are not given are its "
+        "own; default: none, and TTFT has no overhead",
     )
     overhead: Literal["low", "typical", "high"] | None = Field(
         None,
@@ -296,6 +301,10 @@ class EngineSection(Section):
     max_batched_tokens: PositiveInt = Field(8192, le=2**20, description="token budget of one step")
     max_sequences: PositiveInt = Field(256, le=65536, description="requests running at once")
     chunked_prefill: bool = Field(True, description="off: a prompt is computed in one step")
+    mixed_steps: bool = Field(
+        True,
+        description="a step computes prompts and decodes; off: prompts while any fit, else decodes",
+    )
     prefill_chunk_tokens: PositiveInt | None = Field(
         None, description="most prompt tokens of one request in one step; default: no limit"
     )
@@ -330,18 +339,18 @@ class GpuSection(Section):
     memory_utilization: float = Field(
         0.9, gt=0, le=1, description="share of GPU memory the engine may use"
     )
-    backend: Literal["roofline", "table", "aiconfigurator"] = Field(
-        "roofline",
-        description="where step times come from: roofline: the fitted model; table: that, "
-        "corrected by your own measurements; aiconfigurator: that, corrected by NVIDIA's tables",
+    memory_share_of: Literal["total", "left_after_weights"] = Field(
+        "total",
+        description="what memory_utilization is a share of; left_after_weights: TensorRT-LLM",
     )
+    backend: Backend = Field("roofline", description=f"where step times come from: {told_apart()}")
     table: str | None = Field(
         None, description="measured step times for backend table, a CSV as of `replay calibrate`"
     )
 
     @model_validator(mode="after")
     def _table_has_a_backend(self) -> GpuSection:
-        if (self.backend == "table") != (self.table is not None):
+        if (self.backend == TAKES_A_TABLE) != (self.table is not None):
             raise ValueError("backend table and a table go together: give both or neither")
         return self
 
@@ -369,6 +378,7 @@ _TIMED_ONLY = (
     ("engine", "max_batched_tokens"),
     ("engine", "max_sequences"),
     ("engine", "chunked_prefill"),
+    ("engine", "mixed_steps"),
     ("engine", "prefill_chunk_tokens"),
     ("engine", "horizon"),
 )

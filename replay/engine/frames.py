@@ -61,6 +61,12 @@ _BIN_COLUMNS = {
     "evicted_blocks": layout.BIN_EVICTED,
     "preemptions": layout.BIN_PREEMPTIONS,
 }
+_ABOUT_CONTENT = (
+    "hit_tokens", "session_hit_tokens", "cross_request_hit_tokens", "global_prefix_hit_tokens",
+    "cold_tokens", "capacity_miss_tokens", "avoidable_miss_tokens", "in_flight_tokens",
+    "granularity_tokens", "policy_miss_tokens", "disabled_tokens",
+    "hit_blocks", "full_hit_blocks", "optimum_hit_tokens", "sufficient_capacity_blocks",
+)  # fmt: skip
 _PAIRED = ("status", "queue_ns", "prefill_ns", "ttft_ns", "e2e_ns")
 
 
@@ -70,7 +76,8 @@ class RequestTable:
 
     `global_prefix` int[R] is how deep each prompt is what most start with, `turn` int[R] the
     request whose turn it contains, -1 for none. `overhead_of` returns from prompt lengths what
-    requests take outside the GPU in ns; None where no time passes.
+    requests take outside the GPU in ns; None where no time passes. What was hit and why the rest
+    was not is null unless `content_known`.
     """
 
     trace: Trace
@@ -81,6 +88,7 @@ class RequestTable:
     global_prefix: np.ndarray
     turn: np.ndarray
     overhead_of: Callable[[np.ndarray], np.ndarray] | None
+    content_known: bool
 
     def rows(self) -> Rows:
         """Return the table, one row a request."""
@@ -116,6 +124,9 @@ class RequestTable:
         paired = {} if self.baseline is None else self._latencies(self.baseline, rows)
         for name in _PAIRED:
             columns[f"no_cache_{name}"] = paired.get(name, absent)
+        if not self.content_known:
+            columns |= dict.fromkeys(_ABOUT_CONTENT, absent.cast(pl.Int64))
+            columns["prefix_cache_event"] = absent
         made = pl.DataFrame(columns).select(column_names(REQUESTS))
         known = {*column_names(TRACE), *made.columns} - {"kind"}
         extra = [name for name in frame.columns if name not in known]

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -14,6 +15,10 @@ from replay.engine.run import Prepared, execute
 from replay.engine.totals import total
 from replay.progress import Hook, ignore
 
+_ABOUT_CONTENT = (
+    "request_hit_rate", "token_hit_rate", "session_hit_share", "cross_request_hit_share",
+    "tokens_prefilled", "prefill_reduction", "ttft_saving", "hit_ttft_saving",
+)  # fmt: skip
 _COLUMNS = [
     "status", "input_tokens", "hit_tokens", "session_hit_tokens", "cross_request_hit_tokens",
     "recomputed_tokens", "ttft_ns",
@@ -30,8 +35,9 @@ VARIANTS = {
 class Gain:
     """One line of the table: which caches, and what the completed requests had of them.
 
-    Rates and shares are 0..1. `ttft_mean_ms` and the like are null where the clock never ran;
-    savings are paired with the same requests without any cache, of those completed both times.
+    Rates and shares are 0..1, and null where the content is unknown. `ttft_mean_ms` and the like
+    are null where the clock never ran; savings are paired with the same requests without any
+    cache, of those completed both times.
     """
 
     caches: str
@@ -40,7 +46,7 @@ class Gain:
     token_hit_rate: float | None
     session_hit_share: float | None
     cross_request_hit_share: float | None
-    tokens_prefilled: int
+    tokens_prefilled: int | None
     prefill_reduction: float | None
     ttft_mean_ms: float | None
     ttft_p50_ms: float | None
@@ -72,7 +78,11 @@ def _lines(prepared: Prepared, progress: Hook) -> Iterator[Gain]:
         if without is None:
             without = requests
         overload = result.manifest["overload"]
-        yield _gain(name, requests, without, overload and bool(overload["overloaded"]))
+        line = _gain(name, requests, without, overload and bool(overload["overloaded"]))
+        if not result.manifest["content_known"]:
+            unknown: dict[str, Any] = dict.fromkeys(_ABOUT_CONTENT)
+            line = dataclasses.replace(line, **unknown)
+        yield line
 
 
 def _variant(scenario: Scenario, *, session: bool, cross_request: bool) -> Scenario:
@@ -122,7 +132,7 @@ def _share(part: int, whole: int) -> float | None:
 
 
 def _total(done: pl.DataFrame, column: str) -> int:
-    return total(done[column])
+    return total(done[column])  # of unknown content there is no number: 0
 
 
 def _quantile_ms(ordered: pl.Series, share: float) -> float | None:

@@ -67,7 +67,9 @@ def headline(result: RunResult) -> list[tuple[str, str]]:
     for part in result.rows["requests"].stretches():
         found.add(part)
     lines = [("requests", _outcomes(found))]
-    if found.sums["input_tokens"]:
+    if not result.manifest.get("content_known", True):
+        lines.append(("token hit rate", "no content: reuse unknown"))
+    elif found.sums["input_tokens"]:
         lines += [("token hit rate", _hits(found)), ("missed", _misses(found))]
     if result.manifest["mode"] == "timed" and found.statuses["completed"]:
         lines.append(("TTFT", _ttft(found.ttft)))

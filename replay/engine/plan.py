@@ -13,8 +13,8 @@ import polars as pl
 
 from replay.cache.blocks import BlockPaths, block_paths
 from replay.cache.pins import pinned_edges
-from replay.cache.policies import policy_code
 from replay.cache.store_paths import StorePaths, prefix_lengths, store_paths
+from replay.config.policies import policy_code
 from replay.config.scenario import Scenario
 from replay.errors import InputError
 from replay.kernels import layout
@@ -175,6 +175,7 @@ def _rules(
     rules = np.zeros(layout.RULES, np.int64)
     rules[layout.BLOCK_SIZE] = block_size
     rules[layout.ENABLED] = cache.caching
+    rules[layout.MIXED_STEPS] = engine.mixed_steps
     rules[layout.PARTIAL_BLOCKS] = cache.partial_blocks
     rules[layout.COMMIT] = _COMMIT_CODES[cache.commit]
     rules[layout.MAX_BATCHED_TOKENS] = engine.max_batched_tokens

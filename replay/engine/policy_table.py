@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from replay.cache.replacement import replacement
 from replay.cache.replays import Replay, replay_all
@@ -10,6 +11,9 @@ from replay.engine.question import Question
 from replay.progress import Hook, ignore
 
 BASE, OPTIMUM = "lru", "min"
+_ABOUT_CONTENT = (
+    "token_hit_rate", "gap_closed_share", "hit_tokens", "evicted_blocks", "stranded_blocks"
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +22,8 @@ class PolicyLine:
 
     `gap_closed_share` is 0 for LRU and 1 for the optimum, negative for what is worse than LRU,
     and None where LRU is the optimum. `closure` says how what is resident stays prefix-closed;
-    where it does not, `stranded_blocks` were resident at a look-up but behind a missing one.
+    where it does not, `stranded_blocks` were resident at a look-up but behind a missing one. What
+    hits there are is null where the content is unknown.
     """
 
     block_size: int
@@ -26,9 +31,9 @@ class PolicyLine:
     policy: str
     token_hit_rate: float | None
     gap_closed_share: float | None
-    hit_tokens: int
-    evicted_blocks: int
-    stranded_blocks: int
+    hit_tokens: int | None
+    evicted_blocks: int | None
+    stranded_blocks: int | None
     closure: str
     cpu_ms: float
 
@@ -60,7 +65,10 @@ def compare_policies(question: Question, *, progress: Hook = ignore) -> list[Pol
                 for one in replays
                 if one.capacity_blocks == capacity and one.policy.name in asked
             ]
-            lines += sorted(here, key=lambda line: -line.hit_tokens)
+            lines += sorted(here, key=lambda line: -(line.hit_tokens or 0))
+    if not question.prepared.content_known:
+        unknown: dict[str, Any] = dict.fromkeys(_ABOUT_CONTENT)
+        return [replace(line, **unknown) for line in lines]
     return lines
 
 

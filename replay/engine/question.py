@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from replay.cache.capacities import round_capacities, spaced_capacities
 from replay.cache.hints import Hints, RecomputeCost, hints_of, recompute_cost
@@ -15,10 +15,12 @@ from replay.config.scenario import Scenario
 from replay.engine.run import Prepared, run_notes
 from replay.engine.sizing import DEFAULT_BLOCK_SIZE, find_hardware
 from replay.errors import InputError, UnknownNameError
+from replay.gpu.hybrid import upper_bound
 from replay.gpu.spec import load_gpu, load_model
 from replay.trace.prefix_sample import PrefixSample
 from replay.units import Capacity, format_bytes
 
+NO_CONTENT = "no content: reuse unknown. The trace has lengths only, so there is nothing to hit."
 _BY_COST = {"gdsf", "pgdsf"}  # what blocks cost is looked up for these alone
 _EQUAL_COST = RecomputeCost(linear_ns=1, context_ns=0)
 UNITS = ("blocks", "tokens", "GiB")
@@ -29,13 +31,15 @@ GIB = 2**30
 class Ask:
     """What the user wants to know, before the trace is looked at; empty means a default.
 
+    Without a unit capacities are shown in that they were given in.
+
     Without policies all that the trace has what they need for are asked for.
     """
 
     policies: Sequence[str] = ()
     block_sizes: Sequence[int] = ()
     capacities: Sequence[Capacity] = ()
-    unit: str = "blocks"
+    unit: str | None = None
     ttl_ns: int | None = None
     points: int | None = None
     threads: int | None = None
@@ -61,6 +65,7 @@ class Question:
     hints: Sequence[Hints]
     threads: int
     notes: Sequence[str]
+    preface: Sequence[str] = ()
 
     def block_bytes(self, view: BlockView) -> int | None:
         """The bytes of a block, where those of a token are known."""
@@ -84,8 +89,10 @@ def ask(prepared: Prepared, wanted: Ask, sample: PrefixSample | None = None) -> 
     Raises UnknownNameError for a policy or unit that stands in no table, and InputError
     for a capacity below one block or a policy that lacks what it needs.
     """
-    if wanted.unit not in UNITS:
-        raise UnknownNameError("unit", wanted.unit, UNITS)
+    unit = wanted.unit or _unit_given(wanted.capacities)
+    if unit not in UNITS:
+        raise UnknownNameError("unit", unit, UNITS)
+    wanted = replace(wanted, unit=unit)
     scenario = prepared.scenario
     _refuse_what_does_nothing(scenario, wanted)
     notes = [*prepared.trace.meta.notes, *run_notes(prepared)]
@@ -130,13 +137,28 @@ def ask(prepared: Prepared, wanted: Ask, sample: PrefixSample | None = None) -> 
         policies=policies,
         estimates=estimates,
         capacities=capacities,
-        unit=wanted.unit,
+        unit=unit,
         kv_bytes_per_token=kv_bytes,
         pool_bytes=pool,
         hints=hints,
         threads=wanted.threads or os.cpu_count() or 1,
         notes=notes,
+        preface=_preface(prepared, named=kv_bytes is not None),
     )
+
+
+def _preface(prepared: Prepared, *, named: bool) -> list[str]:
+    """Return what must be read before any number; `named` says that the model plays a part."""
+    bound = upper_bound(load_model(prepared.scenario.model.name)) if named else None
+    lines = [] if bound is None else [bound]
+    return lines if prepared.content_known else [*lines, NO_CONTENT]
+
+
+def _unit_given(capacities: Sequence[Capacity]) -> str:
+    """Return the unit that all of these capacities were given in, blocks where they differ."""
+    shown_in = {"bytes": "GiB", "auto": "GiB", "tokens": "tokens"}
+    units = {shown_in.get(one.unit, "blocks") for one in capacities if one.unit != "inf"}
+    return units.pop() if len(units) == 1 else "blocks"
 
 
 _HEEDED = {"cache": {"block_size", "partial_blocks", "responses"}, "engine": {"mode"}}

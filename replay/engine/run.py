@@ -16,10 +16,11 @@ import polars as pl
 
 from replay.cache.pins import check_pins
 from replay.config.scenario import Scenario
-from replay.engine.costing import Costing, costing_record, make_costing
+from replay.engine.costing import Costing, costing_record
 from replay.engine.diagnosis import Alternatives, alternatives
 from replay.engine.frames import RequestTable, timeline_frame
 from replay.engine.generating import count_generating
+from replay.engine.machine import Machine, find_machine
 from replay.engine.memory import give_back
 from replay.engine.outcome import Outcome, narrowed
 from replay.engine.overload import judge_overload
@@ -29,6 +30,8 @@ from replay.engine.simulate import Simulation, simulate_timed, simulate_untimed
 from replay.engine.sizing import Sizing, size_cache
 from replay.errors import Interrupted
 from replay.gpu.cost import StepCost
+from replay.gpu.hybrid import upper_bound
+from replay.gpu.spec import load_model
 from replay.kernels import layout
 from replay.kernels.jit import VERSION as NUMBA_VERSION
 from replay.progress import Hook, ignore
@@ -66,6 +69,7 @@ class Prepared:
     costing: Costing | None
     content_known: bool
     timings_ns: dict[str, int]
+    engine_notes: tuple[str, ...] = ()
 
     @property
     def cost(self) -> StepCost | None:
@@ -75,7 +79,11 @@ class Prepared:
 
 @dataclass(frozen=True)
 class RunResult:
-    """The tables of a run as rows to be made, its manifest, the scenario with all resolved."""
+    """The tables of a run as rows to be made, its manifest, and the scenario as it was given.
+
+    What the scenario leaves to the hardware and the trace, such as `capacity: auto`, stays so; the
+    manifest's `cache` and `gpu` say what it came to.
+    """
 
     rows: dict[str, Rows]
     manifest: dict[str, Any]
@@ -95,15 +103,20 @@ def prepare(
     options: ReadOptions = DEFAULTS,
     progress: Hook = ignore,
 ) -> Prepared:
-    """Read a trace and prepare it; raises what `load_trace` and `prepare_trace` raise."""
+    """Read a trace and prepare it; raises what `load_trace` and `prepare_trace` raise.
+
+    What the scenario names is looked up first.
+    """
     started = time.perf_counter_ns()
+    machine = find_machine(scenario)
+    scenario = machine.scenario
     progress("Reading the trace", 0, 0)
     tree = None
     if format_name is None and options == DEFAULTS and _may_stream(trace_path, scenario):
         trace, tree = stream_trace(trace_path, progress=progress)
     else:
         trace = load_trace(trace_path, format_name=format_name, options=options, progress=progress)
-    prepared = prepare_trace(trace, scenario, tree=tree, progress=progress)
+    prepared = prepare_trace(trace, scenario, tree=tree, machine=machine, progress=progress)
     timings = {"prepare_ns": time.perf_counter_ns() - started}
     return dataclasses.replace(prepared, timings_ns=timings)
 
@@ -122,14 +135,18 @@ def prepare_trace(
     scenario: Scenario,
     *,
     tree: PrefixTree | None = None,
+    machine: Machine | None = None,
     progress: Hook = ignore,
 ) -> Prepared:
     """Order and link a trace, size its cache and build its prefix tree.
 
-    `tree` is that of a trace which was streamed, and has no content of its own any more. Raises
-    what looking up hardware, sizing the cache and building the tree raise.
+    `tree` is that of a trace which was streamed, and has no content of its own any more; `machine`
+    is what the scenario names, where that was looked up already. Raises what looking it up, sizing
+    the cache and building the tree raise.
     """
-    sizing = size_cache(scenario, trace.meta.block_size)
+    machine = machine or find_machine(scenario)
+    scenario = machine.scenario
+    sizing = size_cache(scenario, trace.meta.block_size, machine.hardware)
     content_known = tree is not None
     trace = _adjust(trace, scenario, content_known=content_known)
     if tree is None:
@@ -137,10 +154,9 @@ def prepare_trace(
         tree = build_tree(trace, separate_by=scenario.trace.separate_by)
         content_known = trace.has_content
     check_pins(tree, scenario.cache.pinned_prefixes)
-    costing = _costing(scenario, sizing) if scenario.engine.mode == "timed" else None
     # The tree holds what the content says; without it a long trace takes a third less memory.
     slim = trace.changed(trace.frame.drop(CONTENT_COLUMNS, strict=False))
-    return Prepared(scenario, slim, tree, sizing, costing, content_known, {})
+    return Prepared(scenario, slim, tree, sizing, machine.costing, content_known, {}, machine.notes)
 
 
 def _adjust(trace: Trace, scenario: Scenario, *, content_known: bool) -> Trace:
@@ -169,18 +185,14 @@ def _adjust(trace: Trace, scenario: Scenario, *, content_known: bool) -> Trace:
     return trace
 
 
-def _costing(scenario: Scenario, sizing: Sizing) -> Costing:
-    assert sizing.hardware is not None  # a timed run always looks it up
-    return make_costing(scenario, sizing.hardware)
-
-
 def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) -> RunResult:
     """Replay a prepared trace, and beside it the same requests with caching off.
 
     The pair runs in two threads where `threads` allows and the trace is not so long that two
-    would take too much memory; the result is the same either way.
+    would take too much memory; the result is the same either way. Where the content is unknown
+    there is no pair: both would be the same run.
     """
-    scenario, sizing = _resolved(prepared), prepared.sizing
+    scenario, sizing = prepared.scenario, prepared.sizing
     started = time.perf_counter_ns()
     give_back()
     plan = make_plan(
@@ -191,7 +203,7 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
         capacity_blocks=sizing.capacity_blocks,
     )
     give_back()
-    others = alternatives(plan)
+    others = alternatives(plan) if prepared.content_known else None
     give_back()
     main, baseline = _simulate(plan, prepared, threads=threads, progress=progress)
     totals = edge_totals(prepared.tree, plan, main)
@@ -214,7 +226,9 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
         if baseline is not None
         else None,
         "causality": _causality_record(requests) if timed else None,
+        "content_known": prepared.content_known,
         "ceilings": _ceiling_record(prepared),
+        "upper_bound": bound_of(prepared),
         "totals": {"evicted_blocks": main.evictions, "end_ns": main.end_ns},
         "timings": {
             **prepared.timings_ns,
@@ -243,6 +257,7 @@ def _request_table(
         global_prefix=narrowed(global_prefix_tokens(prepared.tree)),
         turn=narrowed(contained_turns(prepared.trace, tree)),
         overhead_of=prepared.costing.overhead.of if prepared.costing else None,
+        content_known=prepared.content_known,
     )
 
 
@@ -262,18 +277,6 @@ def _scenario_record(prepared: Prepared, scenario: Scenario) -> dict[str, Any]:
     }
 
 
-def _resolved(prepared: Prepared) -> Scenario:
-    """Return the scenario with block size and capacity written out, so that it runs again alike."""
-    blocks = prepared.sizing.capacity_blocks
-    cache = prepared.scenario.cache.model_copy(
-        update={
-            "block_size": prepared.sizing.block_size,
-            "capacity": "inf" if blocks is None else f"{blocks}blocks",
-        }
-    )
-    return prepared.scenario.model_copy(update={"cache": cache})
-
-
 def _simulate(
     plan: Plan, prepared: Prepared, *, threads: int, progress: Hook
 ) -> tuple[Simulation, Simulation | None]:
@@ -282,7 +285,7 @@ def _simulate(
         return simulate_untimed(plan, compact=True, progress=progress), None
     replay = partial(simulate_timed, cost=cost, compact=True)
     cache, engine = prepared.scenario.cache, prepared.scenario.engine
-    if not (engine.baseline and cache.caching):
+    if not (engine.baseline and cache.caching and prepared.content_known):
         return replay(plan, progress=progress), None
     without = plan.without_cache()
     if threads == 1 or plan.requests > _SIDE_BY_SIDE_REQUESTS:
@@ -393,15 +396,25 @@ def _ceiling_record(prepared: Prepared) -> dict[str, int] | None:
     }
 
 
+def bound_of(prepared: Prepared) -> str | None:
+    """Return why hits and capacity are upper bounds for the model that is named, None if not."""
+    hardware = prepared.sizing.hardware
+    if hardware is not None:
+        return upper_bound(hardware.model)
+    if "model" in prepared.scenario.model_fields_set:
+        return upper_bound(load_model(prepared.scenario.model.name))
+    return None
+
+
 def run_notes(prepared: Prepared) -> list[str]:
     """Return what a reader of a run should know about the size and content of what was run."""
     cache = prepared.scenario.cache
     notes = list(prepared.sizing.notes)
     if prepared.costing is not None:
-        notes += prepared.costing.notes
+        notes += [*prepared.engine_notes, *prepared.costing.notes]
     if not prepared.content_known:
-        notes.append("the trace has lengths only: no prompt shares content with another")
-    elif cache.caching and cache.partial_blocks:
+        return notes
+    if cache.caching and cache.partial_blocks:
         notes.append(IDS_ONLY)
     elif cache.caching and cache.responses and not prepared.tree.has_responses:
         notes.append(RESPONSES_UNKNOWN)
@@ -425,4 +438,5 @@ def describe_size(prepared: Prepared) -> dict[str, object]:
         "model": hardware.model.name if hardware else None,
         "weights": format_bytes(hardware.pool.weight_bytes) if hardware else None,
         "kv_pool": format_bytes(hardware.pool.pool_bytes) if hardware else None,
+        "upper_bound": bound_of(prepared),
     }

@@ -2,8 +2,9 @@
 
 Each knob is turned up and down by the 90th percentile of the GPU's error: arithmetic efficiency by
 that of prefill, bandwidth by that of decode, fixed times by that of prefill and the engine's
-overhead to the ends of its range. No efficiency passes one. A difference between two ways to run
-that is no larger than what the knobs move is a tie.
+overhead to the ends of its range. No efficiency passes one. What is judged is the difference
+between caching on and off in each of these runs, of the same requests and with the same error:
+where it has one sign in all of them it stands, and otherwise it is a tie.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ BANDWIDTH = (
     "memory_efficiency", "kv_read_efficiency", "elementwise_efficiency", "all_reduce_efficiency",
 )  # fmt: skip
 FIXED = ("layer_ns", "attention_tile_ns", "all_reduce_ns", "moe_layer_ns")
+STANDS, TIE = "stands", "tie: the sign depends on the model's error"
 METRICS = ("ttft_mean_ms", "ttft_p50_ms", "ttft_p99_ms", "e2e_mean_ms")
 
 
@@ -45,19 +47,22 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether caching on against off makes a difference in a metric that the band leaves standing.
+    """Whether caching makes a difference in a metric whichever way the model errs.
 
-    `band_ms` is the most that a knob moves the metric, with or without caching: within it the two
-    could change places if the model erred differently for each. `sign_holds` says that they do not
-    where it errs alike for both.
+    `difference_ms` is the metric with caching off less that with caching on, `saving_share` that of
+    the former; each has its least and greatest value over all runs of the band. The verdict is that
+    of the difference's sign: the same in every run, or a tie.
     """
 
     metric: str
     caching_on_ms: float
     caching_off_ms: float
     difference_ms: float
-    band_ms: float
-    sign_holds: str
+    difference_low_ms: float
+    difference_high_ms: float
+    saving_share: float | None
+    saving_low_share: float | None
+    saving_high_share: float | None
     verdict: str
 
 
@@ -149,24 +154,33 @@ def _metrics(done: pl.DataFrame, prefix: str) -> dict[str, float | None]:
 
 
 def verdicts(variants: list[Variant]) -> list[Verdict]:
-    """Return for each metric whether caching on against off is more than the band."""
+    """Return for each metric whether caching on against off has one sign in all runs."""
     base = variants[0]
     found = []
     for metric in METRICS:
         on, off = base.metrics[metric], base.no_cache[metric]
         if on is None or off is None:
             continue
-        moved, signs = [0.0], {off > on}
-        for variant in variants[1:]:
-            for before, after in (
-                (on, variant.metrics[metric]),
-                (off, variant.no_cache[metric]),
-            ):
-                moved.append(abs((after if after is not None else before) - before))
-            here, there = variant.metrics[metric], variant.no_cache[metric]
-            if here is not None and there is not None:
-                signs.add(there > here)
-        band, holds = max(moved), "yes" if len(signs) == 1 else "no"
-        verdict = "tie: inside the band" if abs(off - on) <= band else "stands"
-        found.append(Verdict(metric, on, off, off - on, band, holds, verdict))
+        pairs = [
+            (here, there)
+            for here, there in ((one.metrics[metric], one.no_cache[metric]) for one in variants)
+            if here is not None and there is not None
+        ]
+        differences = [there - here for here, there in pairs]
+        savings = [(there - here) / there for here, there in pairs if there]
+        low, high = min(differences), max(differences)
+        found.append(
+            Verdict(
+                metric=metric,
+                caching_on_ms=on,
+                caching_off_ms=off,
+                difference_ms=off - on,
+                difference_low_ms=low,
+                difference_high_ms=high,
+                saving_share=(off - on) / off if off else None,
+                saving_low_share=min(savings, default=None),
+                saving_high_share=max(savings, default=None),
+                verdict=STANDS if low > 0 or high < 0 else TIE,
+            )
+        )
     return found

@@ -30,9 +30,10 @@ class Simulation:
     """What the kernels counted.
 
     `outcome` int64[R, OUTCOME_FIELDS], kept by column where it was asked for compact, `edges`
-    int64[E, EDGE_FIELDS], `bins` int64[*, BIN_FIELDS] of `bin_ns` each (empty when untimed), `evictions` in blocks,
-    `end_ns` the clock when the last step ended (0 when untimed), `left_queue` how many requests
-    were admitted or rejected before the replay ended: the first so many.
+    int64[E, EDGE_FIELDS], `bins` int64[*, BIN_FIELDS] of `bin_ns` each (empty when untimed),
+    `evictions` in blocks, `end_ns` the clock when the last step ended (0 when untimed),
+    `left_queue` how many requests were admitted or rejected before the replay ended: the first so
+    many.
     """
 
     outcome: np.ndarray | Outcome

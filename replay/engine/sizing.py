@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from replay.config.scenario import Scenario
+from replay.engine.named_engine import default_block_size
 from replay.errors import InputError
 from replay.gpu.memory import KvPool, kv_pool
 from replay.gpu.spec import Gpu, Model, load_gpu, load_model
@@ -65,25 +66,38 @@ class Sizing:
         )
 
 
-def size_cache(scenario: Scenario, trace_block_size: int | None) -> Sizing:
-    """Return block size and capacity of a run, looking the hardware up where it matters.
+def size_cache(
+    scenario: Scenario, trace_block_size: int | None, hardware: Hardware | None = None
+) -> Sizing:
+    """Return block size and capacity of a run, on the `hardware` that was looked up for it.
 
-    The GPU matters to timed runs, to capacities in bytes, and to an untimed run that names one.
-    Raises UnknownNameError, DoesNotFitError, and InputError for a cache below one block.
+    Without it, it is looked up here where it matters. Raises what that raises, and InputError for
+    a cache below one block.
     """
-    block_size = scenario.cache.block_size or trace_block_size or DEFAULT_BLOCK_SIZE
+    hardware = hardware or needed_hardware(scenario)
+    default = default_block_size(scenario) or DEFAULT_BLOCK_SIZE
+    block_size = scenario.cache.block_size or trace_block_size or default
     if scenario.cache.kind == "session_store":
         block_size = 1
     elif scenario.cache.kind == "radix":
         block_size = scenario.cache.block_size or 1
     asked = scenario.cache.parsed_capacity
+    if asked.unit == "auto" and hardware is None:
+        asked = Capacity("inf")
+    return _sized(asked, block_size, hardware)
+
+
+def needed_hardware(scenario: Scenario) -> Hardware | None:
+    """Return the hardware of a scenario where it matters, else None.
+
+    It matters to timed runs, to capacities in bytes, and to an untimed run that names a GPU or a
+    model. Raises UnknownNameError and DoesNotFitError.
+    """
     timed = scenario.engine.mode == "timed"
     named = bool({"gpu", "model"} & scenario.model_fields_set)
-    if asked.unit == "auto" and not timed and not named:
-        asked = Capacity("inf")
-    if not timed and not named and asked.unit != "bytes":
-        return _sized(asked, block_size, None)
-    return _sized(asked, block_size, find_hardware(scenario))
+    if not timed and not named and scenario.cache.parsed_capacity.unit != "bytes":
+        return None
+    return find_hardware(scenario)
 
 
 def find_hardware(scenario: Scenario) -> Hardware:
@@ -94,6 +108,7 @@ def find_hardware(scenario: Scenario) -> Hardware:
         model,
         tensor_parallel=scenario.gpu.tensor_parallel,
         memory_utilization=scenario.gpu.memory_utilization,
+        memory_share_of=scenario.gpu.memory_share_of,
         max_batched_tokens=scenario.engine.max_batched_tokens,
         max_sequences=scenario.engine.max_sequences,
         weight_dtype=scenario.model.weight_dtype,

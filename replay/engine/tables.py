@@ -145,6 +145,7 @@ def make_engine(plan: Plan, cost: StepCost, *, bin_ns: int) -> Engine:
         finishing=np.zeros((most, HEAP_FIELDS), np.int64),
         prefilling=np.zeros(most, np.int64),
         chunks=np.zeros(most, np.int64),
+        new=np.zeros(most, np.int64),
         phases=np.zeros(int(plan.rules[layout.BLOCK_SIZE]), np.int64),
         peaks=np.zeros((_FIRST_PEAKS, 2), np.int64),
         bins=np.zeros((BINS, layout.BIN_FIELDS), np.int64),

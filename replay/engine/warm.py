@@ -1,19 +1,24 @@
-"""Compile every kernel by replaying two requests: for installers and container builds."""
+"""Compile kernels ahead of time, part by part, by replaying two requests."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from replay.cache.hints import hints_of
+from replay.cache.queue_policies import QUEUE_POLICIES
+from replay.cache.ranked_policies import RANKED_POLICIES
 from replay.cache.replacement import possible_policies
 from replay.cache.replays import replay_all
 from replay.cache.view import block_view
 from replay.config.scenario import Scenario
+from replay.engine import parts
 from replay.engine.run import execute, prepare_trace
 from replay.gpu.breakdown import Step, break_down
 from replay.gpu.cost import replica_cost
@@ -31,7 +36,7 @@ from replay.trace.readers.source import Source
 from replay.trace.sessions import infer_sessions
 from replay.trace.stream import stream_trace
 from replay.trace.tokens import tokens_of
-from replay.trace.tree import PrefixTree, build_tree
+from replay.trace.tree import build_tree
 from replay.workload.generate import generate
 from replay.workload.profiles import load_profile
 
@@ -42,43 +47,66 @@ _SEGMENTS = (
 )
 _MOONCAKE = b'{"timestamp": 0, "input_length": 1, "output_length": 1, "hash_ids": [0]}'
 _TOKENS = (pl.Series("tokens", [[0]], dtype=pl.List(pl.UInt32)),)
+_META = TraceMeta(path="", name="", sha256="", format="", block_size=_BLOCK, content="two requests")
+_LRU = {"lru"}
 
 
 def compile_kernels() -> None:
-    """Run each kernel once on arrays of the types it always gets."""
-    for ids in ([[0, 1], [0, 2]], [[0, 1], [0, 2**60]]):  # small ids and any ids
-        frame = pl.DataFrame(
-            {
-                "arrival_ns": [0, 1],
-                "input_tokens": [2 * _BLOCK, 2 * _BLOCK],
-                "output_tokens": [2, 2],
-                "block_ids": pl.Series(ids, dtype=pl.List(pl.UInt64)),
-            }
-        )
-        meta = TraceMeta(
-            path="", name="", sha256="", format="", block_size=_BLOCK, content="two requests"
-        )
-        trace = infer_sessions(canonical_trace(frame, meta))
-        tree = build_tree(trace)
-    describe(trace, tree)
-    for mode in ("untimed", "timed"):
-        execute(prepare_trace(trace, Scenario(engine={"mode": mode})))
+    """Compile every kernel there is, in this process."""
+    for name in parts.NAMES:
+        compile_part(name)
+
+
+def compile_part(name: str) -> None:
+    """Run each kernel of a part of `parts.PARTS` once, on arrays of the types it always gets."""
+    _COMPILE[name]()
+
+
+def _two_requests(ids: list[list[int]]) -> Trace:
+    frame = pl.DataFrame(
+        {
+            "arrival_ns": [0, 1],
+            "input_tokens": [2 * _BLOCK, 2 * _BLOCK],
+            "output_tokens": [2, 2],
+            "block_ids": pl.Series(ids, dtype=pl.List(pl.UInt64)),
+        }
+    )
+    return infer_sessions(canonical_trace(frame, _META))
+
+
+def _trace() -> Trace:
+    return _two_requests([[0, 1], [0, 2]])
+
+
+def _compile_engine(mode: str, kind: str) -> None:
+    """Replay two requests in one kind of cache."""
+    execute(prepare_trace(_trace(), Scenario(engine={"mode": mode}, cache={"kind": kind})))
+
+
+def _compile_reading() -> None:
+    """Build trees of small ids, of any ids, of segments and of token ids; read what has kernels."""
+    for ids in ([[0, 1], [0, 2]], [[0, 1], [0, 2**60]]):
+        trace = _two_requests(ids)
+        describe(trace, build_tree(trace))
     for content in (_SEGMENTS, _TOKENS):
         frame = pl.DataFrame({"arrival_ns": [0], "input_tokens": [1], "output_tokens": [1]})
-        build_tree(canonical_trace(frame.with_columns(content), meta))
-    _compile_policies(trace, tree)
-    _compile_costs()
-    _compile_readers(trace)
-    _compile_generator()
+        build_tree(canonical_trace(frame.with_columns(content), _META))
+    read_mooncake(Source("", "", _MOONCAKE, ""), ReadOptions(block_size=_BLOCK))
+    chained(pl.Series([[0]], dtype=pl.List(pl.UInt64)), np.array([1]), _BLOCK)
+    with tempfile.TemporaryDirectory() as folder:
+        stream_trace(write_trace(trace, Path(folder) / "trace.parquet"))
 
 
-def _compile_policies(trace: Trace, tree: PrefixTree) -> None:
-    """Draw the curve, and replay every eviction policy, over two requests."""
-    view = block_view(tree, trace.column("output_tokens").astype(np.int64), block_size=_BLOCK)
+def _compile_policies(names: set[str]) -> None:
+    """Draw the curve, and replay the eviction policies of these names, over two requests."""
+    trace = _trace()
+    outputs = trace.column("output_tokens").astype(np.int64)
+    view = block_view(build_tree(trace), outputs, block_size=_BLOCK)
     assert view.curve.working_set_blocks
     known = hints_of(trace, _BLOCK, ttl_ns=1)
     hints = replace(known, priority=np.zeros(2, np.int64), category=np.zeros(2, np.int32))
-    replay_all(view, possible_policies(hints), [1], hints, threads=1)
+    policies = [one for one in possible_policies(hints) if one.name in names]
+    replay_all(view, policies, [1], hints, threads=1)
 
 
 def _compile_costs() -> None:
@@ -88,14 +116,6 @@ def _compile_costs() -> None:
     break_down(replica, cost, Step(new=1, cached=1, decodes=1, context=1))
 
 
-def _compile_readers(trace: Trace) -> None:
-    """Read a Mooncake line, chain a block, and read a Parquet file in batches."""
-    read_mooncake(Source("", "", _MOONCAKE, ""), ReadOptions(block_size=_BLOCK))
-    chained(pl.Series([[0]], dtype=pl.List(pl.UInt64)), np.array([1]), _BLOCK)
-    with tempfile.TemporaryDirectory() as folder:
-        stream_trace(write_trace(trace, Path(folder) / "trace.parquet"))
-
-
 def _compile_generator() -> None:
     """Draw a few requests that outgrow their window, name their tokens and hash them."""
     trace = generate(load_profile("context_overflow").changed(requests=200))
@@ -103,3 +123,18 @@ def _compile_generator() -> None:
     block_ids_of(tokens_of(trace), _BLOCK)
     block_hashes([1, 2], 1, salt=Salt(model="m"), algorithm="murmur3")
     prefix_digests([1, 2], [1], algorithm="murmur3")
+
+
+_COMPILE: dict[str, Callable[[], None]] = {
+    **{
+        parts.engine_part(mode, kind): partial(_compile_engine, mode, kind)
+        for mode in ("timed", "untimed")
+        for kind in ("block", "radix", "session_store")
+    },
+    parts.QUEUES: partial(_compile_policies, _LRU | {one.name for one in QUEUE_POLICIES}),
+    parts.RANKS: partial(_compile_policies, {one.name for one in RANKED_POLICIES}),
+    parts.CURVES: partial(_compile_policies, _LRU | {"min", "min_bypass"}),
+    parts.READING: _compile_reading,
+    parts.GENERATOR: _compile_generator,
+    parts.COSTS: _compile_costs,
+}

@@ -28,6 +28,7 @@ from replay.units import format_bytes
 LOGIT_BYTES = 32  # bf16 and float32 logits, sorted values and their indices, softmax, sums, masks
 LONG_CONTEXT_TOKENS = 8192  # tokens of a sequence when windows and states are weighed against KV
 SUGGESTED_GPUS = 3
+TOTAL, LEFT_AFTER_WEIGHTS = "total", "left_after_weights"  # what an engine takes its share of
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +67,14 @@ def kv_pool(
     memory_utilization: float,
     max_batched_tokens: int,
     max_sequences: int,
+    memory_share_of: str = TOTAL,
     weight_dtype: str = NATIVE,
     kv_dtype: str = "bf16",
 ) -> KvPool:
     """Return the KV pool: the share of memory the engine may use, less weights and activations.
+
+    The share is of all memory, as vLLM and SGLang take it, or of what weights and activations
+    leave (`memory_share_of` LEFT_AFTER_WEIGHTS), as TensorRT-LLM does.
 
     CUDA context, communication buffers and CUDA graphs are not subtracted; on a GPU of 80 GB they
     take another 0.5 to 2 %. Raises DoesNotFitError when not one token of KV is left, InputError
@@ -85,16 +90,18 @@ def kv_pool(
         raise InputError(f"{model.name} keeps no KV: there is no prefix cache to size")
     # As the decimal it was written as: 0.9 of 10 bytes is 9, not 8.
     share = Fraction(str(memory_utilization))
-    engine = _Engine(share, max_batched_tokens, max_sequences, weight_dtype, kv_dtype)
+    of_left = memory_share_of == LEFT_AFTER_WEIGHTS
+    engine = _Engine(share, of_left, max_batched_tokens, max_sequences, weight_dtype, kv_dtype)
     pool = _pool(gpu, model, tensor_parallel, engine)
     short_bytes = pool.kv_bytes_per_token - pool.pool_bytes
     if short_bytes > 0:
         budget = format_bytes(_budget_bytes(gpu, tensor_parallel, engine))
+        allowed = f"memory_utilization {memory_utilization:g} allows"
         raise DoesNotFitError(
             f"{model.name} does not fit on {tensor_parallel} x {gpu.name}: weights "
             f"({format_bytes(pool.weight_bytes)}) and activations "
             f"({format_bytes(pool.activation_bytes)}) need {format_bytes(short_bytes)} more than "
-            f"the {budget} that memory_utilization {memory_utilization:g} allows",
+            f"the {budget} that {'there is' if of_left else allowed}",
             hint=_what_fits(gpu, model, tensor_parallel, engine),
         )
     return pool
@@ -146,6 +153,7 @@ class _Engine:
     """What of the engine's settings decides its memory."""
 
     memory_utilization: Fraction
+    of_left: bool
     max_batched_tokens: int
     max_sequences: int
     weight_dtype: str
@@ -161,7 +169,7 @@ def _pool(gpu: Gpu, model: Model, tensor_parallel: int, engine: _Engine) -> KvPo
         max_batched_tokens=engine.max_batched_tokens,
         max_sequences=engine.max_sequences,
     )
-    left = _budget_bytes(gpu, tensor_parallel, engine) - weights - activations
+    left = _left_bytes(gpu, tensor_parallel, engine, weights + activations)
     token_bytes = model.pool_token_bytes(engine.kv_dtype, tensor_parallel)
     sequence_bytes = model.sequence_bytes(engine.kv_dtype, tensor_parallel)
     if not model.kv_growth_bytes():  # windows alone: their tokens are in the pool itself
@@ -182,8 +190,17 @@ def _pool(gpu: Gpu, model: Model, tensor_parallel: int, engine: _Engine) -> KvPo
     )
 
 
+def _left_bytes(gpu: Gpu, tensor_parallel: int, engine: _Engine, taken_bytes: int) -> int:
+    """Return what is left for KV once so much is taken, below zero where that is too much."""
+    total = gpu.memory_bytes * tensor_parallel
+    if engine.of_left and taken_bytes < total:
+        return int(engine.memory_utilization * (total - taken_bytes))
+    return _budget_bytes(gpu, tensor_parallel, engine) - taken_bytes
+
+
 def _budget_bytes(gpu: Gpu, tensor_parallel: int, engine: _Engine) -> int:
-    return int(engine.memory_utilization * gpu.memory_bytes * tensor_parallel)
+    share = 1 if engine.of_left else engine.memory_utilization
+    return int(share * gpu.memory_bytes * tensor_parallel)
 
 
 def _what_fits(gpu: Gpu, model: Model, tensor_parallel: int, engine: _Engine) -> str:

@@ -174,8 +174,15 @@ def _names(folder: str) -> list[str]:
 
 def _load(folder: str, kind: str, name_or_path: str | Path, schema: type[File]) -> File:
     path = Path(name_or_path)
-    if path.suffix not in SUFFIXES and len(path.parts) == 1:
+    if not _is_path(path):
         if str(name_or_path) not in _names(folder):
             raise UnknownNameError(kind, str(name_or_path), _names(folder))
         path = data_folder("hardware") / folder / f"{name_or_path}.yaml"
     return load_document(path, schema)
+
+
+def _is_path(path: Path) -> bool:
+    """Return whether a file is meant; a slash alone is part of the names that hubs give."""
+    return (
+        path.suffix in SUFFIXES or path.is_absolute() or path.parts[:1] in ((".",), ("..",), ("~",))
+    )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from replay.kernels.cache import publish, release
 from replay.kernels.causes import mark_response_seen
 from replay.kernels.heap import STEP, WHO, pop, push, remove
-from replay.kernels.jit import inner
+from replay.kernels.jit import inner, rare
 from replay.kernels.layout import (
     ADMISSIONS,
     BLOCK_SIZE,
@@ -21,6 +21,7 @@ from replay.kernels.layout import (
     COMPUTED,
     CONTEXT_TOKENS,
     DECODE_STEP,
+    DECODED_NS,
     DECODING,
     DECODING_COUNT,
     DONE,
@@ -40,6 +41,7 @@ from replay.kernels.layout import (
     LONGEST_COUNT,
     LONGEST_START,
     LOST,
+    NEW_COUNT,
     NEXT_RUNNING,
     NONE,
     ON_COMPLETION,
@@ -110,15 +112,36 @@ def _stop_running(t, e, request):
 
 
 @inner
-def record_step(e, duration_ns):
-    """Remember a step's duration; forget those it exceeds, which can be nobody's maximum now."""
+def record_step(t, e):
+    """Remember the time since the batch last advanced; forget what is nobody's maximum now.
+
+    Those that joined since then waited from a token of their own on: that gap is theirs alone.
+    """
     now = e.now
+    gap_ns = now[CLOCK_NS] - now[DECODED_NS]
+    now[DECODED_NS] = now[CLOCK_NS]
     last = now[PEAKS_LAST]
-    while last > now[PEAKS_FIRST] and e.peaks[last - 1, 1] <= duration_ns:
+    while last > now[PEAKS_FIRST] and e.peaks[last - 1, 1] <= gap_ns:
         last -= 1
     e.peaks[last, 0] = now[DECODE_STEP]
-    e.peaks[last, 1] = duration_ns
+    e.peaks[last, 1] = gap_ns
     now[PEAKS_LAST] = last + 1
+    for at in range(now[NEW_COUNT]):
+        request = e.new[at]
+        first_ns = now[CLOCK_NS] - t.state[request, LAST_TOKEN_NS]
+        t.outcome[request, ITL_MAX_NS] = max(t.outcome[request, ITL_MAX_NS], first_ns)
+    now[NEW_COUNT] = 0
+
+
+@rare
+def _forget_new(e, request):
+    """Take a request that leaves before its first decode from those that wait for it."""
+    kept = 0
+    for at in range(e.now[NEW_COUNT]):
+        if e.new[at] != request:
+            e.new[kept] = e.new[at]
+            kept += 1
+    e.now[NEW_COUNT] = kept
 
 
 @inner
@@ -252,9 +275,9 @@ def _leave_batch(t, e, request, opened):
         now[LONGEST_COUNT] = max(now[LONGEST_COUNT] - 1, 0)
     e.phases[_opens_at(t, e, request)] -= 1
     if steps > 0:
-        longest = _longest_step_since(e, state[request, JOINED])
+        longest = _longest_step_since(e, state[request, JOINED] + 1)
         t.outcome[request, ITL_MAX_NS] = max(t.outcome[request, ITL_MAX_NS], longest)
-        state[request, LAST_TOKEN_NS] = now[CLOCK_NS]
+        state[request, LAST_TOKEN_NS] = now[DECODED_NS]
 
 
 @inner
@@ -305,6 +328,8 @@ def emit_first(t, e, request):
     now[CONTEXT_TOKENS] += state[request, TARGET] + 1
     _count_longest(t, e, request)
     e.phases[_opens_at(t, e, request)] += 1
+    e.new[now[NEW_COUNT]] = request
+    now[NEW_COUNT] += 1
     now[FINISHING_COUNT] = push(
         e.finishing, now[FINISHING_COUNT], step + left, state[request, RANK], request
     )
@@ -322,6 +347,7 @@ def preempt(t, e, request, opened):
     state = t.state
     if state[request, PHASE] == DECODING:
         now[FINISHING_COUNT] = remove(e.finishing, now[FINISHING_COUNT], request)
+        _forget_new(e, request)
         _leave_batch(t, e, request, opened)
     else:
         kept = 0

@@ -134,7 +134,7 @@ def admitted(kind):
 
 @by_tables
 def name_evictor(kind):
-    """Say who evicted the first block that `match` did not find, where that is known."""
+    """Say who evicted the first block that is missed for capacity, where that is known."""
     return _store_name_evictor if kind is StoreTables else pool.name_evictor
 
 

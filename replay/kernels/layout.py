@@ -215,7 +215,8 @@ POLICY = 22  # what a radix cache evicts by, one of the policies below
 PROTECTED_HITS = 23  # insertions that make a node protected, slru only
 CLASSIC_TREE = 24  # what is split off a radix node counts as created then
 WATCH = 25  # the request whose look-up is noted in `watch`, NONE for nobody's
-RULES = 26
+MIXED_STEPS = 26  # 1 where a step computes prompts and decodes, 0 where one or the other
+RULES = 27
 
 BLOCK_POOL, SESSION_STORE, RADIX = 0, 1, 2
 
@@ -259,7 +260,9 @@ NOTED_EVICTIONS = 22  # how many evictions and preemptions are in the intervals 
 LONGEST_START = 23  # the longest decode's context at step 0, as all grow by one a step
 LONGEST_COUNT = 24  # decodes that long; 0 where they must be counted again
 NOTED_PREEMPTIONS = 25
-NOW_FIELDS = 26
+DECODED_NS = 26  # the clock when the decoding batch last advanced
+NEW_COUNT = 27  # decodes that joined since then, where steps are not mixed
+NOW_FIELDS = 28
 
 # bins int64[*, BIN_FIELDS]: what happened in each interval of time
 STEPS = 0
@@ -320,6 +323,7 @@ class Engine(NamedTuple):
     finishing: np.ndarray  # heap int64[max_sequences, 3], see heap.py
     prefilling: np.ndarray  # int64[max_sequences], running prompts in order of admission
     chunks: np.ndarray  # int64[max_sequences], tokens of each in this step
+    new: np.ndarray  # int64[max_sequences], decodes that joined since the batch last advanced
     phases: np.ndarray  # int64[block_size], decoding requests that open a block, by step modulo
     peaks: np.ndarray  # int64[*, 2], (step, ns): step times no later step has exceeded
     bins: np.ndarray

@@ -21,6 +21,7 @@ from __future__ import annotations
 from replay.kernels.jit import inner
 from replay.kernels.layout import (
     BELOW,
+    BLOCK_SIZE,
     BLOCKS,
     CURSOR,
     EDGE,
@@ -34,6 +35,7 @@ from replay.kernels.layout import (
     HOLD_FREE,
     HOLD_TOP,
     IDLE,
+    IN_FLIGHT,
     LAST_HOLD,
     NEWER,
     NONE,
@@ -349,7 +351,12 @@ def acquire(t, request, blocks):
 
 @inner
 def name_evictor(t, request, blocks):
-    """Say who evicted the first block of a prompt that `match` did not find after `blocks`."""
+    """Say who evicted the first block that a prompt misses and nobody is computing.
+
+    What is in flight follows on the `blocks` that `match` found: whoever computes it holds, and so
+    has in the cache, all that comes before it.
+    """
+    blocks += t.outcome[request, IN_FLIGHT] // t.rules[BLOCK_SIZE]
     for at in range(t.plan[request, PATH_START], t.plan[request, PATH_STOP]):
         edge = t.path_edges[at]
         place = blocks - t.edges[edge, FIRST]

@@ -7,6 +7,8 @@ request that cannot grow takes the place of the one admitted last, which goes ba
 the queue and is computed again; nothing is admitted in such a step.
 
 Where several prompts are chunked at once (`prefill_chunk_tokens`), decoding requests come first.
+Where steps are not mixed, a step computes prompts as long as there are any that fit, with the whole
+token budget, and decodes wait; otherwise it computes the decodes.
 The loop can stop between any two steps, and before any admission, to let its caller draw a
 progress bar or grow a table; calling it again goes on from there.
 """
@@ -79,6 +81,7 @@ from replay.kernels.layout import (
     MATCH_BLOCKS,
     MAX_BATCHED_TOKENS,
     MAX_SEQUENCES,
+    MIXED_STEPS,
     NEXT_RUNNING,
     NEXT_WAITING,
     NONE,
@@ -172,21 +175,29 @@ def _leave_waiting(t, e):
 
 @inner
 def _schedule_running(t, e):
-    """Give every running request its tokens and blocks for this step."""
+    """Give every running request its tokens and blocks for this step, decodes if they are mixed."""
     now = e.now
     now[STEP_PREEMPTIONS] = 0
-    opened = e.phases[now[DECODE_STEP] % t.rules[BLOCK_SIZE]]
-    if opened <= free_blocks(t):
-        take_spare(t, opened, NONE, now[DECODING_COUNT] - opened)
-    else:
-        _open_one_by_one(t, e)
-    now[BUDGET] = t.rules[MAX_BATCHED_TOKENS] - now[DECODING_COUNT]
+    now[BUDGET] = t.rules[MAX_BATCHED_TOKENS]
+    if t.rules[MIXED_STEPS]:
+        _open_blocks(t, e)
+        now[BUDGET] -= now[DECODING_COUNT]
     at = 0
     while at < now[PREFILLING_COUNT]:
         request = e.prefilling[at]
         e.chunks[at] = 0
         if _schedule_chunk(t, e, request, at):
             at += 1
+
+
+@inner
+def _open_blocks(t, e):
+    """Open the blocks that the decoding requests need in this step."""
+    opened = e.phases[e.now[DECODE_STEP] % t.rules[BLOCK_SIZE]]
+    if opened <= free_blocks(t):
+        take_spare(t, opened, NONE, e.now[DECODING_COUNT] - opened)
+    else:
+        _open_one_by_one(t, e)
 
 
 @inner
@@ -220,7 +231,7 @@ def _schedule_chunk(t, e, request, at):
     if chunk <= 0:
         return True
     wanted = _blocks_wanted(t, request, chunk)
-    if not _make_room(t, e, request, wanted, 1):
+    if not _make_room(t, e, request, wanted, t.rules[MIXED_STEPS]):
         return False
     _take_chunk(t, e, request, at, chunk, wanted)
     return True
@@ -382,9 +393,8 @@ def _start(t, e, request, hit, computed, again):
 def _compute(t, e):
     """Let the scheduled step take its time, then count what it made."""
     now = e.now
-    decoding = now[DECODING_COUNT]
     prompt_tokens = 0
-    sampled = decoding
+    sampled = 0
     clear_chunks(e.chunk_sums)
     for at in range(now[PREFILLING_COUNT]):
         chunk = e.chunks[at]
@@ -395,24 +405,38 @@ def _compute(t, e):
             add_chunk(e.cost.attention, e.chunk_sums, chunk, computed)
             if computed + chunk == t.state[request, TARGET]:
                 sampled += 1
+    decoding = _decoding_now(t, e, prompt_tokens)
     if decoding + prompt_tokens == 0:
         return  # the only running request preempted itself: try again at the same instant
     longest = 0
     if decoding > 0 and e.cost.attention[0, UNSPLIT] > 0.0:
         longest = longest_context(t, e)
-    context = now[CONTEXT_TOKENS]
-    duration_ns = step_ns(e.cost, e.chunk_sums, decoding, context, longest, sampled)
+    context = now[CONTEXT_TOKENS] if decoding > 0 else 0
+    duration_ns = step_ns(e.cost, e.chunk_sums, decoding, context, longest, decoding + sampled)
     now[CLOCK_NS] += duration_ns
     step_ended(t, now[CLOCK_NS])
-    now[DECODE_STEP] += 1
-    now[CONTEXT_TOKENS] += decoding
     _record_interval(t, e, duration_ns, prompt_tokens, decoding)
     if decoding > 0:
-        record_step(e, duration_ns)
+        now[DECODE_STEP] += 1
+        now[CONTEXT_TOKENS] += decoding
+        record_step(t, e)
         finish_decoding(t, e)
     if prompt_tokens > 0:
         _finish_chunks(t, e)
         now[BLOCKED] = 0  # what they published may be what the first waiting request lacks
+
+
+@inner
+def _decoding_now(t, e, prompt_tokens):
+    """Return how many requests decode in this step: none beside prompts where steps are not mixed.
+
+    Where they are not, those that do get their blocks only now.
+    """
+    if t.rules[MIXED_STEPS] == 0:
+        if prompt_tokens > 0:
+            return 0
+        _open_blocks(t, e)
+    return e.now[DECODING_COUNT]
 
 
 @inner

@@ -30,6 +30,7 @@ from replay.schema import TABLES, Column
 
 TIMEOUT_S = 60.0
 DUCKDB_TYPES = {"Int32": "INTEGER", "Int64": "BIGINT", "UInt64": "UBIGINT", "String": "VARCHAR"}
+FEW_ROWS = 300  # inserted one by one as fast as Polars is imported
 SQL_FOLDER = Path(__file__).parent / "sql"
 
 _LOCK = (
@@ -185,7 +186,7 @@ class Result:
     def table(self, *, limit: int | None = None, title: str | None = None) -> Table:
         """Return the rows in memory, at most `limit` of them; dates and times are text."""
         if self._relation is None:
-            return Table((), (), title)
+            return Table((), (), title, of_sql=True)
         end_s = self._timeout_s + GRACE_S
         with _explained(unsafe=self._database._unsafe), deadline(end_s):
             relation = self._relation if limit is None else self._relation.limit(limit)
@@ -197,7 +198,7 @@ class Result:
                     )
                 )
             rows = self._database._attended(relation.fetchall, self._timeout_s)
-        return Table(self.columns, rows, title, self.types)
+        return Table(self.columns, rows, title, self.types, of_sql=True)
 
     def copy(self, options: str, sink: BinaryIO) -> None:
         """Write the rows to a stream as DuckDB's COPY does, such as `FORMAT csv`."""
@@ -222,14 +223,32 @@ def copy_rows(
     sink: BinaryIO,
 ) -> None:
     """Write rows of Python values to a stream as DuckDB's COPY does, in the types given."""
-    definition = ", ".join(
-        f'"{_doubled(name)}" {type}' for name, type in zip(columns, types, strict=True)
-    )
+    names = [f'"{_doubled(name)}"' for name in columns]
     with duckdb.connect(":memory:") as writer:
-        writer.execute(f"CREATE TABLE result ({definition})")
-        if rows:
-            marks = ", ".join("?" for _ in columns)
-            writer.executemany(f"INSERT INTO result VALUES ({marks})", rows)
+        frame = None
+        if len(rows) > FEW_ROWS:
+            from replay.report.rows import frame_of
+
+            frame = frame_of(types, rows)
+        if frame is None:
+            definition = ", ".join(map(" ".join, zip(names, types, strict=True)))
+            writer.execute(f"CREATE TABLE result ({definition})")
+            if rows:
+                marks = ", ".join("?" for _ in columns)
+                writer.executemany(f"INSERT INTO result VALUES ({marks})", rows)
+        else:
+            writer.register("given", _Stream(frame))
+            typed = ", ".join(
+                f'"{place}"::{type} AS {name}'
+                for place, (name, type) in enumerate(zip(names, types, strict=True))
+            )
+            writer.execute(f"CREATE TEMP VIEW result AS SELECT {typed} FROM given")
+        _Pipe(sink).copy(writer, options)
+
+
+def copy_frame(frame: ArrowStream, options: str, sink: BinaryIO) -> None:
+    """Write a frame to a stream as DuckDB's COPY does."""
+    with _writer(frame) as writer:
         _Pipe(sink).copy(writer, options)
 
 

@@ -15,9 +15,10 @@ _ORDER = ("summary", "hit_rate", "prefix_caching", "ttft", "sessions", "prefixes
 _COLUMN = re.compile(r"(\w+) (\S+) ([^:]+): (.+)")
 # What a report may need to have rows: a query that tells, and what a run without it lacks.
 _NEEDS = {
+    "content": ("SELECT count(hit_tokens) = count(*) FROM requests", "no content: reuse unknown"),
     "timed": ("SELECT mode = 'timed' FROM run", "the run is untimed"),
     "sessions": ("SELECT count(session_id) > 0 FROM requests", "the trace has no sessions"),
-    "prefixes": ("SELECT count(*) > 0 FROM prefixes", "no two prompts share a prefix"),
+    "prefixes": ("SELECT count(*) > 0 FROM prefixes", "no two prompts are known to share a prefix"),
 }
 
 

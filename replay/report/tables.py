@@ -10,11 +10,16 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 from replay.errors import UnknownNameError
+from replay.printable import printable
 from replay.writing.failures import writing
 from replay.writing.whole import whole_file
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from replay.report.db import Result
+
+    AnyTable = Table | FrameTable | Result
 
 # DuckDB takes 0.15 s to import and a table on the terminal needs none of it, so the functions
 # below that do need it import it themselves.
@@ -32,22 +37,43 @@ FORMATS = ("md", *COPY_OPTIONS)
 class Table:
     """A small table in memory: `rows` of plain Python values, one per column.
 
-    `types` are DuckDB type names, where they are known.
+    `types` are DuckDB type names, where they are known. `of_sql` says that the columns are those
+    of a query: people copy them back into SQL, so they are shown as they are called there.
     """
 
     columns: Sequence[str]
     rows: Sequence[tuple[Any, ...]]
     title: str | None = None
     types: Sequence[str] | None = None
+    of_sql: bool = False
 
 
-def in_memory(table: Table | Result) -> Table:
+class FrameTable:
+    """A table that is a frame: written as it is, its rows made only where people read them."""
+
+    def __init__(self, frame: pl.DataFrame, title: str | None = None) -> None:
+        self._frame = frame
+        self._title = title
+        self.columns = tuple(frame.columns)
+
+    def table(self) -> Table:
+        """Return the rows in memory."""
+        return Table(self.columns, self._frame.rows(), self._title)
+
+    def copy(self, options: str, sink: BinaryIO) -> None:
+        """Write the rows to a stream as DuckDB's COPY does, such as `FORMAT csv`."""
+        from replay.report.db import copy_frame
+
+        copy_frame(self._frame, options, sink)
+
+
+def in_memory(table: AnyTable) -> Table:
     """Return a table as it is, and all rows of a query; raises QueryError where it fails."""
     return table if isinstance(table, Table) else table.table()
 
 
 def write_table(
-    table: Table | Result,
+    table: AnyTable,
     format: str,
     target: Path | IO[str] | IO[bytes],
     *,
@@ -128,10 +154,11 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\r", " ").replace("\n", " ")
+    line = text.replace("\\", "\\\\").replace("|", "\\|").replace("\r", " ").replace("\n", " ")
+    return printable(line)  # people read Markdown, on terminals too
 
 
-def _write(table: Table | Result, format: str, sink: BinaryIO) -> None:
+def _write(table: AnyTable, format: str, sink: BinaryIO) -> None:
     if format == "md":
         sink.write(markdown(in_memory(table)).encode())
     elif isinstance(table, Table):

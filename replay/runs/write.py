@@ -37,13 +37,14 @@ def write_run(
 ) -> None:
     """Write a run directory that is whole from the moment it exists.
 
-    A table given as `Rows` is made and written a stretch at a time. Everything is written beside it, reaches the disk, and is renamed or swapped with the run it
-    replaces, so that there is one at any moment. To the manifest are added the schema version, the
-    result digest, the rows per table, size and SHA-256 of every file and of itself, and, unless
-    given, the version of replay and the time. `force` replaces a run directory or an empty folder
-    and nothing else. `rejected` are the rows of the trace that were put aside, as JSON lines;
-    without any there is no file for them. Whatever fails, Ctrl-C included, what stood at `folder`
-    stays and nothing else does. Raises what `check_target` raises, and OutputError.
+    A table given as `Rows` is made and written a stretch at a time. Everything is written beside
+    the folder, reaches the disk, and is renamed or swapped with the run it replaces, so that there
+    is one at any moment. To the manifest are added the schema version, the result digest, the rows
+    per table, size and SHA-256 of every file and of itself, and, unless given, the version of
+    replay and the time. `force` replaces a run directory or an empty folder and nothing else.
+    `rejected` are the rows of the trace that were put aside, as JSON lines; without any there is no
+    file for them. Whatever fails, Ctrl-C included, what stood at `folder` stays and nothing else
+    does. Raises what `check_target` raises, and OutputError.
     """
     folder = named(Path(folder))
     check_target(folder, force)

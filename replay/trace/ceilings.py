@@ -113,5 +113,7 @@ def _prompt_tokens(
         owner = np.repeat(np.arange(start, stop), np.diff(tree.path_offsets[start : stop + 1]))
         tokens = np.zeros(len(edge) + 1, np.int64)
         np.cumsum(np.where(wanted(edge, owner), lengths[edge], 0), out=tokens[1:])
-        found[start:stop] = np.diff(tokens[tree.path_offsets[start : stop + 1] - tree.path_offsets[start]])
+        found[start:stop] = np.diff(
+            tokens[tree.path_offsets[start : stop + 1] - tree.path_offsets[start]]
+        )
     return found

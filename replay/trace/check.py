@@ -32,6 +32,9 @@ SLOW_PER_S, FAST_PER_S = 1 / 600, 20_000  # rates that a wrong unit of time woul
 LONG_SILENCE_SHARE = 0.2
 REPEATED_SHARE = 0.001
 PILED_UP_SHARE, PILED_UP_LEAST = 0.005, 10
+NEAR_SHARE = 0.8  # of the greatest length, from which on lengths are its neighbours
+STANDS_OUT = 5  # times as many as of any neighbouring length
+TAIL_SHARE = 0.1  # of the pile, that its neighbours must be together: what was cut off had a tail
 SHRINKING_SHARE = 0.05
 PREMATURE_SHARE = 0.01
 COLD_SHARE = 0.25
@@ -183,13 +186,11 @@ def _lengths(patient: _Patient) -> Iterator[Finding]:
     else:
         yield Finding("context", OK, f"longest prompt and response: {longest:,} tokens")
     inputs = trace.column("input_tokens")
-    highest = int(inputs.max())
-    piled = int((inputs == highest).sum())
-    if piled >= max(PILED_UP_LEAST, PILED_UP_SHARE * trace.requests) and inputs.min() < highest:
+    if piled := _piled_up(inputs):
         yield Finding(
             "context",
             WARNING,
-            f"{piled:,} prompts have exactly {highest:,} tokens, and none has more",
+            f"{piled:,} prompts have exactly {int(inputs.max()):,} tokens, and none has more",
             "prompts were cut off there: their starts or ends are missing",
         )
     for name in ("input_tokens", "output_tokens"):
@@ -201,6 +202,22 @@ def _lengths(patient: _Patient) -> Iterator[Finding]:
                 f"every {name.split('_')[0]} has {values[0]:,} tokens",
                 "lengths look made up",
             )
+
+
+def _piled_up(lengths: np.ndarray) -> int:
+    """Return how many prompts have the greatest length, where that looks like a limit, else 0.
+
+    A limit piles up the tail of a distribution: the pile stands out from the lengths just below
+    it, and those are there. Prompts that are about as long by nature do not stand out, and those
+    of a fixed length have no neighbours.
+    """
+    highest = int(lengths.max())
+    piled = int((lengths == highest).sum())
+    near = lengths[(lengths < highest) & (lengths >= NEAR_SHARE * highest)]
+    if piled < max(PILED_UP_LEAST, PILED_UP_SHARE * len(lengths)) or not len(near):
+        return 0
+    most = int(np.unique(near, return_counts=True)[1].max())
+    return piled if piled >= STANDS_OUT * most and len(near) >= TAIL_SHARE * piled else 0
 
 
 def _content(patient: _Patient) -> Iterator[Finding]:

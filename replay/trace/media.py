@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _START, _STOP = "\ufdd0", "\ufdd1"
 _MARK = re.compile(f"{_START}([a-z]+):([0-9]{{1,6}}):([0-9a-f]{{32}}){_STOP}")
 _MOST_TOKENS = 999_999
+RESPONSE = "response"  # a kind of its own: a response that is not there, and has a told length
 
 
 @dataclass(frozen=True, slots=True)

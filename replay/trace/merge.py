@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from replay.errors import InputError
+from replay.trace.added_notes import added_notes
 from replay.trace.blocks import dense_codes, flat_blocks
 from replay.trace.frame import SESSIONS_NONE, Trace, TraceMeta, canonical_trace
 from replay.trace.lists import list_column
@@ -24,6 +25,7 @@ from replay.trace.sessions import infer_sessions
 SOURCE_FILE = "source_file"
 SOURCE_SESSION = "source_session_id"
 _CONTENT = ("block_ids", "segments", "tokens")
+_IDS = ("block_ids", "response_block_ids")
 _PART = "_part"
 _SHOWN_NOTES = 8
 _HINT = "convert both to blocks of one size first: replay convert --block-size N"
@@ -106,10 +108,17 @@ def _stacked(traces: Sequence[Trace], starts: Sequence[int]) -> pl.DataFrame:
         raise InputError(f"columns of these traces do not go together ({what})") from error
 
 
-def _renamed_blocks(frame: pl.DataFrame) -> pl.Series:
-    flat = flat_blocks(frame["block_ids"])
-    codes = _codes_by_part(flat.ids, frame[_PART].to_numpy()[flat.requests])
-    return list_column(codes, flat.counts).alias("block_ids")
+def _renamed_blocks(frame: pl.DataFrame) -> list[pl.Series]:
+    part = frame[_PART].to_numpy()
+    names = [name for name in _IDS if name in frame.columns]
+    lists = [flat_blocks(frame[name]) for name in names]
+    ids = np.concatenate([flat.ids for flat in lists])
+    codes = _codes_by_part(ids, np.concatenate([part[flat.requests] for flat in lists]))
+    stops = np.cumsum([len(flat.ids) for flat in lists])
+    return [
+        list_column(own, flat.counts).alias(name)
+        for name, flat, own in zip(names, lists, np.split(codes, stops[:-1]), strict=True)
+    ]
 
 
 def _renamed_segments(frame: pl.DataFrame) -> list[pl.Series]:
@@ -172,7 +181,7 @@ def _meta(
     digest = hashlib.sha256("".join(meta.sha256 for meta in metas).encode()).hexdigest()
     clock = "on their common clock" if clock_start_ns is not None else "all start at zero"
     ids = "ids are shared" if shared_ids else "ids are each file's own"
-    notes = list(dict.fromkeys(note for meta in metas for note in meta.notes))
+    notes = added_notes(meta.notes for meta in metas)
     shown = [f"merged from {len(metas)} files ({clock}; {ids})", *notes[:_SHOWN_NOTES]]
     if len(notes) > _SHOWN_NOTES:
         shown.append(f"and {len(notes) - _SHOWN_NOTES:,} more notes on single files")

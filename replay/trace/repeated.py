@@ -31,6 +31,6 @@ def once_each(traces: Sequence[Trace], columns: Mapping[str, str]) -> list[Trace
             found.append(trace)
         elif keep.any():
             copies = int((~keep).sum())
-            note = f"{trace.meta.name}: {copies:,} calls stand in an earlier file and count once"
+            note = f"{copies:,} calls stand in an earlier file as well and count once"
             found.append(kept_rows(trace, keep, note))
     return found

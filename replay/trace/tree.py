@@ -22,6 +22,7 @@ from replay.kernels.tree import (
     link_blocks,
     request_paths,
 )
+from replay.trace.block_units import units_of_blocks
 from replay.trace.blocks import codes_as_seen, flat_blocks
 from replay.trace.units import units_of
 
@@ -87,7 +88,7 @@ def build_tree(trace: Trace, *, separate_by: tuple[str, ...] = ()) -> PrefixTree
     prefix-chained, or where segments or tokens do not add up to the lengths.
     """
     roots = _roots(trace, separate_by)
-    if trace.has_segments or trace.has_tokens:
+    if trace.has_segments or trace.has_tokens or trace.has_block_responses:
         return _tree_of_units(trace, roots)
     input_tokens = trace.frame["input_tokens"].to_numpy().astype(np.int64)
     if not trace.has_blocks:
@@ -136,7 +137,12 @@ def _roots(trace: Trace, columns: tuple[str, ...]) -> np.ndarray:
 
 
 def _tree_of_units(trace: Trace, roots: np.ndarray) -> PrefixTree:
-    flat = units_of(trace)
+    names = None
+    if trace.has_segments or trace.has_tokens:
+        flat = units_of(trace)
+    else:
+        named = units_of_blocks(trace)
+        flat, names = named.flat, named.names
     slots = 1 << max(10, (8 * trace.requests).bit_length())
     found = insert_units(
         flat.offsets, flat.prompt_stops, flat.units, flat.unit_tokens, roots, slots
@@ -148,7 +154,7 @@ def _tree_of_units(trace: Trace, roots: np.ndarray) -> PrefixTree:
         edge_parent=parent,
         edge_start=start,
         edge_stop=stop,
-        edge_last_id=last_unit,
+        edge_last_id=last_unit if names is None else names[last_unit],
         path_offsets=path_offsets,
         path_edges=path_edges,
         prompt_stops=prompt_stops,

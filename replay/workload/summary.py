@@ -8,6 +8,8 @@ from replay.trace.frame import Trace
 from replay.trace.tree import PrefixTree, build_tree
 from replay.units import NS_PER_S, format_duration
 
+RATE_TOLERANCE = 0.05
+
 
 def summary(trace: Trace) -> list[tuple[str, str]]:
     """Return labels and values: size, load, lengths, and how much of the prompts repeats."""
@@ -28,6 +30,25 @@ def summary(trace: Trace) -> list[tuple[str, str]]:
         text = f"in {forgetful / trace.requests:.1%} of requests the window leaves history out"
         lines.append(("forgotten", text))
     return lines
+
+
+def rate_missed(trace: Trace, wanted_per_s: float | None) -> list[str]:
+    """Return a note where a trace has noticeably fewer or more requests a second than wanted.
+
+    Sessions start as often as the rate takes in the long run. A trace that is short against its
+    sessions lacks the later turns of those that had just begun, and chance moves the rest.
+    """
+    span_ns = int(trace.column("arrival_ns")[-1])
+    if wanted_per_s is None or not span_ns:
+        return []
+    found_per_s = trace.requests / (span_ns / NS_PER_S)
+    if abs(found_per_s / wanted_per_s - 1) <= RATE_TOLERANCE:
+        return []
+    return [
+        f"the trace has {found_per_s:.3g} requests a second, {found_per_s / wanted_per_s - 1:+.0%} "
+        f"of the {wanted_per_s:g} asked for, which hold in the long run: ask for a longer trace, "
+        "or for a longer warm_up in the profile"
+    ]
 
 
 def seen_share(tree: PrefixTree) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from replay.config.hardware.dtypes import BYTES_PER_VALUE, kv_bytes_in
+from replay.config.hardware.dtypes import BYTES_PER_VALUE, kv_bytes_in, scaled_fp8_bytes
 
 AttentionKind = Literal["full", "mla", "window", "chunked", "compressed", "linear"]
 
@@ -20,7 +20,8 @@ class AttentionGroup:
 
     `kv_heads` is 1 where all heads share one latent (mla, compressed) and 0 where nothing is kept
     per token (linear). `kv_values` is what one KV head keeps per token, `ratio` the tokens that
-    share one entry. `head_parameters` are the weights of one KV head, `replicated_parameters` those
+    share one entry; of a latent `rotary_values` are the part that is never quantised alone.
+    `head_parameters` are the weights of one KV head, `replicated_parameters` those
     that every GPU holds whole; `parameters` includes one copy of both.
     """
 
@@ -32,6 +33,7 @@ class AttentionGroup:
     value_dim: int
     kv_values: int
     parameters: int
+    rotary_values: int = 0
     head_parameters: int = 0
     replicated_parameters: int = 0
     window: int | None = None
@@ -46,6 +48,17 @@ class AttentionGroup:
         """Whether what is kept grows with every token of a long context."""
         return self.kind in ("full", "mla", "compressed")
 
+    @property
+    def is_sparse_latent(self) -> bool:
+        """Whether an index picks what is read of latents: engines lay such a cache out themselves.
+
+        Its FP8 entry is the latent with a float32 scale for each 128 values and the rotary part in
+        bf16: 512 + 16 + 128 = 656 bytes in DeepSeek V3.2 (`fp8_ds_mla` in vLLM, FlashMLA's sparse
+        kernels), and its index keeps FP8 keys with such scales whatever the type of the KV: 128 + 4
+        bytes (`DeepseekV32IndexerCache`). A latent without an index is plain values of the type.
+        """
+        return self.kind == "mla" and self.index_dim > 0
+
     def stored_kv_heads(self, tensor_parallel: int) -> int:
         """KV heads on all GPUs together: past `kv_heads` GPUs each is stored several times."""
         if not self.kv_heads:
@@ -54,13 +67,23 @@ class AttentionGroup:
 
     def token_bytes(self, dtype: str = "bf16", tensor_parallel: int = 1) -> int:
         """Bytes of one uncompressed token on all GPUs, all layers of the group, without index."""
-        values = self.layers * self.stored_kv_heads(tensor_parallel) * self.kv_values
-        return kv_bytes_in(dtype, values * BYTES_PER_VALUE)
+        heads = self.layers * self.stored_kv_heads(tensor_parallel)
+        plain = kv_bytes_in(dtype, heads * self.kv_values * BYTES_PER_VALUE)
+        if dtype != "fp8" or not self.is_sparse_latent:
+            return plain
+        latent = scaled_fp8_bytes(self.kv_values - self.rotary_values)
+        return heads * (latent + self.rotary_values * BYTES_PER_VALUE)
+
+    def index_entry_bytes(self, dtype: str = "bf16", tensor_parallel: int = 1) -> int:
+        """Bytes of one entry of the index, all layers of the group; every GPU has it whole."""
+        layers = self.layers * tensor_parallel
+        if self.is_sparse_latent:
+            return layers * scaled_fp8_bytes(self.index_dim)
+        return kv_bytes_in(dtype, layers * self.index_dim * BYTES_PER_VALUE)
 
     def index_token_bytes(self, dtype: str = "bf16", tensor_parallel: int = 1) -> int:
         """Bytes that the index keeps for one more token of a long context; every GPU has it."""
-        values = self.layers * self.index_dim * tensor_parallel
-        return -(-kv_bytes_in(dtype, values * BYTES_PER_VALUE) // self.ratio)
+        return -(-self.index_entry_bytes(dtype, tensor_parallel) // self.ratio)
 
     def growth_bytes(self, dtype: str = "bf16", tensor_parallel: int = 1) -> int:
         """Bytes that one more token of a long context adds, without index; 0 for a window."""
@@ -81,8 +104,7 @@ class AttentionGroup:
         total = self.layers * self.state_bytes
         if self.grows:
             total += tokens // self.ratio * size
-            index = self.layers * self.index_dim * tensor_parallel
-            total += tokens // self.ratio * kv_bytes_in(dtype, index * BYTES_PER_VALUE)
+            total += tokens // self.ratio * self.index_entry_bytes(dtype, tensor_parallel)
         if self.window is not None:
             total += min(tokens, self.window) * size
         return total

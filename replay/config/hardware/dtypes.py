@@ -21,6 +21,7 @@ WEIGHT_DTYPE_BITS: dict[str, Fraction] = {
     "mxfp4": 4 + Fraction(8, 32),
     "int4": 4 + Fraction(16, 32),
 }
+FP8_SCALE_VALUES, FP8_SCALE_BYTES = 128, 4  # latents and keys of an index: a float32 for so many
 KV_DTYPE_BYTES = {"bf16": 2, "fp16": 2, "fp8": 1, "int8": 1}
 
 
@@ -36,3 +37,8 @@ def kv_bytes_in(dtype: str, bf16_bytes: int) -> int:
     if dtype not in KV_DTYPE_BYTES:
         raise UnknownNameError("KV type", dtype, KV_DTYPE_BYTES)
     return bf16_bytes * KV_DTYPE_BYTES[dtype] // BYTES_PER_VALUE
+
+
+def scaled_fp8_bytes(values: int) -> int:
+    """Return the bytes of FP8 values with a float32 scale for each 128 of them."""
+    return values + -(-values // FP8_SCALE_VALUES) * FP8_SCALE_BYTES

@@ -45,6 +45,9 @@ class Engine(SourcedFile):
     )
     chunked_prefill: bool = Field(description="prompts are computed in chunks beside decodes")
     mixed_steps: bool = Field(description="a step may hold prompt chunks and decodes together")
+    cache_kind: Literal["block", "radix"] = Field(
+        description="block: a pool of hashed blocks; radix: a tree of token runs"
+    )
     block_size: PositiveInt = Field(description="tokens in a KV block")
     memory_utilization: Efficiency = Field(description="share of GPU memory it takes")
     memory_share_of: Literal["total", "left_after_weights"] = Field(

@@ -102,6 +102,7 @@ def _latent(model: Model, layers: int) -> AttentionGroup:
         key_dim=mla.key_dim,
         value_dim=mla.v_head_dim,
         kv_values=mla.cached_values,
+        rotary_values=mla.qk_rope_head_dim,
         parameters=down + queries + up + output,
         replicated_parameters=down,
     )

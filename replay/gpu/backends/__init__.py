@@ -1,15 +1,17 @@
-"""Where step times come from: one visible table of backends, each compiled to the same arrays.
+"""Where step times come from: each backend is a file here, compiled to the same arrays.
 
+Their names stand in replay/config/backends.py, and a file is read where its backend is asked for.
 All start from the roofline and correct it by measurements they have, so that what lies between and
 beyond their points keeps its shape, and nothing beats the hardware.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
+from replay.config.backends import BACKENDS, TAKES_A_TABLE
 from replay.errors import InputError, UnknownNameError
 from replay.gpu.cost import StepCost, replica_cost
 from replay.gpu.replica import Replica
@@ -41,29 +43,6 @@ class Wanted:
         )
 
 
-def _roofline(wanted: Wanted) -> Compiled:
-    return Compiled(wanted.roofline())
-
-
-def _table(wanted: Wanted) -> Compiled:
-    from replay.gpu.backends.table import compile_table
-
-    return compile_table(wanted)
-
-
-def _aiconfigurator(wanted: Wanted) -> Compiled:
-    from replay.gpu.backends.aiconfigurator import compile_aiconfigurator
-
-    return compile_aiconfigurator(wanted)
-
-
-BACKENDS: dict[str, Callable[[Wanted], Compiled]] = {
-    "roofline": _roofline,
-    "table": _table,
-    "aiconfigurator": _aiconfigurator,
-}
-
-
 def compile_cost(backend: str, wanted: Wanted) -> Compiled:
     """Return the cost tables that a backend makes.
 
@@ -72,9 +51,11 @@ def compile_cost(backend: str, wanted: Wanted) -> Compiled:
     """
     if backend not in BACKENDS:
         raise UnknownNameError("cost backend", backend, BACKENDS)
-    if (backend == "table") != (wanted.table is not None):
+    if (backend == TAKES_A_TABLE) != (wanted.table is not None):
         raise InputError(
             "gpu.table has an effect with gpu.backend table, and only there",
             hint="give both, as --set gpu.backend=table --set gpu.table=measured.csv",
         )
-    return BACKENDS[backend](wanted)
+    module = import_module(f"replay.gpu.backends.{backend}")
+    compiled: Compiled = module.compile_steps(wanted)
+    return compiled

@@ -42,7 +42,7 @@ REQUESTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 CONTEXTS = (128, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 
 
-def compile_aiconfigurator(wanted: Wanted) -> Compiled:
+def compile_steps(wanted: Wanted) -> Compiled:
     """Return the roofline corrected by aiconfigurator's estimates on a grid.
 
     Raises InputError where the module is not installed or knows nothing of the GPU or model.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from replay.gpu.backends import Compiled, Wanted
 
 
-def compile_table(wanted: Wanted) -> Compiled:
+def compile_steps(wanted: Wanted) -> Compiled:
     """Return the roofline corrected by the rows of `wanted.table`.
 
     Raises ConfigError for rows that the GPU cannot have reached, InputError where no row is of the

@@ -4,6 +4,7 @@
 -- a line add up to 1. Windows are equally wide; those without requests are
 -- left out.
 --
+-- Needs: content
 -- Columns:
 -- slice VARCHAR -: window (of arrival time) or turn (0-based, in its session)
 -- bucket VARCHAR -: from and to of the window as h:mm:ss, or the turn
@@ -62,6 +63,7 @@ placed AS (
         policy_miss_tokens,
         disabled_tokens
     FROM completed
+    WHERE hit_tokens IS NOT NULL
 )
 
 SELECT

@@ -8,6 +8,7 @@
 -- Truncated requests left out history that no longer fits the context window;
 -- what is left starts anew, so it is prefilled again.
 --
+-- Needs: content
 -- Columns:
 -- requests BIGINT requests: completed
 -- sessions BIGINT sessions: they belong to
@@ -54,13 +55,14 @@ counts AS (
         count(*) AS requests,
         count(DISTINCT session_id) AS sessions,
         count(*) FILTER (turn > 0) AS follow_ups,
-        ratio(count(*) FILTER (is_hit), count(*)) AS overall_hit_rate,
-        ratio(count(*) FILTER (is_own), count(*)) AS conversational_hit_rate,
+        ratio(count(*) FILTER (is_hit), count(is_hit)) AS overall_hit_rate,
+        ratio(count(*) FILTER (is_own), count(is_own))
+            AS conversational_hit_rate,
         ratio(
             count(*) FILTER (is_own AND turn > 0),
-            count(*) FILTER (turn > 0)
+            count(is_own) FILTER (turn > 0)
         ) AS conversational_follow_up_hit_rate,
-        ratio(count(*) FILTER (is_hit AND NOT is_own), count(*))
+        ratio(count(*) FILTER (is_hit AND NOT is_own), count(is_hit))
             AS cross_request_hit_rate,
         count(*) FILTER (prefix_cache_event = 'CONVERSATIONAL_HIT')
             AS conversational_hits,
@@ -76,7 +78,7 @@ counts AS (
             AS average_cached_prefix_length,
         ratio(sum(input_tokens - hit_tokens + recomputed_tokens), count(*))
             AS average_tokens_prefilled,
-        coalesce(sum(hit_tokens - recomputed_tokens), 0)::BIGINT
+        if(count(*) = 0, 0, sum(hit_tokens - recomputed_tokens))::BIGINT
             AS total_tokens_saved,
         ratio(sum(hit_tokens - recomputed_tokens), sum(input_tokens))
             AS prefill_reduction_ratio
@@ -129,3 +131,4 @@ truncated AS (
 
 SELECT counts.*, latencies.*, pairs.*, truncated.*
 FROM counts, latencies, pairs, truncated
+WHERE (SELECT count(hit_tokens) = count(*) FROM requests)

@@ -1,6 +1,7 @@
 -- The run in one row: hit rates by every definition, miss causes, latencies.
 --
--- Tokens, hit rates and latencies are those of completed requests.
+-- Tokens, hit rates and latencies are those of completed requests. Hits and
+-- misses are null where the content is unknown.
 --
 -- Columns:
 -- requests BIGINT requests: requests of the trace
@@ -45,7 +46,7 @@
 -- no_cache_ttft_p99_ms DOUBLE ms: its 99th percentile
 -- ttft_saving_mean_ms DOUBLE ms: TTFT that caching saved, mean over pairs
 -- ttft_saving DOUBLE share: TTFT saved / TTFT with caching off, over pairs
--- overloaded BOOLEAN -: requests arrived faster than the GPUs serve them
+-- overloaded BOOLEAN -: requests waited for how many came, not for service
 -- no_cache_overloaded BOOLEAN -: the same with caching off
 --
 -- Example: the definitions of hit rate side by side
@@ -63,29 +64,37 @@ tokens AS (
     SELECT
         coalesce(sum(input_tokens), 0)::BIGINT AS input_tokens,
         coalesce(sum(output_tokens), 0)::BIGINT AS output_tokens,
-        coalesce(sum(hit_tokens), 0)::BIGINT AS hit_tokens,
+        if(count(*) = 0, 0, sum(hit_tokens))::BIGINT AS hit_tokens,
         ratio(sum(hit_tokens), sum(input_tokens)) AS token_hit_rate,
         ratio(sum(hit_blocks), sum(input_blocks)) AS block_hit_rate,
         ratio(
             sum(full_hit_blocks),
             sum(input_tokens // (SELECT block_size FROM run))
         ) AS full_block_hit_rate,
-        ratio(count(*) FILTER (hit_tokens > 0), count(*)) AS request_hit_rate,
+        ratio(count(*) FILTER (hit_tokens > 0), count(hit_tokens))
+            AS request_hit_rate,
         -- Whole numbers add up to the same sum in any order; doubles do not.
         ratio(
             sum((1e12 * ratio(hit_tokens, input_tokens))::HUGEINT),
             count(*) FILTER (input_tokens > 0)
         ) / 1e12 AS mean_request_token_hit_rate,
-        coalesce(sum(session_hit_tokens), 0)::BIGINT AS session_hit_tokens,
-        coalesce(sum(cross_request_hit_tokens), 0)::BIGINT
+        if(count(*) = 0, 0, sum(session_hit_tokens))::BIGINT
+            AS session_hit_tokens,
+        if(count(*) = 0, 0, sum(cross_request_hit_tokens))::BIGINT
             AS cross_request_hit_tokens,
-        coalesce(sum(cold_tokens), 0)::BIGINT AS cold_tokens,
-        coalesce(sum(capacity_miss_tokens), 0)::BIGINT AS capacity_miss_tokens,
+        if(count(*) = 0, 0, sum(cold_tokens))::BIGINT
+            AS cold_tokens,
+        if(count(*) = 0, 0, sum(capacity_miss_tokens))::BIGINT
+            AS capacity_miss_tokens,
         sum(avoidable_miss_tokens)::BIGINT AS avoidable_miss_tokens,
-        coalesce(sum(in_flight_tokens), 0)::BIGINT AS in_flight_tokens,
-        coalesce(sum(granularity_tokens), 0)::BIGINT AS granularity_tokens,
-        coalesce(sum(policy_miss_tokens), 0)::BIGINT AS policy_miss_tokens,
-        coalesce(sum(disabled_tokens), 0)::BIGINT AS disabled_tokens,
+        if(count(*) = 0, 0, sum(in_flight_tokens))::BIGINT
+            AS in_flight_tokens,
+        if(count(*) = 0, 0, sum(granularity_tokens))::BIGINT
+            AS granularity_tokens,
+        if(count(*) = 0, 0, sum(policy_miss_tokens))::BIGINT
+            AS policy_miss_tokens,
+        if(count(*) = 0, 0, sum(disabled_tokens))::BIGINT
+            AS disabled_tokens,
         ratio(
             sum(hit_tokens) - coalesce(sum(recomputed_tokens), 0),
             sum(input_tokens)

@@ -66,5 +66,7 @@ SELECT
     ratio(sum(saving_ns), sum(no_cache_ns)) AS saving_share
 FROM timed
 GROUP BY GROUPING SETS ((), (quarter), (turn_bucket))
-HAVING count(*) > 0 AND (grouping(turn_bucket) = 1 OR turn_bucket IS NOT NULL)
+HAVING count(*) > 0
+    AND (grouping(turn_bucket) = 1 OR turn_bucket IS NOT NULL)
+    AND (grouping(quarter) = 1 OR quarter IS NOT NULL)
 ORDER BY slice = 'turn', slice = 'hit share', quarter, turn_bucket

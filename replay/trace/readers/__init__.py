@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from replay.trace.frame import Trace
 from replay.trace.merge import merge_traces
 from replay.trace.parquet_check import check_parquet
 from replay.trace.problems import ProblemList
+from replay.trace.readers.aibrix import AIBRIX
 from replay.trace.readers.aiperf import AIPERF
+from replay.trace.readers.aiperf_inputs import AIPERF_INPUTS
 from replay.trace.readers.applied_compute import APPLIED_COMPUTE
 from replay.trace.readers.azure import AZURE
 from replay.trace.readers.azure_apim import AZURE_APIM
@@ -22,23 +25,28 @@ from replay.trace.readers.bidaw import BIDAW
 from replay.trace.readers.burstgpt import BURSTGPT
 from replay.trace.readers.canonical import PARQUET, looks_like_parquet, parquet_columns
 from replay.trace.readers.claude_code import CLAUDE_CODE
+from replay.trace.readers.cline import CLINE
 from replay.trace.readers.codex import CODEX
 from replay.trace.readers.columns import COLUMNS
 from replay.trace.readers.dynamo import DYNAMO
 from replay.trace.readers.files import trace_files
 from replay.trace.readers.gemini_cli import GEMINI_CLI
+from replay.trace.readers.guidellm import GUIDELLM
 from replay.trace.readers.head import head_rows
 from replay.trace.readers.helicone import HELICONE
+from replay.trace.readers.inference_perf import INFERENCE_PERF
 from replay.trace.readers.json_lines import as_lines, walk_objects
 from replay.trace.readers.langfuse import LANGFUSE
 from replay.trace.readers.litellm import LITELLM
 from replay.trace.readers.llmservingsim import LLMSERVINGSIM
+from replay.trace.readers.llmservingsim_bench import LLMSERVINGSIM_BENCH
 from replay.trace.readers.lmcache import LMCACHE
 from replay.trace.readers.lmcache_lookups import LMCACHE_LOOKUPS
 from replay.trace.readers.messages import MESSAGES
 from replay.trace.readers.mooncake import MOONCAKE
 from replay.trace.readers.mooncake_agentic import MOONCAKE_AGENTIC
 from replay.trace.readers.openai import OPENAI
+from replay.trace.readers.opencode import OPENCODE
 from replay.trace.readers.openrouter import OPENROUTER
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.otel import OTEL
@@ -60,6 +68,7 @@ from replay.trace.repeated import once_each
 
 _HEAD_BYTES = 1 << 20
 _LATER_ROWS = 20
+_WRITTEN = re.compile(rb"\S")
 _SHOWN_FILES = 5
 
 # The first that recognises a file reads it: narrow formats stand before those that take more.
@@ -67,8 +76,15 @@ READERS = (
     CLAUDE_CODE,
     CODEX,
     GEMINI_CLI,
+    OPENCODE,
+    CLINE,
     SGLANG_LOG,
     AIPERF,
+    AIPERF_INPUTS,
+    AIBRIX,
+    INFERENCE_PERF,
+    GUIDELLM,
+    LLMSERVINGSIM_BENCH,
     VLLM_BENCH,
     APPLIED_COMPUTE,
     VLLM_LOG,
@@ -165,7 +181,8 @@ def _named(name: str) -> Reader:
 
 
 def _recognised(source: Source) -> Reader:
-    head = source.data[:_HEAD_BYTES]
+    start = _WRITTEN.search(source.data)
+    head = source.data[start.start() : start.start() + _HEAD_BYTES] if start else b""
     if looks_like_parquet(head):
         columns = parquet_columns(source.data)
         for reader in READERS:

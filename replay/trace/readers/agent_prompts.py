@@ -84,7 +84,6 @@ class _Prompt:
 class _Counts:
     """What the notes say."""
 
-    sessions: int = 0
     start_tokens: int = 0
     apart: int = 0
     lost_responses: int = 0
@@ -134,12 +133,12 @@ def agent_trace(
     for place, call in enumerate(calls):
         before = None if call.after is None else prompts[call.after]
         prompts.append(_prompt(call, calls, before, spoken.get(place, 0), counts))
-    frame, dropped = _frame(calls, prompts)
+    frame, left_out = _frame(calls, prompts)
     meta = source_meta(
         source,
         format_name=format_name,
         content=_CONTENT,
-        notes=(*notes, *_notes(counts, splitter.name), *dropped_note(dropped)),
+        notes=(*notes, *_notes(counts, splitter.name), *left_out),
         clock_start_ns=0,
         shared_ids=True,
     )
@@ -156,7 +155,6 @@ def _prompt(
 ) -> _Prompt:
     length = call.usage.input_tokens or 0
     if before is None:
-        counts.sessions += 1
         return _first(call, length, max(0, length - spoken_tokens), counts)
     assert call.after is not None
     earlier = calls[call.after]
@@ -204,8 +202,8 @@ def _ids(*names: str) -> np.ndarray:
 
 def _frame(
     calls: Sequence[AgentCall], prompts: Sequence[_Prompt]
-) -> tuple[pl.DataFrame, list[str]]:
-    """Return the calls as a frame, and the names of what could not be kept."""
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Return the calls as a frame, and notes on what could not be kept."""
     usages = [call.usage for call in calls]
     content = segment_columns([(prompt.segments, prompt.tokens) for prompt in prompts])
     other, dropped = scalar_columns(
@@ -222,14 +220,14 @@ def _frame(
             SESSION: pl.Series([call.session for call in calls], dtype=pl.String),
         }
     )
-    return frame.with_columns(*content, *other), dropped
+    return frame.with_columns(*content, *other), dropped_note(dropped)
 
 
 def _notes(counts: _Counts, splitter: str) -> list[str]:
     found = [
-        "prompts are as long as the provider counted; the log holds neither the system prompt nor "
-        f"the tools: {counts.start_tokens:,} tokens in the first prompts of {counts.sessions:,} "
-        f"sessions, which their messages do not account for (counted by {splitter})",
+        f"{counts.start_tokens:,} tokens of first prompts are in none of their messages: the log "
+        "holds neither the system prompt nor the tools, and prompts are as long as the provider "
+        f"counted (messages are counted by {splitter})",
         "assumed: sessions of one version, model and folder start alike, as far as the provider "
         "read from its cache, all the way where it read nothing",
     ]

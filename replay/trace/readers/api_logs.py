@@ -32,6 +32,7 @@ from replay.trace.readers.source_clock import ns_since_1970
 ARRIVAL = "timestamp_ns"
 SESSION = "session_id"
 _LOOKED_AT = 20
+_DATA = "data"
 _INTEGER = re.compile(r"\d{1,18}(?:\.0+)?")
 _NUMBER = re.compile(r"\d{1,18}(?:\.\d{1,18})?(?:[eE][+-]?\d{1,2})?")
 
@@ -62,14 +63,16 @@ class _Log:
     found: list[LoggedRow] = field(default_factory=list)
     others: dict[str, int] = field(default_factory=dict)
     read: int = 0
+    told: int = 0
 
     def take(self, line: int, row: Row) -> None:
+        self.read += 1
         try:
             plain = self.unwrap(row)
             if isinstance(plain, Reason) and plain.is_other:
                 self.others[plain.words] = self.others.get(plain.words, 0) + 1
+                self.read -= 1
                 return
-            self.read += 1
             if isinstance(plain, Reason):
                 self.problems.leave_out(line, plain.words)
                 return
@@ -82,9 +85,13 @@ class _Log:
             self.repeated.see(line, plain, call)
             self.found.append(call)
         except RowError as error:
-            self.problems.add(str(error), line=line)
+            self._tell(line, str(error))
         except RecursionError:
-            self.problems.add("nested too deeply", line=line)
+            self._tell(line, "nested too deeply")
+
+    def _tell(self, line: int, fault: str) -> None:
+        self.problems.add(fault, line=line)
+        self.told += 1
 
     def notes(self) -> list[str]:
         others = [f"{count:,} {words}" for words, count in self.others.items()]
@@ -107,6 +114,7 @@ def api_log_trace(
     log = _Log(problems, unwrap)
     for line, row in rows:
         log.take(line, row)
+    read = log.read + problems.total - log.told  # rows that are no JSON were told before
     calls = placed(log.repeated.once(log.found, problems), problems)
     return logged_trace(
         calls.requests,
@@ -114,27 +122,33 @@ def api_log_trace(
         options,
         problems,
         format_name=format_name,
-        read=log.read or problems.total,
+        read=read,
         notes=[*calls.notes, *log.notes()],
         clock_start_ns=calls.clock_start_ns,
         sessions_inferred=calls.sessions_inferred,
     )
 
 
-def starts_with(head: bytes, shapes: Sequence[Shape]) -> bool:
-    """Return whether a file starts with rows of one of these shapes, also under `data`."""
+def starts_with(head: bytes, shapes: Sequence[Shape], within: tuple[str, ...] = (_DATA,)) -> bool:
+    """Return whether a file starts with rows of one of these shapes, also in a list `within`."""
     if fits_any(head, shapes):
         return True
-    under = [row["data"] for row in head_rows(head) if isinstance(row.get("data"), list)]
-    inner = [one for rows in under for one in rows[:_LOOKED_AT] if isinstance(one, Mapping)]
-    return any(isinstance(shape, RowShape) and shape.has(one) for one in inner for shape in shapes)
+    under = [row.get(name) for row in head_rows(head) for name in within]
+    inner = [one for rows in under if isinstance(rows, list) for one in rows[:_LOOKED_AT]]
+    return any(
+        isinstance(shape, RowShape) and isinstance(one, Mapping) and shape.has(one)
+        for one in inner
+        for shape in shapes
+    )
 
 
-def rows_in(source: Source, problems: ProblemList) -> tuple[list[tuple[int, Row]], Source]:
+def rows_in(
+    source: Source, problems: ProblemList, within: tuple[str, ...] = (_DATA,)
+) -> tuple[list[tuple[int, Row]], Source]:
     """Return the rows of a file of JSON or CSV by their lines, and the source they count in.
 
-    Values of CSV are text; empty ones are None. A document with nothing but a list under `data`
-    stands for its entries.
+    Values of CSV are text; empty ones are None. A document with a list under one of the keys
+    `within` stands for its entries, and one with nothing but `data` for what that is.
     """
     if source.data.lstrip()[:1] not in (b"{", b"["):
         table = read_table(source, problems, kind="csv", delimiter=",")
@@ -143,14 +157,14 @@ def rows_in(source: Source, problems: ProblemList) -> tuple[list[tuple[int, Row]
     source = as_lines(source, problems)
     rows: list[tuple[int, Row]] = []
     for line, row in walk_objects(source.data, problems):
-        inner = row.get("data")
+        inner = next((row[name] for name in within if isinstance(row.get(name), list)), None)
+        alone = row.get(_DATA)
         if isinstance(inner, list) and all(isinstance(one, Mapping) for one in inner):
-            problems.hint("the rows of a list under data have the line of their list")
+            problems.hint("the rows of a list have the line of the document they stand in")
             rows += [(line, one) for one in inner]
-        elif isinstance(inner, Mapping) and len(row) == 1:
-            rows.append((line, inner))
         else:
-            rows.append((line, row))
+            is_wrapped = isinstance(alone, Mapping) and len(row) == 1
+            rows.append((line, alone if is_wrapped and isinstance(alone, Mapping) else row))
     return rows, source
 
 

@@ -113,12 +113,10 @@ def _requests(line: int, session: int, row: CheckedRow) -> Iterator[_Request]:
         yield _Request(line, arrival_ns, length, tuple(segments), tuple(tokens), response)
         if turn == turns:
             return
-        for name, count in (
-            (response, length),
-            (segment_id("tool", str(line), str(turn)), told[turn]),
-        ):
+        tool = segment_id("tool", str(line), str(turn))
+        for segment, count in ((response, length), (tool, told[turn])):
             if count:
-                segments.append(name)
+                segments.append(segment)
                 tokens.append(count)
         arrival_ns = min(arrival_ns + waits[turn], LARGEST_NS)
 

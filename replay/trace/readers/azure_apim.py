@@ -150,4 +150,5 @@ AZURE_APIM = Reader(
     read=read_azure_apim,
     takes=("tokenizer", "chat_template"),
     shapes=_SHAPES,
+    call_column="source_request_id",
 )

@@ -250,4 +250,5 @@ BEDROCK = Reader(
     read=read_bedrock,
     takes=("tokenizer", "chat_template"),
     shapes=_SHAPES,
+    call_column="source_request_id",
 )

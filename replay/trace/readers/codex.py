@@ -175,7 +175,9 @@ class _Rollout:
         self.total = counts
         usage = checked(
             Usage(
-                *(tokens_in(last, name) for name in _COUNTS),
+                input_tokens=tokens_in(last, "input_tokens"),
+                hit_tokens=tokens_in(last, "cached_input_tokens"),
+                output_tokens=tokens_in(last, "output_tokens"),
                 written_tokens=tokens_in(last, _WRITTEN),
             )
         )

@@ -143,12 +143,12 @@ def _completed(
     """Return the column with each null looked at alone."""
     places: list[int] = []
     found: list[object] = []
-    for row in np.flatnonzero(quick.is_null().to_numpy()).tolist():
+    unsure, missing = quick.is_null(), _missing(column)
+    if required:
+        lacking = np.flatnonzero(missing.to_numpy())
+        rows.problems.add_rows(lacking, lambda row: f"lacks {column.name}", lines=rows.lines)
+    for row in np.flatnonzero((unsure & ~missing).to_numpy()).tolist():
         value = column.values[row]
-        if value is None or (column.is_text and value == ""):
-            if required:
-                rows.tell(row, f"lacks {column.name}")
-            continue
         try:
             found.append(slow(value))
         except RowError as error:
@@ -158,6 +158,15 @@ def _completed(
     if not places:
         return quick
     return quick.scatter(places, pl.Series(found, dtype=dtype or pl.Int64()))
+
+
+def _missing(column: TableColumn) -> pl.Series:
+    """Return which rows have no value; in text an empty one is none."""
+    values = column.values
+    if not isinstance(values, pl.Series):
+        return pl.Series([value is None for value in values], dtype=pl.Boolean)
+    empty = values == "" if column.is_text and values.dtype == pl.String else None
+    return values.is_null() if empty is None else values.is_null() | empty.fill_null(True)
 
 
 def _integer(value: object, *, lowest: int, highest: int, is_text: bool) -> int:

@@ -11,7 +11,9 @@ from replay.trace.chat import Chat, prompt_text, response_text
 from replay.trace.chat_template import ChatTemplate
 from replay.trace.frame import Trace
 from replay.trace.problems import ProblemList, shown
+from replay.trace.readers.chat_messages import RowError, messages_of, tools_of
 from replay.trace.readers.json_lines import walk_objects
+from replay.trace.readers.json_text import object_in
 from replay.trace.readers.options import ReadOptions
 from replay.trace.readers.source import Source
 from replay.trace.readers.text_requests import (
@@ -35,6 +37,10 @@ ROLES = {
     "bard": ASSISTANT, "claude": ASSISTANT, "function_call": ASSISTANT,
     "tool": "tool", "function": "tool", "observation": "tool",
 }  # fmt: skip
+_SYSTEM, _TOOLS = ("system", "system_prompt"), "tools"
+_READ_BESIDE = (*_SYSTEM, _TOOLS)
+_MORE = frozenset(("tool_calls", "function_call", "reasoning_content", "tool_call_id"))
+_BESIDE = "conversations have a system prompt in a key of its own, which stands first"
 NO_MESSAGES = "a conversation without messages"
 NO_ANSWER = "no answer to anything that was asked"
 TIMES_OF_ANSWERS = "arrivals are the times when answers were complete: the source has no others"
@@ -45,6 +51,7 @@ class Said:
     """One message: who said what, on which line, and when it was complete, where that is known.
 
     `more` is what else the message has for a template: `tool_calls`, `reasoning_content`, `name`.
+    `place` is where it stands in the conversation of its row, -1 for one that stands beside it.
     """
 
     role: str
@@ -52,6 +59,7 @@ class Said:
     line: int
     time_ns: int | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
+    place: int = 0
 
     def message(self) -> dict[str, Any]:
         """Return the message as a template takes it."""
@@ -62,12 +70,13 @@ class Said:
 class Conversation:
     """Messages in order, under a name, empty where there is none.
 
-    `other` are values of the source for each request.
+    `other` are values of the source for each request, `tools` those that the model may call.
     """
 
     name: str
     messages: Sequence[Said]
     other: Mapping[str, object] = field(default_factory=dict)
+    tools: list[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +106,7 @@ class Talk:
 
     row: dict[str, object]
     said: list[Said]
+    tools: list[Any] | None = None
 
 
 Find = Callable[[dict[str, object], int, ProblemList], "list[Said] | None"]
@@ -118,8 +128,21 @@ def talks_in(source: Source, problems: ProblemList, find: Find) -> tuple[list[Ta
         if said == []:
             problems.leave_out(line, NO_MESSAGES)
         elif said is not None:
-            talks.append(Talk(row, said))
+            system = next((row[name] for name in _SYSTEM if isinstance(row.get(name), str)), "")
+            if system and said[0].role != "system":
+                said = [Said("system", str(system), line, place=-1), *said]
+            talks.append(Talk(row, said, _tools_beside(row)))
     return talks, rows + problems.total - told
+
+
+def _tools_beside(row: Mapping[str, object]) -> list[Any] | None:
+    """Return the tools that stand beside a conversation, JSON as text too; None for none."""
+    try:
+        told = object_in(row.get(_TOOLS), _TOOLS)
+    except RowError:
+        return None
+    is_list = isinstance(told, list) and all(isinstance(one, Mapping) for one in told)
+    return tools_of(told) if is_list else None
 
 
 def conversation_trace(
@@ -138,7 +161,11 @@ def conversation_trace(
     `text_trace` raises.
     """
     template = template_of(options)
-    made = requests_of(_told_apart(conversations, source), template, problems)
+    apart = list(_told_apart(conversations, source))
+    beside = sum(one.messages[0].place < 0 for one in apart)
+    if beside:
+        notes = [*notes, f"{beside:,} {_BESIDE}"]
+    made = requests_of(apart, template, problems)
     return text_trace(
         made.requests,
         source,
@@ -171,7 +198,7 @@ def plain_values(row: Mapping[str, object], *, but: Sequence[str]) -> dict[str, 
     return {
         name: value
         for name, value in row.items()
-        if name not in but and isinstance(value, str | int | float)
+        if name not in but and name not in _READ_BESIDE and isinstance(value, str | int | float)
     }
 
 
@@ -192,15 +219,32 @@ def said_of(
         if fault:
             problems.add(f"message {place}: {fault}", line=line)
             return None
-        found.append(Said(ROLES[message[role_key].lower()], message[text_key], line))
+        role = ROLES[message[role_key].lower()]
+        if isinstance(message.get(text_key), str) and not _MORE & message.keys():
+            found.append(Said(role, message[text_key], line, place=place))
+            continue
+        try:
+            given = messages_of([{**message, "role": role}], "messages")
+        except RowError as error:
+            problems.add(f"message {place}: {error}", line=line)
+            return None
+        found += [_said(one, line, place) for one in given]
     return found
+
+
+def _said(message: Mapping[str, Any], line: int, place: int) -> Said:
+    more = {name: value for name, value in message.items() if name not in ("role", "content")}
+    role = ROLES.get(message["role"], message["role"])
+    return Said(role, message["content"], line, more=more, place=place)
 
 
 def _fault(message: object, role_key: str, text_key: str) -> str | None:
     if not isinstance(message, dict):
         return f"must be an object (got {shown(message)})"
+    text = message.get(text_key)
+    rich = role_key == "role" and (isinstance(text, list) or bool(_MORE & message.keys()))
     for key in (role_key, text_key):
-        if not isinstance(message.get(key), str):
+        if not isinstance(message.get(key), str) and not (key == text_key and rich):
             return f"{key} must be text (got {shown(message.get(key))})"
     if message[role_key].lower() not in ROLES:
         return f"unknown speaker (got {shown(message[role_key])}); known: {', '.join(ROLES)}"
@@ -254,7 +298,8 @@ def _written(
     draft: _Draft, arrival_ns: int, template: ChatTemplate, problems: ProblemList, *, dated: bool
 ) -> TextRequest | None:
     """Return a draft as text; what a template refuses is added to `problems`."""
-    chat = Chat([one.message() for one in draft.before], [draft.answer.message()])
+    said = [one.message() for one in draft.before]
+    chat = Chat(said, [draft.answer.message()], draft.conversation.tools)
     now = date_of(arrival_ns, dated=dated)
     try:
         prompt = prompt_text(template, chat, now)
@@ -303,7 +348,7 @@ def _joined(messages: Sequence[Said]) -> list[Said]:
             content = last.content + message.content
             calls = [*last.more.get("tool_calls", ()), *message.more.get("tool_calls", ())]
             more = {**message.more, **last.more, **({"tool_calls": calls} if calls else {})}
-            found[-1] = Said(ASSISTANT, content, last.line, message.time_ns, more)
+            found[-1] = Said(ASSISTANT, content, last.line, message.time_ns, more, last.place)
         else:
             found.append(message)
     return found

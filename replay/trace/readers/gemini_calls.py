@@ -48,8 +48,8 @@ def gemini_request(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 def gemini_response(answer: object) -> dict[str, Any] | None:
     """Return a response as chat APIs write it, also one of several chunks; None for none."""
-    chunks = answer if isinstance(answer, list) else [answer]
-    chunks = [one for one in chunks if isinstance(one, Mapping)]
+    given = answer if isinstance(answer, list) else [answer]
+    chunks = [one for one in given if isinstance(one, Mapping)]
     if not chunks:
         return None
     parts: list[Any] = []

@@ -110,4 +110,5 @@ HELICONE = Reader(
     read=read_helicone,
     takes=("tokenizer", "chat_template"),
     shapes=_SHAPES,
+    call_column="source_request_id",
 )

@@ -12,6 +12,7 @@ from replay.trace.readers.decimals import written_float
 from replay.trace.readers.source import Source
 
 _SPACE = re.compile(r"[ \t\r\n]*")
+_WRITTEN = re.compile(rb"[^\s][^\n]*")  # from the first character of a line on
 
 
 _ARRAY_HINT = "the file is one JSON document: line numbers count its entries"
@@ -107,10 +108,7 @@ def walk_objects(data: bytes, problems: ProblemList) -> Iterator[tuple[int, dict
     decoder = json.JSONDecoder(
         object_pairs_hook=_no_key_twice, parse_constant=_no_constant, parse_float=written_float
     )
-    lines = data.split(b"\n")
-    for line, raw in enumerate(lines, start=1):
-        if not raw.strip():
-            continue
+    for line, raw, is_last in _numbered(data):
         try:
             value = decoder.decode(raw.decode("utf-8"))
         except UnicodeDecodeError as error:
@@ -120,7 +118,7 @@ def walk_objects(data: bytes, problems: ProblemList) -> Iterator[tuple[int, dict
             )
         except json.JSONDecodeError as error:
             message = f"not valid JSON: {error.msg.lower()} (got {shown(_around(raw, error.pos))})"
-            if line == len(lines) and _at_the_end(error):
+            if is_last and _at_the_end(error):
                 message = f"the file ends early, in the middle of this line: {message}"
             problems.add(message, line=line, column=error.pos + 1)
         except _RefusedError as error:
@@ -134,6 +132,19 @@ def walk_objects(data: bytes, problems: ProblemList) -> Iterator[tuple[int, dict
                 yield line, value
             else:
                 problems.add(f"expected a JSON object (got {shown(value)})", line=line)
+
+
+def _numbered(data: bytes) -> Iterator[tuple[int, bytes, bool]]:
+    """Yield (line from 1, the line, whether the data ends with it) of lines that are not blank.
+
+    However many blank ones there are, none is kept or visited.
+    """
+    line, at = 1, 0
+    for found in _WRITTEN.finditer(data):
+        line += data.count(b"\n", at, found.start())
+        at = found.end()
+        start = data.rfind(b"\n", 0, found.start()) + 1
+        yield line, data[start:at], at == len(data)
 
 
 def _around(raw: bytes, position: int) -> str:

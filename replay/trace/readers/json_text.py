@@ -54,7 +54,7 @@ def answer_in(value: str, name: str) -> Any:
     Raises RowError for a response that does not parse: one cut off, say.
     """
     inner = _text_in_text(value)
-    if inner is not None and inner.lstrip()[:1] in ("{", "["):
+    if inner is not None:
         said = answer_in(inner, name)
         return value if isinstance(said, str) else said
     start = "".join(value[:80].split())
@@ -75,8 +75,9 @@ def messages_in(value: str, name: str) -> Any:
     """Return the messages that a text holds as JSON; the text where it is what was said."""
     start = "".join(value[:80].split())
     inner = _text_in_text(value)
-    if inner is not None and "".join(inner[:80].split()).startswith(_STARTS_OF_LISTS[:2]):
-        return messages_in(inner, name)
+    if inner is not None:
+        said = messages_in(inner, name)
+        return value if isinstance(said, str) else said
     if not start.startswith("["):
         return value
     found, fault = _parsed(value)
@@ -86,6 +87,16 @@ def messages_in(value: str, name: str) -> Any:
         return value
     told = all(isinstance(one, Mapping) and ("role" in one or _is_input(one)) for one in found)
     return found if told else value
+
+
+def parts_in(value: str) -> Any:
+    """Return the parts of a message that a text holds as JSON; any other text as it is."""
+    if not value.lstrip().startswith("[") or '"type"' not in value:
+        return value
+    found, fault = _parsed(value)
+    if fault or not isinstance(found, list) or not found:
+        return value
+    return found if all(isinstance(one, Mapping) and "type" in one for one in found) else value
 
 
 def _is_response(value: Mapping[str, Any]) -> bool:

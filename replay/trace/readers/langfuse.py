@@ -50,6 +50,7 @@ _SHAPES = (
     HeaderShape(("id", "traceId", "type", "startTime", "usageDetails")),
     HeaderShape(("id", "trace_id", "type", "start_time", "usage_details")),
 )
+_LISTS = ("data", "observations")  # pages of the API, and a trace with all of it
 _GENERATION = "GENERATION"
 _OTHERS = Reason("observations are no calls of a model and were passed over", is_other=True)
 _READ = ("cache_read_input_tokens", "input_cached_tokens", "input_cache_read", "input_cached")
@@ -59,7 +60,7 @@ _REASONING = ("output_reasoning_tokens", "output_reasoning")
 
 def looks_like_langfuse(head: bytes) -> bool:
     """Return whether the first bytes of a file are those of Langfuse observations."""
-    return starts_with(head, _SHAPES)
+    return starts_with(head, _SHAPES, _LISTS)
 
 
 def read_langfuse(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
@@ -69,7 +70,7 @@ def read_langfuse(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
     the options allow.
     """
     problems = ProblemList(source.path, allowed=options.max_rejected)
-    rows, source = rows_in(source, problems)
+    rows, source = rows_in(source, problems, _LISTS)
     return api_log_trace(rows, source, options, problems, _unwrapped, format_name="langfuse")
 
 
@@ -173,4 +174,5 @@ LANGFUSE = Reader(
     read=read_langfuse,
     takes=("tokenizer", "chat_template"),
     shapes=_SHAPES,
+    call_column="id",
 )

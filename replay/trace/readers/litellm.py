@@ -42,7 +42,7 @@ _SHAPES = (
         (
             key("call_type", kind=TEXT),
             key("startTime", kind=ANYTHING),
-            key("prompt_tokens", kind=ANYTHING),
+            key("prompt_tokens", "usage", kind=ANYTHING),
             key("request_id", "id", kind=TEXT),
         )
     ),
@@ -103,7 +103,7 @@ def _request(row: Row) -> dict[str, Any]:
     """Return what was asked: the messages, or the request as the proxy received it."""
     asked = dict(mapping_in(row, "proxy_server_request"))
     asked = dict(asked["body"]) if isinstance(asked.get("body"), Mapping) else asked
-    parameters = mapping_in(row, "model_parameters", "optional_params")
+    parameters = mapping_in(row, "model_parameters", "modelParameters", "optional_params")
     said = object_in(first(row, "messages", "input"), "messages")
     if said in _NOTHING or said in ({}, []):
         return asked
@@ -121,7 +121,7 @@ def _response(row: Row) -> Any:
 
 def _usage(row: Row, metadata: Row) -> dict[str, Any]:
     """Return the counts: all of the prompt in `prompt_tokens`, as LiteLLM adds them up."""
-    usage = dict(mapping_in(metadata, "usage_object"))
+    usage = dict(mapping_in(metadata, "usage_object") or mapping_in(row, "usage"))
     more = mapping_in(metadata, "additional_usage_values")
     details = mapping_in(usage, "prompt_tokens_details") or mapping_in(
         more, "prompt_tokens_details"
@@ -131,8 +131,8 @@ def _usage(row: Row, metadata: Row) -> dict[str, Any]:
     written = written or first(usage, "cache_creation_input_tokens")
     spoken = mapping_in(usage, "completion_tokens_details")
     return told(
-        prompt_tokens=count_in(row, "prompt_tokens"),
-        completion_tokens=count_in(row, "completion_tokens"),
+        prompt_tokens=count_in({**usage, **row}, "prompt_tokens"),
+        completion_tokens=count_in({**usage, **row}, "completion_tokens"),
         prompt_tokens_details=dict(details) or None,
         completion_tokens_details=dict(spoken) or None,
         cache_read_input_tokens=read,
@@ -151,4 +151,5 @@ LITELLM = Reader(
     read=read_litellm,
     takes=("tokenizer", "chat_template"),
     shapes=_SHAPES,
+    call_column="source_request_id",
 )

@@ -109,11 +109,13 @@ def _sessions(
     for at, session in zip(order, told, strict=True):
         sessions[at] = session
     started = len(set(told) - {None})
-    if started:
+    if joined:
         notes.append(
             f"sessions are inferred: the messages of {joined:,} requests begin with those of an "
             f"earlier one and its reply, {started:,} start anew"
         )
+    elif started:
+        notes.append("sessions are inferred: no request goes on from an earlier one's reply")
     return sessions, notes, True
 
 

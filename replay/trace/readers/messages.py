@@ -10,7 +10,6 @@ first message goes with it. Its answers have a `timestamp`, when they were compl
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -29,6 +28,7 @@ from replay.trace.readers.json_lines import as_lines
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.parquet_rows import lines_of_parquet
 from replay.trace.readers.reader import Reader
+from replay.trace.readers.shapes import RowShape, fits_any, key, messages_by
 from replay.trace.readers.source import Source
 from replay.trace.readers.source_clock import arrivals_of
 from replay.trace.readers.text_requests import ASSUMED_PACE
@@ -39,14 +39,12 @@ _ID, _HASH = _NAMES = ("conversation_id", "conversation_hash")
 _USER = "hashed_ip"
 _TIME = "timestamp"
 _READ = (*_NAMES, _CONVERSATION, _USER, _TIME, "turn")
-_SIGN = re.compile(rb'"conversation"\s*:\s*\[\s*\{')
+_SHAPES = (RowShape((key(_CONVERSATION, kind=messages_by(_KEYS)),)),)
 
 
 def looks_like_messages(head: bytes) -> bool:
     """Return whether the first bytes of a file are those of JSON lines of such conversations."""
-    start = head.lstrip()
-    named = any(f'"{name}"'.encode() in head for name in _NAMES)
-    return start.startswith((b"{", b"[")) and named and bool(_SIGN.search(head))
+    return fits_any(head, _SHAPES)
 
 
 def read_messages(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
@@ -59,7 +57,9 @@ def read_messages(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
     source = as_lines(lines_of_parquet(source, _CONVERSATION), problems)
     talks, read = talks_in(source, problems, _said)
     talks = _timed(talks, problems)
-    conversations = [Conversation(_name(talk), talk.said, _other(talk.row)) for talk in talks]
+    conversations = [
+        Conversation(_name(talk), talk.said, _other(talk.row), talk.tools) for talk in talks
+    ]
     return conversation_trace(
         conversations, source, options, problems, format_name="messages", read=read
     )
@@ -84,25 +84,22 @@ def _said(row: dict[str, object], line: int, problems: ProblemList) -> list[Said
 def _timed(talks: Sequence[Talk], problems: ProblemList) -> list[Talk]:
     """Return the talks with the times of their messages, but those that have a faulty one."""
     given = [
-        (one.line, message[_TIME])
-        for talk in talks
-        for message, one in zip(_messages(talk.row), talk.said, strict=True)
+        (number, place, message[_TIME])
+        for number, talk in enumerate(talks)
+        for place, message in enumerate(_messages(talk.row))
         if message.get(_TIME) is not None
     ]
     if not given:
         return list(talks)
-    times = iter(arrivals_of(_TIME, given, problems)[0])
-    found = []
-    for talk in talks:
-        said, faulty = [], False
-        for message, one in zip(_messages(talk.row), talk.said, strict=True):
-            if message.get(_TIME) is not None:
-                one = replace(one, time_ns=next(times))
-                faulty |= one.time_ns is None
-            said.append(one)
-        if not faulty:
-            found.append(replace(talk, said=said))
-    return found
+    told = [(talks[number].said[0].line, value) for number, _, value in given]
+    found = arrivals_of(_TIME, told, problems)[0]
+    times = {at[:2]: time for at, time in zip(given, found, strict=True)}
+    faulty = {number for (number, _), time in times.items() if time is None}
+    return [
+        replace(talk, said=[replace(one, time_ns=times.get((at, one.place))) for one in talk.said])
+        for at, talk in enumerate(talks)
+        if at not in faulty
+    ]
 
 
 def _messages(row: Mapping[str, object]) -> list[dict[str, object]]:
@@ -132,4 +129,5 @@ MESSAGES = Reader(
     read=read_messages,
     takes=("tokenizer", "chat_template"),
     parquet_columns=frozenset({_CONVERSATION}),
+    shapes=_SHAPES,
 )

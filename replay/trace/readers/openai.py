@@ -12,21 +12,16 @@ counted is kept beside.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from replay.trace.frame import Trace
 from replay.trace.problems import ProblemList
-from replay.trace.readers.api_chats import ApiChats
+from replay.trace.readers.api_logs import api_log_trace
 from replay.trace.readers.api_rows import ANSWERS, split_row
 from replay.trace.readers.chat_messages import RowError
 from replay.trace.readers.first_object import first_object
 from replay.trace.readers.json_lines import as_lines, walk_objects
-from replay.trace.readers.log_keys import LoggedRow, placed
-from replay.trace.readers.logged_requests import logged_trace
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
-from replay.trace.readers.repeated_calls import RepeatedCalls
+from replay.trace.readers.repeated_calls import RESPONSE_ID
 from replay.trace.readers.source import Source
 
 
@@ -63,46 +58,8 @@ def read_openai(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
     """
     problems = ProblemList(source.path, allowed=options.max_rejected)
     source = as_lines(source, problems)
-    chats, repeated = ApiChats(), RepeatedCalls()
-    rows: list[LoggedRow] = []
-    read = told = 0
-    for line, row in walk_objects(source.data, problems):
-        read += 1
-        found, fault = _tried(chats, line, row)
-        if fault is not None:
-            problems.add(fault, line=line)
-            told += 1
-        elif isinstance(found, str):
-            problems.leave_out(line, found)
-        elif found is not None:
-            repeated.see(line, row, found)
-            rows.append(found)
-    read += problems.total - told
-    calls = placed(repeated.once(rows, problems), problems)
-    return logged_trace(
-        calls.requests,
-        source,
-        options,
-        problems,
-        format_name="openai",
-        read=read,
-        notes=[*calls.notes, *chats.notes(), *repeated.notes()],
-        clock_start_ns=calls.clock_start_ns,
-        sessions_inferred=calls.sessions_inferred,
-    )
-
-
-def _tried(
-    chats: ApiChats, line: int, row: Mapping[str, Any]
-) -> tuple[LoggedRow | str | None, str | None]:
-    """Return the request in a row, or why there is none to replay; or what is wrong with it."""
-    try:
-        parts = split_row(row)
-        return parts.failure() or chats.request(line, parts), None
-    except RowError as error:
-        return None, str(error)
-    except RecursionError:
-        return None, "nested too deeply"
+    rows = walk_objects(source.data, problems)
+    return api_log_trace(rows, source, options, problems, dict, format_name="openai")
 
 
 OPENAI = Reader(
@@ -115,4 +72,5 @@ OPENAI = Reader(
     sniff=looks_like_openai,
     read=read_openai,
     takes=("tokenizer", "chat_template"),
+    call_column=RESPONSE_ID,
 )

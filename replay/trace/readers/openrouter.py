@@ -104,4 +104,5 @@ OPENROUTER = Reader(
     sniff=looks_like_openrouter,
     read=read_openrouter,
     shapes=_SHAPES,
+    call_column="id",
 )

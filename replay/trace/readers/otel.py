@@ -28,9 +28,9 @@ from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.otel_attributes import (
     columns_of,
     is_request,
-    json_in,
     prompt_of,
     reply_of,
+    tools_in,
     usage_in,
 )
 from replay.trace.readers.otel_calls import Call, Times, ancestors_of, calls_once
@@ -52,7 +52,6 @@ _TOLD_AGAIN = (
     "which was taken once"
 )
 _CONVERSATION = "gen_ai.conversation.id"
-_TOOLS = "gen_ai.tool.definitions"
 
 
 def looks_like_otel(head: bytes) -> bool:
@@ -209,7 +208,7 @@ class _Parser:
         values = span.attributes
         named = {"span_id": span.span_id, "trace_id": span.trace_id}
         asked, reply = prompt_of(values), reply_of(values)
-        tools = tools_of(json_in(values.get(_TOOLS)))
+        tools = tools_of(tools_in(values))
         return LoggedRequest(
             line=span.line,
             arrival_ns=0,

@@ -22,12 +22,15 @@ from replay.trace.readers.chat_messages import (
     shows_reasoning,
 )
 from replay.trace.readers.decimals import is_number
+from replay.trace.readers.json_text import answer_in, messages_in, object_in
+from replay.trace.readers.otel_spread import spread_messages, spread_tools
 from replay.units import NS_PER_S
 
 Attributes = Mapping[str, Any]
 _GENERATING = frozenset(("chat", "text_completion", "generate_content"))
 _PROMPT = ("gen_ai.input.messages", "gen_ai.prompt")
 _ANSWER = ("gen_ai.output.messages", "gen_ai.completion")
+_TOOLS = "gen_ai.tool.definitions"
 _INSTRUCTIONS = "gen_ai.system_instructions"
 _INPUT = ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens")
 _OUTPUT = ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens")
@@ -52,7 +55,7 @@ def is_request(values: Attributes) -> bool:
     operation = values.get("gen_ai.operation.name")
     if isinstance(operation, str) and operation not in _GENERATING:
         return False
-    names = (*_PROMPT, f"{_PROMPT[1]}.0.content", *_INPUT)
+    names = (*_PROMPT, f"{_PROMPT[1]}.0.content", f"{_PROMPT[1]}.0.role", *_INPUT)
     return any(values.get(name) not in (None, "", "[]", []) for name in names)
 
 
@@ -111,9 +114,16 @@ def json_in(value: object) -> Any:
     return found if isinstance(found, list) else value
 
 
+def tools_in(values: Attributes) -> Any:
+    """Return the tools that a span offers, as they stand there; None where it has none."""
+    return json_in(values.get(_TOOLS)) or spread_tools(values) or None
+
+
 def _messages(values: Attributes, name: str, older: str) -> list[Message] | str | None:
     for key in (name, older):
-        value = json_in(values.get(key))
+        value = values.get(key)
+        if isinstance(value, str):
+            value = _whole_in(value, key) if key == older else object_in(value, key)
         if value in (None, "", []):
             continue
         if isinstance(value, str) and key == older:
@@ -121,16 +131,26 @@ def _messages(values: Attributes, name: str, older: str) -> list[Message] | str 
         if not isinstance(value, list):
             raise RowError(f"{key} must be a list of messages (got {shown(value)})")
         return messages_of(value, key)
-    return _spread(values, older) or None
+    return messages_of(spread_messages(values, older), older) or None
 
 
-def _spread(values: Attributes, name: str) -> list[Message]:
-    entries: list[dict[str, Any]] = []
-    while f"{name}.{len(entries)}.content" in values:
-        start = f"{name}.{len(entries)}"
-        role = values.get(f"{start}.role", "user")
-        entries.append({"role": role, "content": values[f"{start}.content"]})
-    return messages_of(entries, name)
+def _whole_in(value: str, key: str) -> Any:
+    """Return the messages of a request, or of a response's first choice, that a text holds.
+
+    The text where it is what was said.
+    """
+    start = "".join(value[:80].split())
+    if start.startswith(('{"messages":', '{"role":', '{"model":')):
+        whole = object_in(value, key)
+        return whole.get("messages", [whole] if "role" in whole else value)
+    found = messages_in(value, key)
+    if isinstance(found, list):
+        return found
+    answer = answer_in(value, key)
+    if isinstance(answer, Mapping) and isinstance(answer.get("choices"), list):
+        messages = [one.get("message") for one in answer["choices"] if isinstance(one, Mapping)]
+        return [one for one in messages[:1] if isinstance(one, Mapping)] or value
+    return value if isinstance(answer, Mapping) else answer
 
 
 def _tokens(values: Attributes, names: tuple[str, ...]) -> int | None:

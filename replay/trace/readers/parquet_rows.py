@@ -11,11 +11,13 @@ from replay.errors import Problem, TraceError
 from replay.trace.parquet_check import MAGIC
 from replay.trace.readers.source import Source
 
+_TOOLS = "tools"
+
 
 def lines_of_parquet(source: Source, conversations: str) -> Source:
     """Return the rows of a Parquet file as JSON lines, any other source as it is.
 
-    Of other columns than that of the conversations only plain values are read: no verdicts of
+    Of other columns than conversations and tools only plain values are read: no verdicts of
     moderation, which hold more than what was said, and no images, which JSON cannot hold. Raises
     TraceError where the file is damaged.
     """
@@ -26,7 +28,7 @@ def lines_of_parquet(source: Source, conversations: str) -> Source:
         columns = [
             name
             for name, dtype in schema.items()
-            if name == conversations or not (dtype.is_nested() or dtype == pl.Binary)
+            if name in (conversations, _TOOLS) or not (dtype.is_nested() or dtype == pl.Binary)
         ]
         lines = io.BytesIO()
         pl.read_parquet(io.BytesIO(source.data), columns=columns).write_ndjson(lines)

@@ -34,7 +34,7 @@ from replay.trace.readers.reader import Reader
 from replay.trace.readers.segment_lists import segment_columns, segment_id
 from replay.trace.readers.shapes import INTEGER, OBJECT, RowShape, fits_any, key
 from replay.trace.readers.source import Source, read_source
-from replay.trace.readers.source_columns import scalar_columns
+from replay.trace.readers.source_columns import dropped_note, scalar_columns
 from replay.units import NS_PER_S
 
 _SHAPES = (
@@ -95,7 +95,8 @@ def read_ragpulse(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
         shared_ids=True,
     )
     lines = np.array([row.line for row in rows], np.int64)
-    frame = _frame(rows, has_content=bool(known))
+    frame, left_out = _frame(rows, has_content=bool(known))
+    meta = meta.noting(*left_out)
     return frame_trace(frame, lines, source, problems, meta, read=read + problems.total - told)
 
 
@@ -148,7 +149,8 @@ def _row(line: int, row: CheckedRow, known: Mapping[int, int]) -> _Row:
     )
 
 
-def _frame(rows: Sequence[_Row], *, has_content: bool) -> pl.DataFrame:
+def _frame(rows: Sequence[_Row], *, has_content: bool) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Return the rows as a frame, and notes on what could not be kept."""
     frame = pl.DataFrame(
         {
             "arrival_ns": pl.Series([row.arrival_ns for row in rows], dtype=pl.Int64),
@@ -162,7 +164,8 @@ def _frame(rows: Sequence[_Row], *, has_content: bool) -> pl.DataFrame:
         frame = frame.with_columns(sessions.alias(SESSION), *content)
     else:  # a prompt does not hold the one before, so nothing is to be assumed of sessions
         frame = frame.with_columns(sessions.alias("conversation"))
-    return frame.with_columns(scalar_columns([row.other for row in rows])[0])
+    other, dropped = scalar_columns([row.other for row in rows])
+    return frame.with_columns(other), dropped_note(dropped)
 
 
 def _segments(row: _Row) -> tuple[list[int], list[int]]:

@@ -4,7 +4,8 @@ A row that equals an earlier one and has an id, its own or its response's, tells
 So do two rows with one response id, prompt and response, where no id of the log has two different
 calls (servers that are only played give all responses one). The later one is put aside. What looks
 repeated and need not be (equal rows without an id, another response to one request id) stays and is
-counted: it may be a retry, which an engine served.
+counted: it may be a retry, which an engine served. Where response ids name one call each, they are
+kept as `response_id`, by which a call is known again in another file.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from replay.trace.problems import ProblemList
@@ -21,6 +22,7 @@ from replay.trace.readers.log_keys import LoggedRow
 from replay.trace.readers.logged_requests import LoggedRequest
 
 _IDS = ("id", "request_id", "requestId", "response_id", "call_id", "x_request_id")
+RESPONSE_ID = "response_id"
 _SHORTEST_ID = 8  # of a response, to be taken for one that no other has
 
 
@@ -34,6 +36,7 @@ class RepeatedCalls:
     _rows: dict[bytes, int] = field(default_factory=dict)
     _responses: dict[str, LoggedRequest] = field(default_factory=dict)
     _same_response: dict[int, str] = field(default_factory=dict)
+    _response_of: dict[int, str] = field(default_factory=dict)
     _unlike: bool = False
     _requests: set[str] = field(default_factory=set)
 
@@ -53,6 +56,7 @@ class RepeatedCalls:
         self.retried += any(one in self._requests for one in ids)
         self._requests.update(ids)
         if response is not None:
+            self._response_of[line] = response
             self._see_response(response, call.request)
 
     def _see_response(self, name: str, request: LoggedRequest) -> None:
@@ -70,7 +74,23 @@ class RepeatedCalls:
         again = self._again | ({} if self._unlike else self._same_response)
         for line, reason in again.items():
             problems.leave_out(line, reason)
-        return [row for row in rows if row.request.line not in again]
+        kept = [row for row in rows if row.request.line not in again]
+        return self._named(kept)
+
+    def _named(self, rows: list[LoggedRow]) -> list[LoggedRow]:
+        """Return the calls with the ids of their responses, where no two share one."""
+        names = [self._response_of.get(row.request.line) for row in rows]
+        known = [name for name in names if name is not None]
+        if len(set(known)) < len(known) or any(len(name) < _SHORTEST_ID for name in known):
+            return rows
+        return [
+            row
+            if name is None
+            else replace(
+                row, request=replace(row.request, other={**row.request.other, RESPONSE_ID: name})
+            )
+            for row, name in zip(rows, names, strict=True)
+        ]
 
     def notes(self) -> list[str]:
         """Return what came again."""

@@ -123,4 +123,5 @@ SAGEMAKER = Reader(
     read=read_sagemaker,
     takes=("tokenizer", "chat_template"),
     shapes=_SHAPES,
+    call_column="source_request_id",
 )

@@ -17,7 +17,10 @@ def segment_id(*names: str) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
 
 
-def segment_columns(prompts: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[pl.Series]:
+Integers = Sequence[int] | np.ndarray
+
+
+def segment_columns(prompts: Sequence[tuple[Integers, Integers]]) -> list[pl.Series]:
     """Return `segments` and `segment_tokens` of prompts: ids, and how much there is of each.
 
     Both may be arrays. Segments of no tokens are left out by whoever makes the lists.

@@ -119,8 +119,15 @@ def _joined(talks: Sequence[Talk]) -> tuple[list[Conversation], int, int]:
         if place in joined:
             base, chain = joined[place]
             name = base if chain[0][0] == 0 else name
-            said = [one for _, part in chain for one in talks[part].said]
-        conversations.append(Conversation(name, said, plain_values(talk.row, but=_READ)))
+            said = [
+                one
+                for number, (_, part) in enumerate(chain)
+                for one in talks[part].said
+                if not number or one.place >= 0
+            ]
+        conversations.append(
+            Conversation(name, said, plain_values(talk.row, but=_READ), talk.tools)
+        )
     return conversations, len(joined), cut
 
 
@@ -131,7 +138,7 @@ def _chains(parts: list[tuple[int, int]], talks: Sequence[Talk]) -> list[list[tu
     """
     chains = [[parts[0]]]
     for before, part in itertools.pairwise(parts):
-        stop = before[0] + len(talks[before[1]].said)
+        stop = before[0] + sum(one.place >= 0 for one in talks[before[1]].said)
         if part[0] < stop:
             return []
         if part[0] == stop:

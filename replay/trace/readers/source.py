@@ -16,7 +16,7 @@ from replay.trace.readers.unpack import unpacked
 
 STANDARD_INPUT = "-"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_COMMENTS = re.compile(rb"(?:[ \t\r]*(?:(?:#|//)[^\n]*)?\n)+(?=[ \t\r]*[{\[])")
+_FIRST_OTHER = re.compile(rb"^[ \t\r]*(?:[^\s#/]|/(?!/))", re.MULTILINE)
 
 
 class EmptyFileError(TraceError):
@@ -77,10 +77,11 @@ def read_source(path: str | Path, *, max_unpacked_bytes: int | None = None) -> S
 
 def _without_comments(data: bytes) -> bytes:
     """Return the data with lines of `#` or `//` before its first JSON made blank."""
-    found = _COMMENTS.match(data)
-    if found is None:
+    first = _FIRST_OTHER.search(data)
+    if first is None or first[0][-1:] not in (b"{", b"["):
         return data
-    return b"\n" * found[0].count(b"\n") + data[found.end() :]
+    before = data[: first.start()]
+    return b"\n" * before.count(b"\n") + data[first.start() :] if before.strip() else data
 
 
 def _near(path: Path) -> str | None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from replay.trace.media import Media, media_in
+from replay.trace.media import RESPONSE, Media, media_in
 from replay.trace.stand_ins import stand_ins
 
 if TYPE_CHECKING:
@@ -92,6 +92,8 @@ def media_notes(prompts: Sequence[str]) -> list[str]:
     uses = tokens = 0
     for prompt in prompts:
         for media in media_in(prompt):
+            if media.kind == RESPONSE:
+                continue
             found.add(media)
             uses += 1
             tokens += media.tokens

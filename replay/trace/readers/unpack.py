@@ -20,7 +20,7 @@ from replay.units import format_bytes
 _GZIP = b"\x1f\x8b"
 _ZSTANDARD = b"\x28\xb5\x2f\xfd"
 _GZIP_WINDOW = 31  # with the header and the checksum of a gzip member
-_LEAST_BYTES = 2**29
+_LEAST_BYTES = 2**26
 _USUAL_RATIO = (
     200  # text seldom shrinks more; zeros shrink 1,000 times in gzip, 32,000 in zstandard
 )

@@ -91,10 +91,10 @@ def _rows_of(source: Source) -> tuple[list[dict[str, Any]], Source]:
             problems.add(fault, line=line)
             continue
         shared = {"model": document.get("model_id")}
-        lists = {name: document[name] for name in _LISTS if document.get(name)}
+        lists: dict[str, Any] = {name: document[name] for name in _LISTS if document.get(name)}
         rows += [
             shared | {name: values[place] for name, values in lists.items()}
-            for place in range(len(document[_INPUTS]))
+            for place in range(len(lists[_INPUTS]))
         ]
     problems.raise_any()
     text = "\n".join(json.dumps(row) for row in rows)

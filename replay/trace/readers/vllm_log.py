@@ -36,6 +36,7 @@ _IDS = re.compile(r"prompt_token_ids: \[([0-9, ]*)\]")
 _OUTPUT = re.compile(rf"^output: (?:({QUOTED})|None)(?:, |$)")
 _OUTPUT_IDS = re.compile(r"output_token_ids: (?:array\('\w', )?\[([0-9, ]*)\]")
 _MOST = re.compile(r"\bmax_tokens=(\d{1,9})\b")
+_LOGPROBS = re.compile(r"\bprompt_logprobs=(\d{1,9})\b")
 _ADAPTER = re.compile(rf"lora_request: LoRARequest\(lora_name=({QUOTED})")
 _REASON = re.compile(r"finish_reason: (\w+)$")
 _LEAP_YEAR = 2000  # the log has none
@@ -82,6 +83,7 @@ class _Request:
     tokens: list[int] | None = None
     most_tokens: int | None = None
     adapter: str | None = None
+    prompt_logprobs: int | None = None
     response: str | None = None
     response_tokens: list[int] | None = None
     finished: bool = False
@@ -118,6 +120,8 @@ class _Log:
         _take_prompt(request, told)
         rest = told[_end_of_prompt(told) :]
         most, adapter = _MOST.search(rest), _ADAPTER.search(rest)
+        logprobs = _LOGPROBS.search(rest)
+        request.prompt_logprobs = int(logprobs[1]) if logprobs else None
         request.most_tokens = int(most[1]) if most else None
         request.adapter = text_in(adapter[1]) if adapter else None
         self._open[name] = request
@@ -239,9 +243,10 @@ def _assumed(request: _Request) -> int:
 
 
 def _other(request: _Request) -> dict[str, object]:
-    kept = {
+    kept: dict[str, object] = {
         "source_request_id": writable(request.name),
         "adapter": writable(request.adapter),
+        "prompt_logprobs": request.prompt_logprobs,  # such a request looks nothing up
         "finish_reason": request.reason,
     }
     return {name: value for name, value in kept.items() if value is not None}

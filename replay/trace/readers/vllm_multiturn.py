@@ -80,6 +80,7 @@ def read_vllm_multiturn(source: Source, options: ReadOptions = DEFAULTS) -> Trac
             own_name(str(talk.row.get("id", "")), talk.said[0].line, source),
             talk.said,
             plain_values(talk.row, but=_READ),
+            talk.tools,
         )
         for talk in talks
     ]

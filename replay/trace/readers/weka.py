@@ -49,7 +49,6 @@ from replay.trace.readers.weka_sessions import (
 )
 from replay.units import NS_PER_S
 
-BLOCK_SIZE = 64
 _SHAPES = (
     RowShape(
         (
@@ -87,19 +86,18 @@ def read_weka(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
     problems = ProblemList(source.path, allowed=options.max_rejected)
     source = as_lines(source, problems)
     sessions: dict[int, Mapping[str, Any]] = {}
-    read = told = 0
+    size = size_line = read = told = 0
     for line, session in walk_objects(source.data, problems):
         read += 1
         faults = _session_faults(session)
+        if not faults and size and session["block_size"] != size:
+            faults = [f"block_size is {size} on line {size_line} (got {session['block_size']})"]
         told += len(faults)
         for fault in faults:
             problems.add(fault, line=line)
         if not faults:
             sessions[line] = session
-    sizes = sorted({session["block_size"] for session in sessions.values()})
-    if len(sizes) > 1:
-        problems.add(f"sessions have blocks of different sizes (got {sizes})")
-    size = sizes[0] if sizes else BLOCK_SIZE
+            size, size_line = session["block_size"], size_line or line  # type: ignore[assignment]
     from_spawn = any(before_spawn(session["requests"]) for session in sessions.values())
     requests = all_requests(sessions, from_spawn=from_spawn)
     _check_chaining(requests, size, problems)

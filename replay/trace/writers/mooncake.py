@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from replay.trace.blocks import dense_codes, flat_blocks
-from replay.trace.content import block_ids_of
+from replay.trace.content import block_ids_of, natural_block_size
 from replay.trace.frame import Trace
 from replay.trace.lists import list_column
 from replay.trace.readers.mooncake_deltas import BLOCK_SIZE
@@ -17,7 +18,9 @@ from replay.writing.whole import whole_file
 _LARGEST_ID = 2**63 - 1
 
 
-_HELD = frozenset({"request_id", "arrival_ns", "input_tokens", "output_tokens", "block_ids"})
+_HELD = frozenset(
+    ("request_id", "arrival_ns", "input_tokens", "output_tokens", "block_ids", "response_block_ids")
+)
 
 
 def write_mooncake(
@@ -26,19 +29,23 @@ def write_mooncake(
     """Write the trace as JSON lines in Mooncake's format and return what it loses.
 
     Arrivals are cut to whole milliseconds: order stays, gaps move by less than one, and requests
-    of one millisecond arrive together. Content is written as block ids of `block_size` tokens, 512
-    by default, made where the trace has others; sessions, responses and other columns are not.
+    of one millisecond arrive together. Content is written as block ids of `block_size` tokens, by
+    default the trace's own, else 16, made where the trace has others. Known responses are in
+    `response_hash_ids`, the ids of the full blocks they complete, which other programs pass over;
+    sessions and other columns are not written.
     The file appears whole or not. Raises OutputExistsError where a file is there already,
     OutputError where writing fails, InputError for a trace of unknown content.
     """
     path = Path(path)
-    size = block_size or BLOCK_SIZE
+    size = block_size or natural_block_size(trace)
     frame = block_ids_of(trace, size).frame
+    names = [name for name in ("block_ids", "response_block_ids") if name in frame.columns]
+    ids = _readable_ids([frame[name].fill_null([]) for name in names])
     rows = frame.select(
         timestamp=pl.col("arrival_ns") // NS_PER_MS,
         input_length="input_tokens",
         output_length="output_tokens",
-        hash_ids=_readable_ids(frame["block_ids"]),
+        **dict(zip(("hash_ids", "response_hash_ids"), ids, strict=False)),
     )
     with whole_file(path, force=force) as file:
         rows.write_ndjson(file)
@@ -59,10 +66,11 @@ def _lost(trace: Trace, size: int) -> list[str]:
     return lost
 
 
-def _readable_ids(lists: pl.Series) -> pl.Series:
+def _readable_ids(columns: list[pl.Series]) -> list[pl.Series]:
     """Return ids that fit the format, which has signed ones: dense codes where some do not."""
-    flat = flat_blocks(lists)
-    if int(flat.ids.max(initial=0)) <= _LARGEST_ID:
-        return lists
-    codes, _ = dense_codes(flat.ids)
-    return list_column(codes, flat.counts)
+    lists = [flat_blocks(column) for column in columns]
+    ids = np.concatenate([flat.ids for flat in lists])
+    if int(ids.max(initial=0)) <= _LARGEST_ID:
+        return columns
+    codes = np.split(dense_codes(ids)[0], np.cumsum([len(flat.ids) for flat in lists])[:-1])
+    return [list_column(own, flat.counts) for own, flat in zip(codes, lists, strict=True)]

@@ -1,0 +1,19 @@
+"""Where step times may come from, one line each: `gpu.backend` of a scenario.
+
+A name is that of a file of replay/gpu/backends/, which compiles it. CONTRIBUTING.md tells how to
+add one.
+"""
+
+from __future__ import annotations
+
+BACKENDS = {
+    "roofline": "the fitted model",
+    "table": "that, corrected by your own measurements",
+    "aiconfigurator": "that, corrected by NVIDIA's tables",
+}
+TAKES_A_TABLE = "table"
+
+
+def told_apart() -> str:
+    """Return the backends as a sentence of a description."""
+    return "; ".join(f"{name}: {meaning}" for name, meaning in BACKENDS.items())

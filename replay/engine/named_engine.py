@@ -1,0 +1,73 @@
+"""What a serving engine does unless told otherwise, laid under a scenario that names one."""
+
+from __future__ import annotations
+
+from replay.config.defaults import is_given, with_defaults
+from replay.config.scenario import Scenario
+from replay.gpu.spec import Engine, load_engine, load_gpu
+
+UNNAMED = (
+    "no engine is named: TTFT is queueing and GPU time, and what a server adds before the first "
+    "token (receiving, tokenising, answering) is not counted; --engine vllm counts it"
+)
+
+
+def with_engine(scenario: Scenario) -> Scenario:
+    """Return the scenario with the named engine's own values where none were given.
+
+    Its scheduler's are those on the GPU named. Raises UnknownNameError for an engine or a GPU, and
+    InputError where something given does not go with the engine.
+    """
+    if scenario.engine.name is None:
+        return scenario
+    engine = load_engine(scenario.engine.name)
+    return with_defaults(scenario, _defaults(scenario, engine), whose=f"engine {engine.name}")
+
+
+def _defaults(scenario: Scenario, engine: Engine) -> dict[str, object]:
+    size = engine.scheduler_on(load_gpu(scenario.gpu.name))
+    return {
+        "engine.max_batched_tokens": size.max_batched_tokens,
+        "engine.max_sequences": size.max_sequences,
+        "engine.chunked_prefill": engine.chunked_prefill,
+        "engine.mixed_steps": engine.mixed_steps,
+        "gpu.memory_utilization": engine.memory_utilization,
+        "gpu.memory_share_of": engine.memory_share_of,
+        "cache.enabled": engine.prefix_caching,
+        "cache.kind": engine.cache_kind,
+    }
+
+
+def default_block_size(scenario: Scenario) -> int | None:
+    """Return the block size of the engine named, for traces without one; None where none is."""
+    if scenario.engine.name is None:
+        return None
+    return load_engine(scenario.engine.name).block_size
+
+
+def engine_notes(scenario: Scenario) -> list[str]:
+    """Return what a reader of a timed run should know of the engine, given or taken for granted.
+
+    `scenario` is as it was given, before `with_engine`.
+    """
+    if scenario.engine.name is None:
+        return [UNNAMED]
+    engine = load_engine(scenario.engine.name)
+    defaults = _defaults(scenario, engine)
+    taken = [
+        f"{path} {_word(value)}" for path, value in defaults.items() if not is_given(scenario, path)
+    ]
+    which = scenario.engine.overhead or "typical"
+    a0_ms = getattr(engine.a0_ns, which) / 1e6
+    a1_us = getattr(engine.a1_ns_per_token, which) / 1e3
+    doubt = ", an estimate" if "a0_ns" in engine.unverified else ""
+    return [
+        f"of {engine.name} {engine.version}: {', '.join(taken) or 'nothing'}; overhead "
+        f"{a0_ms:g} ms a request and {a1_us:g} us a prompt token{doubt}"
+    ]
+
+
+def _word(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,63 @@
+"""What there is to compile, in parts that processes can share, and how to see that one is done.
+
+Nothing heavy is imported here: whether kernels must be compiled is asked before each command.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Part(NamedTuple):
+    """Kernels that are compiled together.
+
+    `marks` are names, as `code_cache.is_compiled` takes them, of kernels that are compiled when
+    all of the part is; `seconds` is about how long that takes one core.
+    """
+
+    name: str
+    seconds: int
+    marks: tuple[str, ...]
+
+
+_TABLES = {"block": "Tables", "radix": "RadixTables", "session_store": "StoreTables"}
+
+READING = "reading"
+CURVES = "curves"
+QUEUES = "queue policies"
+RANKS = "ranked policies"
+COSTS = "costs"
+GENERATOR = "generator"
+
+
+def engine_part(mode: str, kind: str) -> str:
+    """Return the part that replays in a mode, `timed` or `untimed`, with a kind of cache."""
+    return f"{mode} {kind}"
+
+
+# The longest first, so that two processes end at about the same time.
+PARTS = (
+    *(
+        Part(engine_part(mode, kind), seconds, (f"replay_{mode}-{tables}",))
+        for mode, seconds in (("timed", 10), ("untimed", 6))
+        for kind, tables in _TABLES.items()
+    ),
+    Part(QUEUES, 9, ("replay_recency", "replay_two_queues")),
+    Part(RANKS, 9, ("replay_ranked", "replay_levelled")),
+    Part(READING, 7, ("reuse_distances", "scan_lines", "batch_paths", "insert_units")),
+    Part(CURVES, 3, ("stack_depths", "replay_optimum")),
+    Part(GENERATOR, 5, ("write_prompts", "murmur3_prefixes")),
+    Part(COSTS, 3, ("time_all", "attend_all")),
+)
+NAMES = tuple(part.name for part in PARTS)
+
+
+def uncompiled(*names: str) -> list[Part]:
+    """Return which of these parts, or of all, must be compiled still, the longest first."""
+    from replay.kernels.code_cache import is_compiled
+
+    return [
+        part
+        for part in PARTS
+        if (part.name in names or not names) and not all(map(is_compiled, part.marks))
+    ]

@@ -1,0 +1,91 @@
+"""An engine that is named brings its own scheduler, memory and kind of cache; nobody's is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from replay.config.scenario import Scenario
+from replay.engine.machine import find_machine
+from replay.engine.named_engine import UNNAMED, with_engine
+from replay.engine.run import prepare
+from replay.engine.sizing import size_cache
+from replay.errors import DoesNotFitError, InputError, UnknownNameError
+
+
+def scenario(**sections) -> Scenario:
+    return Scenario.model_validate(sections)
+
+
+def test_vllm_on_an_h100_has_its_own_budget_sequences_and_share_of_memory():
+    found = with_engine(scenario(engine={"name": "vllm"}))
+    assert (found.engine.max_batched_tokens, found.engine.max_sequences) == (8192, 1024)
+    assert (found.engine.mixed_steps, found.gpu.memory_utilization) == (True, 0.92)
+    assert found.cache.kind == "block"
+
+
+def test_the_gpu_decides_where_the_engine_looks_at_it():
+    small = with_engine(scenario(engine={"name": "vllm"}, gpu={"name": "l4"}))
+    assert (small.engine.max_batched_tokens, small.engine.max_sequences) == (2048, 256)
+    large = with_engine(scenario(engine={"name": "vllm"}, gpu={"name": "b200-sxm"}))
+    assert large.engine.max_batched_tokens == 16384
+
+
+def test_sglang_computes_prompts_or_decodes_over_a_radix_cache_of_single_tokens():
+    named = scenario(engine={"name": "sglang"})
+    found = with_engine(named)
+    assert (found.engine.mixed_steps, found.cache.kind) == (False, "radix")
+    assert size_cache(found, None).block_size == 1
+
+
+def test_a_trace_without_blocks_takes_the_engines():
+    assert size_cache(with_engine(scenario(engine={"name": "tensorrt-llm"})), None).block_size == 32
+    assert size_cache(with_engine(scenario(engine={"name": "tensorrt-llm"})), 512).block_size == 512
+    assert size_cache(scenario(), None).block_size == 16
+
+
+def test_what_is_given_wins_even_where_it_is_the_default():
+    given = {"name": "sglang", "max_batched_tokens": 512, "mixed_steps": True}
+    found = with_engine(scenario(engine=given, cache={"kind": "block"}))
+    assert found.engine.max_batched_tokens == 512
+    assert found.engine.mixed_steps
+    assert found.cache.kind == "block"
+
+
+def test_what_does_not_go_with_the_engine_is_refused_by_name():
+    with pytest.raises(InputError, match=r"given does not go with engine sglang.*partial_blocks"):
+        with_engine(scenario(engine={"name": "sglang"}, cache={"partial_blocks": True}))
+    with pytest.raises(InputError, match="max_batched_tokens"):
+        with_engine(scenario(engine={"name": "vllm", "max_batched_tokens": 300}))
+
+
+def test_a_share_of_what_weights_leave_is_less_than_one_of_all_memory():
+    of_left = find_machine(scenario(engine={"name": "tensorrt-llm"})).hardware.pool
+    total = find_machine(scenario(engine={"max_batched_tokens": 8192, "max_sequences": 2048}))
+    pool = total.hardware.pool
+    weights = pool.weight_bytes + pool.activation_bytes
+    memory = round((pool.pool_bytes + weights) / 0.9)
+    assert of_left.pool_bytes == pytest.approx(0.9 * (memory - weights), rel=1e-9)
+    assert of_left.pool_bytes > pool.pool_bytes  # weights are not taken out of the share
+
+
+def test_notes_say_what_was_taken_and_that_nothing_was_where_no_engine_is_named():
+    (told,) = find_machine(scenario(engine={"name": "vllm", "max_sequences": 64})).notes
+    assert "of vllm 0.33.0: engine.max_batched_tokens 8,192, engine.chunked_prefill on" in told
+    assert "engine.max_sequences" not in told
+    assert "overhead 25 ms a request" in told
+    assert find_machine(scenario()).notes == (UNNAMED,)
+    assert find_machine(scenario(engine={"mode": "untimed"})).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("sections", "error"),
+    [
+        ({"gpu": {"name": "h100"}}, UnknownNameError),
+        ({"model": {"name": "meta-llama/Llama-3.1-8B-Instruct"}}, UnknownNameError),
+        ({"engine": {"name": "vlm"}}, UnknownNameError),
+        ({"model": {"name": "llama-3.1-405b"}}, DoesNotFitError),
+    ],
+)
+def test_names_are_looked_up_before_the_trace_is_read(tmp_path, sections, error):
+    with pytest.raises(error):
+        prepare(tmp_path / "there is no such trace", scenario(**sections))
