@@ -68,6 +68,7 @@ def anonymize(
     from replay.trace.anonymize import anonymize as anonymized
     from replay.trace.content import natural_block_size
     from replay.trace.rejected import rejected_beside, write_rejected
+    from replay.trace.separation import sharing_notes
     from replay.trace.writers.mooncake import write_mooncake
     from replay.units import parse_duration_ns
 
@@ -84,6 +85,8 @@ def anonymize(
         made = anonymized(source, size, key=key, round_ns=round_ns, jitter_ns=jitter_ns)
         lost = write_mooncake(made.trace, output, block_size=size, force=force)
         aside = write_rejected(source.rejected, rejected_beside(output), force=force)
+    for text in sharing_notes(source, content_known=True):
+        note(f"Note: {text}")
     say(f"{'requests':14}{made.trace.requests:,}")
     say(f"{'kept':14}lengths, and what requests share in blocks of {size} tokens")
     say(f"{'hits before':14}{ceiling_line(source, size)}")

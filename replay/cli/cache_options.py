@@ -66,9 +66,10 @@ def read_question(
     from dataclasses import replace
 
     from replay.cache.replays import chosen_names
+    from replay.engine.prepare import prepare, prepare_trace
     from replay.engine.question import Ask, ask, unsized
-    from replay.engine.run import prepare, prepare_trace
     from replay.trace.prefix_sample import sample_prefixes
+    from replay.trace.separation import separated
     from replay.units import parse_capacity, parse_duration_ns
 
     scenario = read_scenario(parameters, {"engine.mode": "untimed"})
@@ -94,18 +95,31 @@ def read_question(
         full = read_trace(trace, parameters, hook)
         one_in = round(1 / share)
         if one_in > 1:  # the whole trace is no sample: its curve is exact
+            full = separated(full, scenario.trace.separate_by)
             drawn = sample_prefixes(full, one_in, seed=scenario.seed)
             full = drawn.trace
-        prepared = prepare_trace(full, bare, progress=hook)
+        prepared = prepare_trace(full, bare, sessions=False, progress=hook)
     else:
         prepared = prepare(
             trace,
             bare,
             format_name=parameters["format_in"],
             options=read_options(parameters),
+            sessions=_tells_sessions_apart(policies, parameters),
             progress=hook,
         )
     return ask(replace(prepared, scenario=scenario), wanted, drawn)
+
+
+def _tells_sessions_apart(policies: Sequence[str], parameters: Mapping[str, Any]) -> bool:
+    """Return whether the answer may depend on sessions: by a column, or by what a policy knows.
+
+    Without names all policies are asked for, and one of them knows turns.
+    """
+    from replay.cache.replays import chosen_names
+
+    names = list(chosen_names(policies))
+    return bool(parameters.get("by")) or not names or "workload_aware" in names
 
 
 def _block_sizes(text: str | None) -> list[int]:

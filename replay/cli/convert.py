@@ -94,6 +94,7 @@ def convert(
     from replay.engine.parts import READING
     from replay.trace.content import natural_block_size
     from replay.trace.rejected import rejected_beside, write_rejected
+    from replay.trace.separation import sharing_notes
     from replay.trace.writers import writer_for
 
     if len(inputs) > 1 and not merge:
@@ -109,7 +110,7 @@ def convert(
         bar.hook("Writing the trace", 0, 0)
         lost = writer.write(trace, output, block_size=block_size, force=force)
         aside = write_rejected(trace.rejected, rejected_beside(output), force=force)
-    note_all(trace.meta.notes)
+    note_all((*trace.meta.notes, *sharing_notes(trace, content_known=trace.has_content)))
     say(f"{'requests':14}{trace.requests:,}")
     say(f"{'content':14}{trace.meta.content}")
     say(f"{'sessions':14}{trace.meta.sessions}")

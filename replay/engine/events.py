@@ -30,8 +30,7 @@ def prefix_cache_events(
     `input_tokens` are theirs. A full hit reuses all but the one token that is always computed.
     Other hits are named after whoever put more of them there, the same session (conversational)
     or others. A miss is unexpected where the session's own cache held something and the prompt has
-    nothing of it,
-    which only a session store can tell.
+    nothing of it, which only a session store can tell, of requests that look.
     """
     hit, own = outcome[rows, layout.HIT], outcome[rows, layout.SESSION_HIT]
     kept = outcome[rows, layout.SESSION_KEPT]
@@ -41,7 +40,7 @@ def prefix_cache_events(
             (hit > 0) & (hit == input_tokens - 1),
             (hit > 0) & (2 * own >= hit),
             hit > 0,
-            kept > 0,
+            (kept > 0) & (outcome[rows, layout.DISABLED] == 0),
         ],
         ["", FULL_HIT, CONVERSATIONAL_HIT, CROSS_REQUEST_HIT, UNEXPECTED],
         MISS,

@@ -17,7 +17,7 @@ from replay.engine.plan import Plan
 from replay.engine.simulate import Simulation
 from replay.kernels import layout
 from replay.runs.rows import Rows
-from replay.schema import REQUESTS, TRACE, column_names
+from replay.schema import CARRIED, REQUESTS, TRACE, column_names
 
 if TYPE_CHECKING:
     from replay.trace.frame import Trace
@@ -128,7 +128,7 @@ class RequestTable:
             columns |= dict.fromkeys(_ABOUT_CONTENT, absent.cast(pl.Int64))
             columns["prefix_cache_event"] = absent
         made = pl.DataFrame(columns).select(column_names(REQUESTS))
-        known = {*column_names(TRACE), *made.columns} - {"kind"}
+        known = {*column_names(TRACE), *made.columns} - {*CARRIED}
         extra = [name for name in frame.columns if name not in known]
         return made.hstack(frame.select(extra)) if extra else made
 

@@ -66,14 +66,16 @@ def count_generating(plan: Plan, outcome: np.ndarray | Outcome, left_queue: int)
     known = np.where(looked_up, np.maximum(seen, depth), seen)
     whole = np.minimum(known // size, plan.table[:, layout.MATCH_BLOCKS]) * size
     reach = np.where(known > seen, np.maximum(ideal, whole), ideal)
-    columns = {layout.COLD: np.where(looked_up, tokens - known, outcome[:, layout.COLD])}
-    if plan.rules[layout.ENABLED]:
-        columns[layout.IN_FLIGHT] = outcome[:, layout.IN_FLIGHT] + reach - ideal
-        columns[layout.GRANULARITY] = np.where(
-            looked_up, known - reach, outcome[:, layout.GRANULARITY]
-        )
-    else:
-        columns[layout.DISABLED] = np.where(looked_up, known, outcome[:, layout.DISABLED])
+    off = (plan.table[:, layout.SKIPS] > 0) | (plan.rules[layout.ENABLED] == 0)
+    columns = {
+        layout.COLD: np.where(looked_up, tokens - known, outcome[:, layout.COLD]),
+        layout.IN_FLIGHT: outcome[:, layout.IN_FLIGHT] + np.where(off, 0, reach - ideal),
+    }
+    for cause, counted, count in (
+        (layout.GRANULARITY, looked_up & ~off, known - reach),
+        (layout.DISABLED, looked_up & off, known),
+    ):
+        columns[cause] = np.where(counted, count, outcome[:, cause])
     return Generating(_with(outcome, columns), ideal, reach, author)
 
 

@@ -23,7 +23,7 @@ _MISSES = {
     "in flight": "in_flight_tokens",
     "block rounding": "granularity_tokens",
     "not kept": "policy_miss_tokens",
-    "caching off": "disabled_tokens",
+    "not looked up": "disabled_tokens",
 }
 _SUMMED = (
     "input_tokens", "hit_tokens", "session_hit_tokens", "cross_request_hit_tokens",

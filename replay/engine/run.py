@@ -8,73 +8,45 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from replay.cache.pins import check_pins
 from replay.config.scenario import Scenario
-from replay.engine.costing import Costing, costing_record
 from replay.engine.diagnosis import Alternatives, alternatives
 from replay.engine.frames import RequestTable, timeline_frame
 from replay.engine.generating import count_generating
-from replay.engine.machine import Machine, find_machine
 from replay.engine.memory import give_back
 from replay.engine.outcome import Outcome, narrowed
 from replay.engine.overload import judge_overload
 from replay.engine.plan import Plan, make_plan
 from replay.engine.prefix_rows import edge_totals, prefix_rows
+from replay.engine.prepare import Prepared, bound_of, prepare, prepare_trace, run_notes
 from replay.engine.simulate import Simulation, simulate_timed, simulate_untimed
-from replay.engine.sizing import Sizing, size_cache
+from replay.engine.sizing import Sizing
 from replay.errors import Interrupted
-from replay.gpu.cost import StepCost
-from replay.gpu.hybrid import upper_bound
-from replay.gpu.spec import load_model
 from replay.kernels import layout
 from replay.kernels.jit import VERSION as NUMBA_VERSION
 from replay.progress import Hook, ignore
 from replay.runs.rows import ROWS_AT_ONCE, Rows, rows_of
-from replay.trace.arrivals import speed_up, spread_arrivals
 from replay.trace.ceilings import ceilings, global_prefix_tokens
-from replay.trace.continuation import continue_sessions, may_assume
 from replay.trace.follow_ups import contained_turns
-from replay.trace.frame import CONTENT_COLUMNS, SESSIONS_NONE, Trace
-from replay.trace.readers import load_trace
-from replay.trace.readers.options import DEFAULTS, ReadOptions
-from replay.trace.sessions import infer_sessions
-from replay.trace.stream import is_streamable, stream_trace
-from replay.trace.sub_blocks import share_within_blocks
-from replay.trace.tree import PrefixTree, build_tree
+from replay.trace.frame import Trace
 from replay.units import format_bytes
 
-RESPONSES_UNKNOWN = (
-    "the trace does not identify responses: they occupy the cache, but no later prompt can hit "
-    "them, so a follow-up's hit stops where the earlier prompt ended"
-)
+__all__ = [  # a run is prepared, then executed: both are found here
+    "Prepared",
+    "RunResult",
+    "describe_size",
+    "execute",
+    "prepare",
+    "prepare_trace",
+    "run_notes",
+]
+
 _SIDE_BY_SIDE_REQUESTS = 2_000_000  # more are replayed one after the other: half the memory
 _COMPARED = (layout.STATUS, layout.SCHEDULED_NS, layout.FIRST_TOKEN_NS, layout.DONE_NS)
-IDS_ONLY = "with partial blocks only the trace's own ids are cacheable: responses are not kept"
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A trace read, its tree built and the cache sized: all that can fail before time passes."""
-
-    scenario: Scenario
-    trace: Trace
-    tree: PrefixTree
-    sizing: Sizing
-    costing: Costing | None
-    content_known: bool
-    timings_ns: dict[str, int]
-    engine_notes: tuple[str, ...] = ()
-
-    @property
-    def cost(self) -> StepCost | None:
-        """What steps cost; None where no time passes."""
-        return None if self.costing is None else self.costing.cost
 
 
 @dataclass(frozen=True)
@@ -93,96 +65,6 @@ class RunResult:
     def tables(self) -> dict[str, pl.DataFrame]:
         """The tables in memory, made when they are first asked for: 400 bytes a request."""
         return {name: rows.frame() for name, rows in self.rows.items()}
-
-
-def prepare(
-    trace_path: str | Path,
-    scenario: Scenario,
-    *,
-    format_name: str | None = None,
-    options: ReadOptions = DEFAULTS,
-    progress: Hook = ignore,
-) -> Prepared:
-    """Read a trace and prepare it; raises what `load_trace` and `prepare_trace` raise.
-
-    What the scenario names is looked up first.
-    """
-    started = time.perf_counter_ns()
-    machine = find_machine(scenario)
-    scenario = machine.scenario
-    progress("Reading the trace", 0, 0)
-    tree = None
-    if format_name is None and options == DEFAULTS and _may_stream(trace_path, scenario):
-        trace, tree = stream_trace(trace_path, progress=progress)
-    else:
-        trace = load_trace(trace_path, format_name=format_name, options=options, progress=progress)
-    prepared = prepare_trace(trace, scenario, tree=tree, machine=machine, progress=progress)
-    timings = {"prepare_ns": time.perf_counter_ns() - started}
-    return dataclasses.replace(prepared, timings_ns=timings)
-
-
-def _may_stream(path: str | Path, scenario: Scenario) -> bool:
-    """Return whether a run needs nothing of a long trace's content but its tree."""
-    wanted = scenario.trace
-    content = wanted.separate_by or wanted.content == "continue_sessions" or wanted.inside_blocks
-    if content or not is_streamable(path):
-        return False
-    return wanted.sessions == "off" or "session_id" in pl.read_parquet_schema(path)
-
-
-def prepare_trace(
-    trace: Trace,
-    scenario: Scenario,
-    *,
-    tree: PrefixTree | None = None,
-    machine: Machine | None = None,
-    progress: Hook = ignore,
-) -> Prepared:
-    """Order and link a trace, size its cache and build its prefix tree.
-
-    `tree` is that of a trace which was streamed, and has no content of its own any more; `machine`
-    is what the scenario names, where that was looked up already. Raises what looking it up, sizing
-    the cache and building the tree raise.
-    """
-    machine = machine or find_machine(scenario)
-    scenario = machine.scenario
-    sizing = size_cache(scenario, trace.meta.block_size, machine.hardware)
-    content_known = tree is not None
-    trace = _adjust(trace, scenario, content_known=content_known)
-    if tree is None:
-        progress("Building the prefix tree", 0, 0)
-        tree = build_tree(trace, separate_by=scenario.trace.separate_by)
-        content_known = trace.has_content
-    check_pins(tree, scenario.cache.pinned_prefixes)
-    # The tree holds what the content says; without it a long trace takes a third less memory.
-    slim = trace.changed(trace.frame.drop(CONTENT_COLUMNS, strict=False))
-    return Prepared(scenario, slim, tree, sizing, machine.costing, content_known, {}, machine.notes)
-
-
-def _adjust(trace: Trace, scenario: Scenario, *, content_known: bool) -> Trace:
-    wanted = scenario.trace
-    if wanted.arrival_jitter is not None:
-        trace = spread_arrivals(trace, wanted.arrival_jitter, seed=scenario.seed)
-    if wanted.speedup != 1:
-        trace = speed_up(trace, wanted.speedup)
-    assume = wanted.content == "auto" and not content_known and may_assume(trace)
-    if assume or wanted.content == "continue_sessions":
-        trace = continue_sessions(trace)
-    if wanted.sessions == "infer" and not trace.has_sessions and trace.has_blocks:
-        trace = infer_sessions(trace)
-    if wanted.sessions == "off" and trace.has_sessions:
-        dropped = [name for name in ("session_id", "turn") if name in trace.frame.columns]
-        meta = dataclasses.replace(trace.meta, sessions=SESSIONS_NONE)
-        trace = trace.changed(
-            trace.frame.drop(dropped), meta.noting("the trace's sessions were left out")
-        )
-    if wanted.inside_blocks:
-        trace = share_within_blocks(
-            trace,
-            system_prompt_tokens=wanted.system_prompt_tokens,
-            shared_part=wanted.shared_block_part,
-        )
-    return trace
 
 
 def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) -> RunResult:
@@ -263,7 +145,6 @@ def _request_table(
 
 def _scenario_record(prepared: Prepared, scenario: Scenario) -> dict[str, Any]:
     """Return what a manifest says of what was run."""
-    costing, hardware = prepared.costing, prepared.sizing.hardware
     return {
         "seed": scenario.seed,
         "versions": _versions(),
@@ -271,9 +152,7 @@ def _scenario_record(prepared: Prepared, scenario: Scenario) -> dict[str, Any]:
         "trace": _trace_record(prepared.trace),
         "scenario": scenario.model_dump(mode="json"),
         **_size_record(prepared.sizing),
-        "step_times": costing_record(scenario, hardware.gpu, costing)
-        if costing is not None and hardware is not None
-        else None,
+        "step_times": _costing_record(prepared),
     }
 
 
@@ -350,6 +229,16 @@ def _trace_record(trace: Trace) -> dict[str, Any]:
     }
 
 
+def _costing_record(prepared: Prepared) -> dict[str, Any] | None:
+    """Return where step times come from; None where no time passes."""
+    costing, hardware = prepared.costing, prepared.sizing.hardware
+    if costing is None or hardware is None:
+        return None
+    from replay.engine.costing import costing_record
+
+    return costing_record(prepared.scenario, hardware.gpu, costing)
+
+
 def _size_record(sizing: Sizing) -> dict[str, Any]:
     hardware = sizing.hardware
     return {
@@ -394,31 +283,6 @@ def _ceiling_record(prepared: Prepared) -> dict[str, int] | None:
         "block_ceiling_tokens": found.block_ceiling_tokens,
         "granularity_tokens": found.granularity_tokens,
     }
-
-
-def bound_of(prepared: Prepared) -> str | None:
-    """Return why hits and capacity are upper bounds for the model that is named, None if not."""
-    hardware = prepared.sizing.hardware
-    if hardware is not None:
-        return upper_bound(hardware.model)
-    if "model" in prepared.scenario.model_fields_set:
-        return upper_bound(load_model(prepared.scenario.model.name))
-    return None
-
-
-def run_notes(prepared: Prepared) -> list[str]:
-    """Return what a reader of a run should know about the size and content of what was run."""
-    cache = prepared.scenario.cache
-    notes = list(prepared.sizing.notes)
-    if prepared.costing is not None:
-        notes += [*prepared.engine_notes, *prepared.costing.notes]
-    if not prepared.content_known:
-        return notes
-    if cache.caching and cache.partial_blocks:
-        notes.append(IDS_ONLY)
-    elif cache.caching and cache.responses and not prepared.tree.has_responses:
-        notes.append(RESPONSES_UNKNOWN)
-    return notes
 
 
 def describe_size(prepared: Prepared) -> dict[str, object]:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from replay.errors import UnknownNameError
 from replay.printable import printable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from replay.report.db import Result
 
-    AnyTable = Table | FrameTable | Result
+    AnyTable: TypeAlias = "Table | FrameTable | Result"
 
 # DuckDB takes 0.15 s to import and a table on the terminal needs none of it, so the functions
 # below that do need it import it themselves.
@@ -176,5 +176,6 @@ def _inferred(table: Table, index: int) -> str:
     if kinds == {bool}:
         return "BOOLEAN"
     if kinds == {int}:
-        return "BIGINT"
+        wide = any(not -(2**63) <= row[index] < 2**63 for row in table.rows if row[index])
+        return "HUGEINT" if wide else "BIGINT"
     return "DOUBLE" if kinds and kinds <= {int, float} else "VARCHAR"

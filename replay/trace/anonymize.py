@@ -2,8 +2,9 @@
 
 Block ids become keyed hashes (BLAKE2b, RFC 7693), 63 bits of them. Of token ids the hash is chained
 over the block's own tokens and the hash before it, so that whoever has the key can tell two files'
-equal prompts apart from others; of block ids and segments it is of the id. Without the key, an id
-cannot be found by hashing guessed prompts. A key that is drawn and not kept leaves nobody who can.
+equal prompts apart from others; of block ids and segments it is of the id. The model, adapter and
+salt that keep prompts apart are hashed with them, and so are gone. Without the key, an id cannot be
+found by hashing guessed prompts. A key that is drawn and not kept leaves nobody who can.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from replay.trace.blocks import FlatBlocks, codes_as_seen, first_places, flat_bl
 from replay.trace.content import block_ids_of
 from replay.trace.frame import Trace, TraceMeta, canonical_trace
 from replay.trace.lists import list_column
+from replay.trace.separation import root_names, skipping
 from replay.trace.units import FlatUnits, units_of
 from replay.units import format_duration
 
@@ -69,14 +71,16 @@ def anonymize(
             raise InputError(f"{name} must be at least 1 ns (got {given})")
     key = key if len(key) <= _LONGEST_KEY_BYTES else sha512(key).digest()
     blocks = block_ids_of(trace, block_size)
-    hashed = _by_tokens(trace, blocks, key) if _has_own_tokens(trace) else _by_id(blocks, key)
+    hashed = _by_tokens if _has_own_tokens(trace) else _by_id
     frame = pl.DataFrame(
         {
             **{name: trace.frame[name] for name in _KEPT},
             "arrival_ns": _times(trace, round_ns, jitter_ns),
-            **hashed,
+            **hashed(trace, blocks, key),
         }
     )
+    if skipping(trace) is not None:
+        frame = frame.with_columns(trace.frame["skips_lookup"])
     meta = TraceMeta(
         path=trace.meta.path,
         name="anonymized",
@@ -86,6 +90,8 @@ def anonymize(
         content="prefix-chained block ids, hashed with a key",
     )
     removed = [name for name in trace.frame.columns if name not in (*_KEPT, "request_id")]
+    if skipping(trace) is not None:
+        removed.remove("skips_lookup")
     if trace.meta.block_size == block_size:  # their names are gone, what they say is not
         removed = [name for name in removed if name not in _IDS]
     return Anonymized(canonical_trace(frame, meta), tuple(removed), _words(round_ns, jitter_ns))
@@ -95,14 +101,17 @@ def _has_own_tokens(trace: Trace) -> bool:
     return trace.has_tokens and not trace.has_segments
 
 
-def _by_id(blocks: Trace, key: bytes) -> dict[str, pl.Series]:
+def _by_id(trace: Trace, blocks: Trace, key: bytes) -> dict[str, pl.Series]:
+    """Return ids that are hashes of those there are, and of what keeps their requests apart."""
     lists = _lists(blocks)
-    every = np.concatenate([flat.ids for flat in lists.values()])
-    codes, count = codes_as_seen(every)
-    ids = every[first_places(codes, count)].astype("<u8")
+    codes, count = codes_as_seen(_all(lists))
+    first = first_places(codes, count)
+    own = trace if trace.meta.block_size == blocks.meta.block_size else blocks
+    ids = _all(_lists(own))[first].astype("<u8")
+    roots, owners = root_names(trace), _owners(lists)[first]
     hashes = np.zeros(count, np.uint64)
-    for place, name in enumerate(ids):
-        digest = blake2b(name.tobytes(), digest_size=8, key=key).digest()
+    for place, (name, request) in enumerate(zip(ids, owners, strict=True)):
+        digest = blake2b(name.tobytes() + roots[request], digest_size=8, key=key).digest()
         hashes[place] = int.from_bytes(digest, "little")
     return _columns(lists, _distinct(hashes)[codes])
 
@@ -112,14 +121,14 @@ def _by_tokens(trace: Trace, blocks: Trace, key: bytes) -> dict[str, pl.Series]:
     size = blocks.meta.block_size
     assert size is not None
     lists = _lists(blocks)
-    codes, count = codes_as_seen(np.concatenate([flat.ids for flat in lists.values()]))
-    tokens = units_of(trace)
+    codes, count = codes_as_seen(_all(lists))
+    tokens, roots, owners = units_of(trace), root_names(trace), _owners(lists)
     data = tokens.units.astype("<u4").tobytes()
     start, stop, before = _spans(list(lists.values()), tokens, trace.column("input_tokens"), size)
     chain: list[bytes] = [b""] * count
     hashes = np.zeros(count, np.uint64)
     for place in np.sort(first_places(codes, count)).tolist():  # a block's parent stands before it
-        parent = chain[codes[before[place]]] if before[place] >= 0 else b""
+        parent = chain[codes[before[place]]] if before[place] >= 0 else roots[owners[place]]
         content = data[4 * start[place] : 4 * stop[place]]
         digest = blake2b(parent + content, digest_size=32, key=key).digest()
         chain[codes[place]] = digest
@@ -159,6 +168,15 @@ def _lists(blocks: Trace) -> dict[str, FlatBlocks]:
     """Return the ids of prompts, and of responses where they are known."""
     names = [name for name in _IDS if name in blocks.frame.columns]
     return {name: flat_blocks(blocks.frame[name]) for name in names}
+
+
+def _all(lists: dict[str, FlatBlocks]) -> np.ndarray:
+    return np.concatenate([flat.ids for flat in lists.values()])
+
+
+def _owners(lists: dict[str, FlatBlocks]) -> np.ndarray:
+    """Return the request of each place."""
+    return np.concatenate([flat.requests for flat in lists.values()])
 
 
 def _columns(lists: dict[str, FlatBlocks], ids: np.ndarray) -> dict[str, pl.Series]:

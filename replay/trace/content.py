@@ -9,10 +9,11 @@ import polars as pl
 
 from replay.errors import InputError
 from replay.kernels.content import number_blocks
-from replay.trace.blocks import codes_as_seen
+from replay.trace.blocks import codes_as_seen, flat_blocks
 from replay.trace.frame import Trace, canonical_trace
 from replay.trace.lists import list_column
 from replay.trace.problems import ProblemList
+from replay.trace.separation import apart, separating_columns
 from replay.trace.tree import PrefixTree, build_tree
 
 ENGINE_BLOCK = 16  # of content that is known to the token: the default of vLLM
@@ -30,8 +31,9 @@ def block_ids_of(trace: Trace, block_size: int) -> Trace:
     that are of this size already stay as they are. Others are made from segments, token ids or
     block ids of another size, whichever the trace has first, and count from zero in order of first
     appearance, those of prompts first. A partial last block shares its id with whole prompts that
-    are equal alone. Linear in blocks. Raises InputError for a block size below one and for a trace
-    of unknown content, TraceError where content and lengths disagree.
+    are equal alone. Requests that share nothing (`replay.trace.separation`) have no id in common:
+    where they do, all ids are counted anew. Linear in blocks. Raises InputError for a block size
+    below one and for a trace of unknown content, TraceError where content and lengths disagree.
     """
     if block_size < 1:
         raise InputError(f"block_size must be at least 1 (got {block_size})")
@@ -43,7 +45,7 @@ def block_ids_of(trace: Trace, block_size: int) -> Trace:
     if trace.has_blocks:
         _check_counts(trace)
         if trace.meta.block_size == block_size:
-            return trace
+            return _with_ids_apart(trace)
     tree = build_tree(trace)
     lists = _with_responses(tree, block_size) if tree.has_responses else _prompts(tree, block_size)
     meta = replace(trace.meta, block_size=block_size).noting(*_notes(trace, block_size))
@@ -94,6 +96,27 @@ def _numbered(tree: PrefixTree, stops: np.ndarray, block_size: int, total: int) 
         block_size,
         total,
     )
+
+
+def _with_ids_apart(trace: Trace) -> Trace:
+    lists = {
+        name: flat_blocks(trace.frame[name])
+        for name in ("block_ids", "response_block_ids")
+        if name in trace.frame.columns
+    }
+    owners = np.concatenate([flat.requests for flat in lists.values()])
+    codes, size = codes_as_seen(np.concatenate([flat.ids for flat in lists.values()]))
+    own, distinct = apart(codes, size, owners, trace)
+    if distinct == size:
+        return trace
+    parts = np.split(own.astype(np.uint64), [len(lists["block_ids"].ids)])
+    ids = [
+        list_column(part, flat.counts).alias(name)
+        for (name, flat), part in zip(lists.items(), parts, strict=False)
+    ]
+    kept = " and ".join(separating_columns(trace))
+    note = f"block ids were counted anew: prompts of another {kept} have none in common"
+    return trace.changed(trace.frame.with_columns(ids), trace.meta.noting(note))
 
 
 def _check_counts(trace: Trace) -> None:

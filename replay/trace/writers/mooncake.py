@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from replay.trace.content import block_ids_of, natural_block_size
 from replay.trace.frame import Trace
 from replay.trace.lists import list_column
 from replay.trace.readers.mooncake_deltas import BLOCK_SIZE
+from replay.trace.separation import skipping
 from replay.units import NS_PER_MS
 from replay.writing.whole import whole_file
 
@@ -30,9 +32,10 @@ def write_mooncake(
 
     Arrivals are cut to whole milliseconds: order stays, gaps move by less than one, and requests
     of one millisecond arrive together. Content is written as block ids of `block_size` tokens, by
-    default the trace's own, else 16, made where the trace has others. Known responses are in
-    `response_hash_ids`, the ids of the full blocks they complete, which other programs pass over;
-    sessions and other columns are not written.
+    default the trace's own, else 16, made where the trace has others; requests that share nothing
+    have none in common. Known responses are in `response_hash_ids`, the ids of the full blocks they
+    complete, which other programs pass over; sessions and other columns are not written, but for
+    `skips_lookup`.
     The file appears whole or not. Raises OutputExistsError where a file is there already,
     OutputError where writing fails, InputError for a trace of unknown content.
     """
@@ -41,24 +44,29 @@ def write_mooncake(
     frame = block_ids_of(trace, size).frame
     names = [name for name in ("block_ids", "response_block_ids") if name in frame.columns]
     ids = _readable_ids([frame[name].fill_null([]) for name in names])
+    kept = [] if skipping(trace) is None else ["skips_lookup"]
     rows = frame.select(
-        timestamp=pl.col("arrival_ns") // NS_PER_MS,
-        input_length="input_tokens",
-        output_length="output_tokens",
-        **dict(zip(("hash_ids", "response_hash_ids"), ids, strict=False)),
+        (pl.col("arrival_ns") // NS_PER_MS).alias("timestamp"),
+        pl.col("input_tokens").alias("input_length"),
+        pl.col("output_tokens").alias("output_length"),
+        *(
+            one.alias(name)
+            for name, one in zip(("hash_ids", "response_hash_ids"), ids, strict=False)
+        ),
+        *kept,
     )
     with whole_file(path, force=force) as file:
         rows.write_ndjson(file)
-    return _lost(trace, size)
+    return _lost(trace, size, kept)
 
 
-def _lost(trace: Trace, size: int) -> list[str]:
+def _lost(trace: Trace, size: int, kept: Sequence[str]) -> list[str]:
     arrival = trace.column("arrival_ns")
     fine = int((arrival % NS_PER_MS != 0).sum())
     lost = [f"what {fine:,} arrivals have below a millisecond"] if fine else []
     if trace.has_segments or trace.has_tokens or trace.meta.block_size != size:
         lost.append(f"content finer than blocks of {size} tokens")
-    others = [name for name in trace.frame.columns if name not in _HELD]
+    others = [name for name in trace.frame.columns if name not in _HELD.union(kept)]
     if others:
         lost.append(f"columns {', '.join(others)}")
     if size != BLOCK_SIZE:
