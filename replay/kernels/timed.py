@@ -75,6 +75,7 @@ from replay.kernels.layout import (
     INCREMENTAL,
     INPUT_TOKENS,
     KIND,
+    LAST_HOLD,
     LAST_RUNNING,
     LOST,
     MATCH_BLOCKS,
@@ -274,6 +275,7 @@ def _admit(t, e):
             _reject(t, e, request, again)
             continue
         if not again:
+            t.state[request, LAST_HOLD] = NONE
             t.state[request, TARGET] = t.plan[request, INPUT_TOKENS]
         hit, idle, pieces = _look_up(t, request, again)
         if now[RUNNING] == 0 and _last_block(t, request) - hit + idle > free_blocks(t):

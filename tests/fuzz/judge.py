@@ -136,7 +136,7 @@ def _judged_process(case: Case) -> Finding | None:
             argv,
             capture_output=True,
             timeout=PROCESS_WALL_S,
-            preexec_fn=_bind,  # noqa: PLW1509 - DuckDB's threads are not in the way here
+            preexec_fn=_bind,
             check=False,
             stdin=subprocess.DEVNULL,
         )
