@@ -54,7 +54,7 @@ def read_standard_input() -> bytes:
     if sys.stdin is None:  # closed by whoever started this process
         raise OSError(errno.EBADF, "standard input is closed")
     with contextlib.suppress(io.UnsupportedOperation):  # one that lies in memory
-        _check_has_an_end(sys.stdin.buffer, os.fstat(sys.stdin.fileno()))
+        _check_has_an_end(sys.stdin.buffer, os.fstat(sys.stdin.buffer.fileno()))
     return _all_of(sys.stdin.buffer)
 
 

@@ -49,6 +49,10 @@ class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*self.commands]  # `list` is a module here
 
+    def main(self, *args: Any, **extra: Any) -> Any:
+        _open_closed_streams()
+        return super().main(*args, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             result = super().invoke(ctx)
@@ -104,6 +108,22 @@ for _command in (
     explain, cost, calibrate, report, query, verify, list_, doctor,
 ):  # fmt: skip
     main.add_command(_command)
+
+
+def _open_closed_streams() -> None:
+    """Let a standard stream that is closed be as /dev/null.
+
+    Else the next file that is opened would take its number, and what is printed would go there.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is not None:
+            continue
+        descriptor = os.open(os.devnull, os.O_RDWR)
+        if descriptor != number:
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+        if number:
+            setattr(sys, name, os.fdopen(number, "w", closefd=False))
 
 
 def _tell_kernel_troubles() -> None:

@@ -36,11 +36,9 @@ def _of_run(folder: Path, random: Random) -> str | None:
     made = made_run(folder)
     path = random.choice(sorted(made.iterdir()))
     path.write_bytes(flipped(path.read_bytes(), random))
-    opening = random.choice(
-        (("report", "R", "summary"), ("query", "R", "FROM run"), ("verify", "R"))
-    )
-    done = run(*opening, cwd=folder)
-    if opening[0] == "verify" and not done.fault:
+    opening = random.choice(("report R summary", "query R SUMMARIZE", "verify R"))
+    done = run(*opening.split(), cwd=folder)
+    if opening.startswith("verify") and not done.fault:
         return None if done.code == 2 and "damaged" in done.out else "is not told"
     return done.refused(path.name)
 

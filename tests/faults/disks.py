@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -69,7 +68,7 @@ def _full(name: str) -> Attempt:
             return found or (f"left {left}" if left else None)
         finally:
             subprocess.run(["umount", str(disk)], capture_output=True, check=False)
-            os.rmdir(disk)
+            disk.rmdir()
 
     return attempt
 

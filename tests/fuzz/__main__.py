@@ -129,7 +129,7 @@ def _one(options: argparse.Namespace, made: Path) -> int:
 
 
 def _in_a_child(work: object) -> None:
-    """Do work that imports heavy libraries where their threads do not stand in the way of a fork."""
+    """Do work that imports heavy libraries elsewhere: their threads would not survive a fork."""
     assert callable(work)
     pid = os.fork()
     if pid == 0:
