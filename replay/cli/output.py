@@ -5,6 +5,7 @@ Standard output carries data only; notes and paths go to standard error.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
@@ -129,8 +130,12 @@ def note(message: str) -> None:
 
 
 def say(text: str = "", *, err: bool = False) -> None:
-    """Print lines as they are, but nothing in them that could steer a terminal."""
-    click.echo(printable(text), err=err)
+    """Print lines as they are, but nothing in them that could steer a terminal.
+
+    What cannot be said on standard error stops nothing.
+    """
+    with contextlib.suppress(OSError) if err else contextlib.nullcontext():
+        click.echo(printable(text), err=err)
 
 
 def note_all(texts: Iterable[str]) -> None:
