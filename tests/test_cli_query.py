@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import polars as pl
 import pytest
@@ -145,12 +144,10 @@ def test_ctrl_c_ends_with_130(run):
         "db.attended = started\n"
         "from replay.cli import main; main()"
     )
-    started = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", code, "query", run, sql], capture_output=True, text=True
     )
     assert done.returncode == 130
-    assert time.monotonic() - started < 20
     assert done.stderr == "Interrupted\n"
 
 

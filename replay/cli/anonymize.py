@@ -68,7 +68,7 @@ def anonymize(
     from replay.cli.output import note, note_all
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import claim, read_beside
-    from replay.engine.parts import READING
+    from replay.engine.parts import CONTENT, READING
     from replay.trace.anonymize import anonymize as anonymized
     from replay.trace.content import natural_block_size
     from replay.trace.rejected import rejected_beside, write_rejected
@@ -82,7 +82,7 @@ def anonymize(
     round_ns = None if rounding is None else parse_duration_ns(rounding)
     jitter_ns = None if jitter is None else parse_duration_ns(jitter)
     key = None if key_file is None else _key(key_file)
-    with progress("Reading the trace", patience_s=compile_first(READING)) as bar:
+    with progress("Reading the trace", patience_s=compile_first(READING, CONTENT)) as bar:
         source = read_trace(trace, parameters, bar.hook)
         bar.hook("Hashing", 0, 0)
         size = block_size or natural_block_size(source)

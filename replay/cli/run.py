@@ -69,14 +69,14 @@ def run(
     """
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import claim_run, read_beside
-    from replay.engine.parts import CURVES, READING, engine_part
+    from replay.engine.parts import CONTENT, CURVES, READING, engine_part
 
     scenario = read_scenario(parameters)
     target = output or _default_folder(trace)
     if not dry_run:
         claim_run(target, force=force, inputs=[trace, *read_beside(parameters)])
     engine = engine_part(scenario.engine.mode, scenario.cache.kind)
-    patience_s = compile_first(READING, CURVES, engine)
+    patience_s = compile_first(READING, CONTENT, CURVES, engine)
     with progress("Starting", patience_s=patience_s) as bar:
         from replay.engine.run import execute, prepare
 
