@@ -50,7 +50,12 @@ class _Commands(click.Group):
 
     def main(self, *args: Any, **extra: Any) -> Any:
         _open_closed_streams()
-        return super().main(*args, **extra)
+        try:
+            return super().main(*args, **extra)
+        except OSError as error:  # of what click prints itself, such as help
+            say(f"Error: {error.strerror}", err=True)
+            _drop_unwritten_output()
+            raise SystemExit(OutputError.exit_code) from error
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -6,6 +6,7 @@ Standard output carries data only; notes and paths go to standard error.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import io
 import os
 import re
@@ -125,8 +126,12 @@ def _say_where(output: Path | None) -> None:
 
 
 def note(message: str) -> None:
-    """Print a line for the person at the terminal, beside the data, wrapped at words."""
-    click.echo(wrapped(printable_lines(message)), err=True)
+    """Print a line for the person at the terminal, beside the data, wrapped at words.
+
+    What cannot be said on standard error stops nothing.
+    """
+    with contextlib.suppress(OSError):
+        click.echo(wrapped(printable_lines(message)), err=True)
 
 
 def say(text: str = "") -> None:
