@@ -22,7 +22,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from replay.near_names import near_names
-from replay.printable import printable
+from replay.printable import on_one_line
 
 SHOWN_PROBLEMS = 10
 
@@ -66,7 +66,7 @@ class FileError(InputError):
     ) -> None:
         self.problems = tuple(problems)
         shown = self.problems[:SHOWN_PROBLEMS]
-        lines = [printable(str(problem)) for problem in shown]  # one problem, one line
+        lines = [on_one_line(str(problem)) for problem in shown]
         more = (len(self.problems) if total is None else total) - len(shown)
         if more > 0:
             lines.append(f"... and {more:,} more")

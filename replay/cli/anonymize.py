@@ -7,8 +7,12 @@ from typing import Any
 
 import click
 
+from replay.cli.output import say
 from replay.cli.trace_options import read_trace, trace_options
 from replay.errors import InputError
+from replay.reading import read_whole
+
+_MOST_KEY_BYTES = 2**20
 
 
 @click.command(short_help="Keep lengths, times and sharing of a trace, nothing else.")
@@ -61,10 +65,10 @@ def anonymize(
     replay anonymize trace.parquet --round 1s --jitter 5s -o shareable.jsonl
     """
     from replay.cli.ceiling_lines import ceiling_line
-    from replay.cli.output import note, say
+    from replay.cli.output import note, note_all
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import claim, read_beside
-    from replay.engine.parts import READING
+    from replay.engine.parts import CONTENT, READING
     from replay.trace.anonymize import anonymize as anonymized
     from replay.trace.content import natural_block_size
     from replay.trace.rejected import rejected_beside, write_rejected
@@ -78,15 +82,14 @@ def anonymize(
     round_ns = None if rounding is None else parse_duration_ns(rounding)
     jitter_ns = None if jitter is None else parse_duration_ns(jitter)
     key = None if key_file is None else _key(key_file)
-    with progress("Reading the trace", patience_s=compile_first(READING)) as bar:
+    with progress("Reading the trace", patience_s=compile_first(READING, CONTENT)) as bar:
         source = read_trace(trace, parameters, bar.hook)
         bar.hook("Hashing", 0, 0)
         size = block_size or natural_block_size(source)
         made = anonymized(source, size, key=key, round_ns=round_ns, jitter_ns=jitter_ns)
         lost = write_mooncake(made.trace, output, block_size=size, force=force)
         aside = write_rejected(source.rejected, rejected_beside(output), force=force)
-    for text in sharing_notes(source, content_known=True):
-        note(f"Note: {text}")
+    note_all(sharing_notes(source, content_known=True))
     say(f"{'requests':14}{made.trace.requests:,}")
     say(f"{'kept':14}lengths, and what requests share in blocks of {size} tokens")
     say(f"{'hits before':14}{ceiling_line(source, size)}")
@@ -104,9 +107,9 @@ def anonymize(
 
 def _key(path: Path) -> bytes:
     try:
-        return path.read_bytes()
-    except OSError as error:
+        return read_whole(path, most_bytes=_MOST_KEY_BYTES)
+    except (OSError, ValueError) as error:
         raise InputError(
-            f"cannot read the key {path}: {error.strerror}",
+            f"cannot read the key {path}: {getattr(error, 'strerror', None) or error}",
             hint="make one with: head -c 32 /dev/urandom > key",
         ) from error

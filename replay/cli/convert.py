@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from replay.cli import completion
+from replay.cli.output import say
 from replay.cli.trace_options import SHARE, read_trace, trace_options
 from replay.errors import InputError
 
@@ -88,10 +89,10 @@ def convert(
     replay convert a.jsonl b.jsonl --merge -o both.parquet
     """
     from replay.cli.ceiling_lines import ceiling_line
-    from replay.cli.output import note, note_all, say
+    from replay.cli.output import note, note_all
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import claim, read_beside
-    from replay.engine.parts import READING
+    from replay.engine.parts import CONTENT, READING
     from replay.trace.content import natural_block_size
     from replay.trace.rejected import rejected_beside, write_rejected
     from replay.trace.separation import sharing_notes
@@ -104,7 +105,7 @@ def convert(
     claim(output, force=force, inputs=read)
     claim(rejected_beside(output), force=force, inputs=read)
     bounds = None if window is None else parse_window(window)
-    with progress("Reading the trace", patience_s=compile_first(READING)) as bar:
+    with progress("Reading the trace", patience_s=compile_first(READING, CONTENT)) as bar:
         trace = _read(inputs, parameters, bar.hook)
         trace = _changed(trace, bounds, sample, by, seed, speedup)
         bar.hook("Writing the trace", 0, 0)

@@ -400,7 +400,7 @@ def _text(error: duckdb.Error) -> str:
     """
     wrapped = r"^.*?registered as 'result' failed: \w+: "
     text = re.sub(wrapped, "", str(error), flags=re.DOTALL)
-    return text.partition("\n\nPossible solutions")[0].strip()
+    return text.partition("\n\nPossible solutions")[0].strip().expandtabs(2)
 
 
 def _checked_file(run: Run, name: str) -> str:
