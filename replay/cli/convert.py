@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from replay.cli import completion
-from replay.cli.output import say
 from replay.cli.trace_options import SHARE, read_trace, trace_options
 from replay.errors import InputError
 
@@ -89,7 +88,7 @@ def convert(
     replay convert a.jsonl b.jsonl --merge -o both.parquet
     """
     from replay.cli.ceiling_lines import ceiling_line
-    from replay.cli.output import note, note_all
+    from replay.cli.output import note, note_all, say
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import claim, read_beside
     from replay.engine.parts import CONTENT, READING
