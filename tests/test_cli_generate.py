@@ -128,7 +128,7 @@ def test_profiles_can_be_listed(profile):
     assert 'conversational,"Multi-turn chat' in done.stdout
 
 
-def test_a_rate_that_a_short_trace_misses_is_told():
+def test_a_rate_that_a_short_trace_misses_is_told(profile):
     short = replay("generate", "conversational", "--rate", 5, "--requests", 400, "-o", "s.parquet")
     assert "of the 5 asked for, which hold in the long run" in " ".join(short.stderr.split())
     exact = replay("generate", "few_shot_pool", "--rate", 5, "--requests", 4000, "-o", "l.parquet")

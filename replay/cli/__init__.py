@@ -39,6 +39,7 @@ from replay.cli.run import run
 from replay.cli.verify import verify
 from replay.errors import Interrupted, OutputError, ReplayError
 from replay.kernels import code_cache
+from replay.printable import printable_lines
 
 
 class _Commands(click.Group):
@@ -47,11 +48,24 @@ class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*self.commands]  # `list` is a module here
 
+    def main(self, *args: Any, **extra: Any) -> Any:
+        _open_closed_streams()
+        try:
+            return super().main(*args, **extra)
+        except OSError as error:  # of what click prints itself, such as help
+            click.echo(f"Error: {error.strerror}", err=True)
+            _drop_unwritten_output()
+            raise SystemExit(OutputError.exit_code) from error
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+        except click.ClickException as error:
+            # What click itself prints; it declares the message final and reads it anew.
+            error.message = printable_lines(error.message)  # type: ignore[misc]
+            raise
+        except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click's own; it also ends quietly when whoever read the output has gone
         except SystemExit:
             raise  # of a child, which has said all there is to say
@@ -101,12 +115,29 @@ for _command in (
     main.add_command(_command)
 
 
+def _open_closed_streams() -> None:
+    """Let a standard stream that is closed be as /dev/null.
+
+    Else the next file that is opened would take its number, and what is printed would go there.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is not None:
+            continue
+        descriptor = os.open(os.devnull, os.O_RDWR)
+        if descriptor != number:
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+        if number:
+            setattr(sys, name, os.fdopen(number, "w", closefd=False))
+
+
 def _tell_kernel_troubles() -> None:
     """Say what of the kernel cache could not be used; its kernels were compiled anew."""
     troubles = code_cache.troubles
     if troubles:
         more = f", and {len(troubles) - 1:,} more" if len(troubles) > 1 else ""
-        click.echo(f"Note: kernels were compiled anew: {troubles[0]}{more}", err=True)
+        text = f"Note: kernels were compiled anew: {troubles[0]}{more}"
+        click.echo(printable_lines(text), err=True)
         troubles.clear()
 
 
@@ -115,13 +146,14 @@ def _fail(ctx: click.Context, error: BaseException) -> NoReturn:
     if ctx.params["debug"]:
         import traceback
 
-        traceback.print_exception(error)
+        lines = "".join(traceback.format_exception(error))
+        click.echo(printable_lines(lines), err=True, nl=False)
     message, hint, exit_code = _explained(error)
-    click.echo(f"Error: {message}", err=True)
+    click.echo(printable_lines(f"Error: {message}"), err=True)
     if hint:
         from replay.cli.output import wrapped
 
-        click.echo(wrapped(f"Hint: {hint}"), err=True)
+        click.echo(wrapped(printable_lines(f"Hint: {hint}")), err=True)
     if isinstance(error, OSError):
         _drop_unwritten_output()
     ctx.exit(exit_code)

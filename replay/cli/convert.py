@@ -88,10 +88,10 @@ def convert(
     replay convert a.jsonl b.jsonl --merge -o both.parquet
     """
     from replay.cli.ceiling_lines import ceiling_line
-    from replay.cli.output import note, note_all
+    from replay.cli.output import note, note_all, say
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import claim, read_beside
-    from replay.engine.parts import READING
+    from replay.engine.parts import CONTENT, READING
     from replay.trace.content import natural_block_size
     from replay.trace.rejected import rejected_beside, write_rejected
     from replay.trace.separation import sharing_notes
@@ -100,27 +100,27 @@ def convert(
     if len(inputs) > 1 and not merge:
         raise InputError(f"{len(inputs)} traces were given", hint="--merge makes one trace of them")
     writer = writer_for(output, format_out)
-    read = [*inputs, *read_beside(parameters)]
+    read: list[str | Path] = [*inputs, *read_beside(parameters)]
     claim(output, force=force, inputs=read)
     claim(rejected_beside(output), force=force, inputs=read)
     bounds = None if window is None else parse_window(window)
-    with progress("Reading the trace", patience_s=compile_first(READING)) as bar:
+    with progress("Reading the trace", patience_s=compile_first(READING, CONTENT)) as bar:
         trace = _read(inputs, parameters, bar.hook)
         trace = _changed(trace, bounds, sample, by, seed, speedup)
         bar.hook("Writing the trace", 0, 0)
         lost = writer.write(trace, output, block_size=block_size, force=force)
         aside = write_rejected(trace.rejected, rejected_beside(output), force=force)
     note_all((*trace.meta.notes, *sharing_notes(trace, content_known=trace.has_content)))
-    click.echo(f"{'requests':14}{trace.requests:,}")
-    click.echo(f"{'content':14}{trace.meta.content}")
-    click.echo(f"{'sessions':14}{trace.meta.sessions}")
+    say(f"{'requests':14}{trace.requests:,}")
+    say(f"{'content':14}{trace.meta.content}")
+    say(f"{'sessions':14}{trace.meta.sessions}")
     if trace.has_content and (block_size is not None or writer.name == "mooncake"):
         size = block_size or natural_block_size(trace)
-        click.echo(f"{'hits kept':14}{ceiling_line(trace, size)}")
+        say(f"{'hits kept':14}{ceiling_line(trace, size)}")
     for number, text in enumerate(lost or ["nothing"]):
-        click.echo(f"{'lost' if not number else '':14}{text}")
+        say(f"{'lost' if not number else '':14}{text}")
     if aside:
-        click.echo(f"{'put aside':14}{len(trace.rejected):,} rows, in {aside}")
+        say(f"{'put aside':14}{len(trace.rejected):,} rows, in {aside}")
     note(f"\nTrace written to {output}; `replay describe {output}` says more")
 
 

@@ -54,7 +54,7 @@ MOST_DECODES = 65_536
 @click.option("--decode", metavar="NxCONTEXT", help="Decodes beside them, such as 32x4096.")
 @click.option(
     "--budget",
-    type=click.IntRange(1),
+    type=click.IntRange(1, MOST_NEW),
     default=8192,
     metavar="TOKENS",
     show_default=True,

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from replay.cli.report import show_reports
-from replay.cli.report_page import write_page
 from replay.cli.run import run
 
 SAMPLE = "chat-small.jsonl"
@@ -35,7 +34,8 @@ def demo(ctx: click.Context, output: Path, force: bool) -> None:
     replay demo
     replay demo -o somewhere/else
     """
-    from replay.cli.output import note
+    from replay.cli.output import note, say
+    from replay.cli.report_page import write_page
     from replay.cli.targets import claim
     from replay.errors import InputError
     from replay.report.page.bundle import check_extra
@@ -48,7 +48,7 @@ def demo(ctx: click.Context, output: Path, force: bool) -> None:
     if page.parent.is_dir():  # else the run makes it
         claim(page, force=force, inputs=[trace])
     ctx.invoke(run, trace=trace, output=output, force=force)
-    click.echo()
+    say()
     show_reports(output)
     try:
         check_extra()

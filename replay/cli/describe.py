@@ -58,7 +58,7 @@ def describe(
     """
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import check_output, read_beside
-    from replay.engine.parts import READING
+    from replay.engine.parts import CONTENT, READING
     from replay.trace.continuation import continue_sessions, may_assume
     from replay.trace.describe import describe as facts_of
     from replay.trace.describe import notes as notes_of
@@ -67,7 +67,7 @@ def describe(
 
     inputs = [trace, *read_beside(parameters)]
     chosen = check_output(format, output, force=force, inputs=inputs)
-    with progress("Reading the trace", patience_s=compile_first(READING)) as bar:
+    with progress("Reading the trace", patience_s=compile_first(READING, CONTENT)) as bar:
         bar.update(0, 0)
         requests = read_trace(trace, parameters, bar.hook)
         if may_assume(requests):

@@ -41,7 +41,7 @@ def fetch(name: str, output: Path | None, catalogue: Path | None, force: bool) -
     replay fetch mooncake-conversation
     replay fetch azure-2023-code -o code.csv
     """
-    from replay.cli.output import note
+    from replay.cli.output import note, say
     from replay.cli.progress import progress
     from replay.cli.targets import claim
     from replay.config.catalogue import load_catalogue
@@ -57,7 +57,7 @@ def fetch(name: str, output: Path | None, catalogue: Path | None, force: bool) -
         note("What came is kept: the same command goes on from there")
         raise
     for label, text in _facts(trace, fetched):
-        click.echo(f"{label:14}{text}")
+        say(f"{label:14}{text}")
     if trace.sha256 is None:
         note("\nNot verified: the catalogue knows no sha256 of it")
         note("Its own is recorded beside it: later downloads from that address must match")

@@ -64,7 +64,7 @@ def generate(
     replay generate chat -o chat.parquet
     replay generate my-profile.yaml --duration 1h --rate 20 --seed 3 -o mine.parquet
     """
-    from replay.cli.output import note, note_all
+    from replay.cli.output import note, note_all, say
     from replay.cli.progress import compile_first, progress
     from replay.engine.parts import GENERATOR
     from replay.trace.writers import writer_for
@@ -95,7 +95,7 @@ def generate(
         lines = summary(trace)
     note_all([*trace.meta.notes[1:], *rate_missed(trace, rate)])
     for label, line in lines:
-        click.echo(f"{label:14}{line}")
+        say(f"{label:14}{line}")
     note(f"\nTrace written to {output}; `replay describe {output}` says more")
 
 

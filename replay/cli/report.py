@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,9 +69,10 @@ def report(
     if every and (names or page):
         raise InputError("--all leaves nothing to choose", hint="leave --all out")
     if sql:
+        from replay.cli.output import say
         from replay.report.library import load_report, report_names
 
-        click.echo("\n".join(load_report(name).sql for name in names or report_names()), nl=False)
+        say("\n".join(load_report(name).sql for name in names or report_names()).rstrip())
     elif page is not None:
         write_page(run, page, static=static, trace=trace, force=force)
     else:
@@ -132,6 +132,8 @@ def show_reports(
 
 def _verdict(database: RunDatabase, output: Path | None) -> list[str]:
     """Return what a run comes to, as its page says it, in lines that fit."""
+    import textwrap
+
     from replay.cli.output import text_width
     from replay.report.page import verdict
     from replay.report.page.facts import facts_of

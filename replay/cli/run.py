@@ -68,14 +68,14 @@ def run(
     """
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import claim_run, read_beside
-    from replay.engine.parts import CURVES, READING, engine_part
+    from replay.engine.parts import CONTENT, CURVES, READING, engine_part
 
     scenario = read_scenario(parameters)
     target = output or _default_folder(trace)
     if not dry_run:
         claim_run(target, force=force, inputs=[trace, *read_beside(parameters)])
     engine = engine_part(scenario.engine.mode, scenario.cache.kind)
-    patience_s = compile_first(READING, CURVES, engine)
+    patience_s = compile_first(READING, CONTENT, CURVES, engine)
     with progress("Starting", patience_s=patience_s) as bar:
         from replay.engine.run import execute, prepare
 
@@ -115,7 +115,7 @@ def _write(
         manifest["sensitivity"] = band_record(band)
     write_run(
         target,
-        result.tables,
+        result.rows,
         manifest,
         dump_scenario(result.scenario),
         rejected=rejected_text(prepared.trace.rejected),
@@ -125,19 +125,19 @@ def _write(
 
 def _tell_plan(scenario: Scenario, prepared: Prepared) -> None:
     """Print what would run."""
-    from replay.cli.output import emit
+    from replay.cli.output import emit, say
     from replay.config.dump import dump_scenario
     from replay.engine.run import describe_size
     from replay.report.tables import Table
 
     size = describe_size(prepared)
-    click.echo(dump_scenario(scenario))
+    say(dump_scenario(scenario))
     emit([Table(tuple(size), [tuple(size.values())])])
 
 
 def _tell(target: Path, prepared: Prepared, result: RunResult, band: Band | None) -> None:
     """Print the summary of a run, and where it lies."""
-    from replay.cli.output import emit, note, note_all, wrapped
+    from replay.cli.output import emit, note, note_all, say, wrapped
     from replay.cli.sensitivity_tables import band_tables
     from replay.engine.headline import headline
     from replay.report.notices import notes, warnings
@@ -145,11 +145,11 @@ def _tell(target: Path, prepared: Prepared, result: RunResult, band: Band | None
 
     note_all(notes(result.manifest))
     for line in warnings(result.manifest):
-        click.echo(f"{wrapped(line)}\n")
+        say(f"{wrapped(line)}\n")
     for label, line in headline(result):
-        click.echo(f"{label:18}{line}")
+        say(f"{label:18}{line}")
     if band is not None:
-        click.echo()
+        say()
         emit(band_tables(band))
     if prepared.trace.rejected:
         aside = len(prepared.trace.rejected)
@@ -159,6 +159,6 @@ def _tell(target: Path, prepared: Prepared, result: RunResult, band: Band | None
 
 def _default_folder(trace: Path) -> Path:
     now = datetime.datetime.now()
-    plain = re.sub(r"[^\w.-]+", "-", trace.stem).strip("-")  # of a pattern, say
+    plain = re.sub(r"[^\w.-]+", "-", trace.stem).strip("-")  # of a pattern
     name = "stdin" if str(trace) == "-" else plain or "trace"
     return Path("runs") / f"{now:%Y%m%d-%H%M%S}-{name}"

@@ -16,7 +16,7 @@ import polars as pl
 
 from replay.config.load import load_scenario
 from replay.config.scenario import Scenario
-from replay.engine.diagnosis import diagnose, stack_of
+from replay.engine.diagnosis import diagnose
 from replay.engine.plan import Plan, make_plan
 from replay.engine.run import Prepared, prepare
 from replay.engine.stretches import Stretch, stretches
@@ -291,7 +291,6 @@ def _diagnosis(row: Mapping[str, Any], plan: Plan, watched: Watched) -> dict[str
     names = ("sufficient_capacity_blocks", "optimum_hit_tokens", "avoidable_miss_tokens")
     if all(row.get(name) is not None for name in names):
         return {name: row[name] for name in names}
-    stack = stack_of(plan)
-    assert stack is not None  # caching is on, and the cache has blocks
-    found = diagnose(stack, watched.outcome)
+    found = diagnose(plan, watched.outcome)
+    assert found is not None  # caching is on, and the cache has blocks
     return {name: int(getattr(found, name)[row["request_id"]]) for name in names}

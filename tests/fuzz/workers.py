@@ -1,4 +1,4 @@
-"""Worker processes with limits, so that an abort, a hang or a bomb is laid to the case it came from.
+"""Worker processes with limits: an abort, a hang or a bomb is laid to the case it came from.
 
 A worker is forked from a process that has no threads and has imported nothing heavy. It says which
 case it is at, and what it found; a process that ends, or takes too long over one case, is replaced
@@ -18,13 +18,14 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tests.fuzz.case import Finding
 
 HANG_CPU_S = 20.0  # of the processor: others may use the machine
-HANG_WALL_S = 120.0
+HANG_WALL_S = 300.0  # and asleep: waiting for what does not come
 ADDRESS_BYTES = 5 * 2**30  # beyond what a worker has when it starts
 CASES_A_WORKER = 4_000  # then another takes over: nothing adds up
 
@@ -96,7 +97,7 @@ def _messages(worker: _Worker) -> Iterator[Told]:
 
 
 def _takes_too_long(worker: _Worker) -> bool:
-    if time.monotonic() - worker.started > HANG_WALL_S:
+    if time.monotonic() - worker.started > HANG_WALL_S and not _is_running(worker.pid):
         return True
     return worker.done > 0 and cpu_s(worker.pid) - worker.started_cpu > HANG_CPU_S
 
@@ -120,13 +121,19 @@ def _ended(worker: _Worker, *, hung: bool) -> Iterator[Told]:
 
 
 def _stop(worker: _Worker) -> int:
-    try:
+    with suppress(ProcessLookupError):
         os.kill(worker.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     os.close(worker.pipe)
     _, status = os.waitpid(worker.pid, 0)
     return status
+
+
+def _is_running(pid: int) -> bool:
+    """Return whether a process runs, or would if a processor were free."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "R"
+    except OSError:
+        return False
 
 
 def cpu_s(pid: int) -> float:
