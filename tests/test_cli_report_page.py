@@ -185,10 +185,8 @@ def cache(tmp_path, monkeypatch):
     made = []
 
     class Module:
-        __version__ = "1.2"
-
         @staticmethod
-        def javascript_bundle():
+        def javascript_bundle(snippet):
             made.append(1)
             return "vega</script>"
 

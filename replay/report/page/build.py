@@ -126,9 +126,7 @@ def _round(value: Any) -> Any:
     return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None
 
 
-def page_text(
-    page: Page, run: Run, stories: Stories, *, command: str, static: bool = False
-) -> str:
+def page_text(page: Page, run: Run, stories: Stories, *, command: str, static: bool = False) -> str:
     """Return the HTML of a page; `command` is how it was made.
 
     `static` draws the pictures here and leaves scripts out.

@@ -102,18 +102,14 @@ def _ranked_view(waits: Data, present: list[str]) -> Spec:
 def _digest(savings: Data, facts: Facts) -> tuple[tuple[str, ...], ...]:
     """Return the mean, the median and two percentiles of each side, and what was saved of them."""
     paired = savings.records[0]["no_cache_ttft_ms"] is not None
-    head = ("", "with", "without", "saved") if paired else ("", "wait")
-    if facts.waits_mean_nothing:
-        head = head[:-1] if paired else head
-    rows = []
+    told = paired and not facts.waits_mean_nothing
+    rows = [["", "with" if paired else "wait", *["without"] * paired, *["saved"] * told]]
     for row in savings.records:
         cells = [row["statistic"], wait(row["ttft_ms"])]
-        if paired:
-            cells.append(wait(row["no_cache_ttft_ms"]))
-            if not facts.waits_mean_nothing:
-                cells.append(_saved(row["saved_share"], facts))
-        rows.append(tuple(cells))
-    return (head, *rows)
+        cells += [wait(row["no_cache_ttft_ms"])] if paired else []
+        cells += [_saved(row["saved_share"], facts)] if told else []
+        rows.append(cells)
+    return tuple(map(tuple, rows))
 
 
 def _saved(share: float | None, facts: Facts) -> str:
