@@ -145,7 +145,7 @@ def _fail(ctx: click.Context, error: BaseException) -> NoReturn:
     if ctx.params["debug"]:
         import traceback
 
-        traceback.print_exception(error)
+        say("".join(traceback.format_exception(error)), err=True)
     message, hint, exit_code = _explained(error)
     say(f"Error: {message}", err=True)
     if hint:
