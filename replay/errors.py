@@ -22,6 +22,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from replay.near_names import near_names
+from replay.printable import printable
 
 SHOWN_PROBLEMS = 10
 SHOWN_NAMES = 100
@@ -66,7 +67,7 @@ class FileError(InputError):
     ) -> None:
         self.problems = tuple(problems)
         shown = self.problems[:SHOWN_PROBLEMS]
-        lines = [str(problem) for problem in shown]
+        lines = [printable(str(problem)) for problem in shown]  # one problem, one line
         more = (len(self.problems) if total is None else total) - len(shown)
         if more > 0:
             lines.append(f"... and {more:,} more")

@@ -32,7 +32,6 @@ from replay.cli.fetch import fetch
 from replay.cli.gain import gain
 from replay.cli.generate import generate
 from replay.cli.list import list_
-from replay.cli.output import say, wrapped
 from replay.cli.policies import policies
 from replay.cli.query import query
 from replay.cli.report import report
@@ -40,7 +39,7 @@ from replay.cli.run import run
 from replay.cli.verify import verify
 from replay.errors import Interrupted, OutputError, ReplayError
 from replay.kernels import code_cache
-from replay.printable import printable
+from replay.printable import printable_lines
 
 
 class _Commands(click.Group):
@@ -54,7 +53,7 @@ class _Commands(click.Group):
         try:
             return super().main(*args, **extra)
         except OSError as error:  # of what click prints itself, such as help
-            say(f"Error: {error.strerror}", err=True)
+            click.echo(f"Error: {error.strerror}", err=True)
             _drop_unwritten_output()
             raise SystemExit(OutputError.exit_code) from error
 
@@ -63,7 +62,8 @@ class _Commands(click.Group):
             result = super().invoke(ctx)
             sys.stdout.flush()
         except click.ClickException as error:
-            error.message = printable(error.message)
+            # What click itself prints; it declares the message final and reads it anew.
+            error.message = printable_lines(error.message)  # type: ignore[misc]
             raise
         except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click's own; it also ends quietly when whoever read the output has gone
@@ -136,7 +136,8 @@ def _tell_kernel_troubles() -> None:
     troubles = code_cache.troubles
     if troubles:
         more = f", and {len(troubles) - 1:,} more" if len(troubles) > 1 else ""
-        say(f"Note: kernels were compiled anew: {troubles[0]}{more}", err=True)
+        text = f"Note: kernels were compiled anew: {troubles[0]}{more}"
+        click.echo(printable_lines(text), err=True)
         troubles.clear()
 
 
@@ -145,11 +146,14 @@ def _fail(ctx: click.Context, error: BaseException) -> NoReturn:
     if ctx.params["debug"]:
         import traceback
 
-        say("".join(traceback.format_exception(error)), err=True)
+        lines = "".join(traceback.format_exception(error))
+        click.echo(printable_lines(lines), err=True, nl=False)
     message, hint, exit_code = _explained(error)
-    say(f"Error: {message}", err=True)
+    click.echo(printable_lines(f"Error: {message}"), err=True)
     if hint:
-        say(wrapped(f"Hint: {hint}"), err=True)
+        from replay.cli.output import wrapped
+
+        click.echo(wrapped(printable_lines(f"Hint: {hint}")), err=True)
     if isinstance(error, OSError):
         _drop_unwritten_output()
     ctx.exit(exit_code)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from replay.cli import completion
-from replay.cli.output import say
 from replay.cli.trace_options import SHARE, read_trace, trace_options
 from replay.errors import InputError
 
@@ -89,7 +88,7 @@ def convert(
     replay convert a.jsonl b.jsonl --merge -o both.parquet
     """
     from replay.cli.ceiling_lines import ceiling_line
-    from replay.cli.output import note, note_all
+    from replay.cli.output import note, note_all, say
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import claim, read_beside
     from replay.engine.parts import CONTENT, READING
@@ -101,7 +100,7 @@ def convert(
     if len(inputs) > 1 and not merge:
         raise InputError(f"{len(inputs)} traces were given", hint="--merge makes one trace of them")
     writer = writer_for(output, format_out)
-    read = [*inputs, *read_beside(parameters)]
+    read: list[str | Path] = [*inputs, *read_beside(parameters)]
     claim(output, force=force, inputs=read)
     claim(rejected_beside(output), force=force, inputs=read)
     bounds = None if window is None else parse_window(window)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from replay.cli.options import read_scenario, scenario_options
-from replay.cli.output import say
 from replay.cli.trace_options import read_options, trace_options
 
 if TYPE_CHECKING:
@@ -116,7 +115,7 @@ def _write(
         manifest["sensitivity"] = band_record(band)
     write_run(
         target,
-        result.tables,
+        result.rows,
         manifest,
         dump_scenario(result.scenario),
         rejected=rejected_text(prepared.trace.rejected),
@@ -126,7 +125,7 @@ def _write(
 
 def _tell_plan(scenario: Scenario, prepared: Prepared) -> None:
     """Print what would run."""
-    from replay.cli.output import emit
+    from replay.cli.output import emit, say
     from replay.config.dump import dump_scenario
     from replay.engine.run import describe_size
     from replay.report.tables import Table
@@ -138,7 +137,7 @@ def _tell_plan(scenario: Scenario, prepared: Prepared) -> None:
 
 def _tell(target: Path, prepared: Prepared, result: RunResult, band: Band | None) -> None:
     """Print the summary of a run, and where it lies."""
-    from replay.cli.output import emit, note, note_all, wrapped
+    from replay.cli.output import emit, note, note_all, say, wrapped
     from replay.cli.sensitivity_tables import band_tables
     from replay.engine.headline import headline
     from replay.report.notices import notes, warnings
