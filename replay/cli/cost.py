@@ -124,7 +124,7 @@ def cost(
     replay cost --gpu h100-sxm --model llama-3.1-8b --new 512 --cached 65536 --decode 32x4096
     replay cost --model deepseek-v3 --tp 8 --new 512 --plot cost.svg --over cached
     """
-    from replay.cli.cost_tables import CostQuestion, cost_plot, cost_tables
+    from replay.answers.cost_tables import CostQuestion, cost_plot, cost_tables
     from replay.cli.targets import check_output, claim
     from replay.report.charts import check_plot, write_chart
 

@@ -78,7 +78,7 @@ def curve(
     replay curve trace.jsonl --unit GiB --model llama-3.1-70b --kv-dtype fp8 --plot curve.html
     replay curve trace.jsonl --by window --window 10m --capacity 10000blocks
     """
-    from replay.cli.curve_tables import curve_tables, long_table
+    from replay.answers.curve_tables import curve_tables, long_table
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import check_output, claim, read_beside
     from replay.engine.parts import CURVES, READING
@@ -97,13 +97,15 @@ def curve(
         window_ns = None if window is None else parse_duration_ns(window)
         answer = answer_curves(question, by=by, window_ns=window_ns, progress=bar.hook)
     if plot is not None and not question.prepared.content_known:
-        raise InputError("no content: reuse unknown, so there is no curve to draw", hint="no --plot")
+        raise InputError(
+            "no content: reuse unknown, so there is no curve to draw", hint="no --plot"
+        )
     note_all(question.notes)
     for_people = curve_tables(question, answer) if question.prepared.content_known else []
     tables = for_people if chosen in PEOPLE else [long_table(answer)]
     emit(tables, format=format, output=output, force=force, preface=question.preface)
     if plot is not None:
-        from replay.cli.curve_plot import curve_plot
+        from replay.answers.curve_plot import curve_plot
         from replay.report.charts import write_chart
 
         write_chart(curve_plot(question, answer), plot, force=force)

@@ -105,7 +105,7 @@ def _write(
     target: Path, prepared: Prepared, result: RunResult, band: Band | None, *, force: bool
 ) -> None:
     """Write the run directory, whole or not at all."""
-    from replay.cli.sensitivity_tables import band_record
+    from replay.answers.sensitivity_tables import band_record
     from replay.config.dump import dump_scenario
     from replay.runs.write import write_run
     from replay.trace.rejected import rejected_text
@@ -137,8 +137,8 @@ def _tell_plan(scenario: Scenario, prepared: Prepared) -> None:
 
 def _tell(target: Path, prepared: Prepared, result: RunResult, band: Band | None) -> None:
     """Print the summary of a run, and where it lies."""
+    from replay.answers.sensitivity_tables import band_tables
     from replay.cli.output import emit, note, note_all, wrapped
-    from replay.cli.sensitivity_tables import band_tables
     from replay.engine.headline import headline
     from replay.report.notices import notes, warnings
     from replay.runs.layout import REJECTED
