@@ -12,6 +12,7 @@ from replay.trace.content import block_ids_of
 from replay.trace.frame import Trace
 from replay.trace.readers import load_trace
 from replay.trace.reuse import EdgeUses, edge_uses, ideal_hit_rates, weighted_quantiles
+from replay.trace.separation import separated
 from replay.trace.tree import build_tree
 from replay.units import NS_PER_S
 from replay.workload.profiles import load_profile
@@ -127,7 +128,7 @@ def agentic_statistics(trace: Trace) -> Statistics:
     whole = whole_sessions(trace)
     inputs, outputs = trace.column("input_tokens"), trace.column("output_tokens")
     arrival_s = trace.column("arrival_ns") / NS_PER_S
-    uses = edge_uses(build_tree(trace, separate_by=("session_id",)), WEKA_BLOCK_TOKENS)
+    uses = edge_uses(build_tree(separated(trace, ("session_id",))), WEKA_BLOCK_TOKENS)
     hit_blocks = uses.hits_by_request(uses.tokens) // WEKA_BLOCK_TOKENS
     hits, blocks = hit_blocks[whole], (inputs // WEKA_BLOCK_TOKENS)[whole]
     child, parent = links(trace)

@@ -29,6 +29,7 @@ _PUBLIC = {
     "prepare": "replay.engine.run",
     "prepare_trace": "replay.engine.run",
     "prefix_digests": "replay.trace.hashing",
+    "separated": "replay.trace.separation",
     "tokens_of": "replay.trace.tokens",
     "vllm_block_hashes": "replay.trace.vllm_hashes",
     "write_mooncake": "replay.trace.writers.mooncake",

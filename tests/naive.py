@@ -43,6 +43,7 @@ class Request:
     response: tuple[int, ...]
     output_tokens: int
     session: int | None = None
+    skips: bool = False
     # where it is
     table: list[Block] = field(default_factory=list)
     keyed: int = 0
@@ -230,7 +231,7 @@ class Cache:
         return keys
 
     def matchable(self, request: Request) -> list[tuple]:
-        if not self.rules.enabled:
+        if not self.rules.enabled or request.skips:
             return []
         if self.rules.partial_blocks:
             return self.keys(request, request.target)
@@ -308,7 +309,7 @@ class Cache:
         seen = max(seen, reachable)
         contained = max(seen, self.in_the_making(prompt))
         request.misses["cold"] = len(prompt) - contained
-        if not self.rules.enabled:
+        if not self.rules.enabled or request.skips:
             request.misses["disabled"] = contained
             return
         request.hit, request.hit_blocks = hit, found.count
@@ -666,6 +667,11 @@ def tokens_of(block_ids: list[int], length: int, block_size: int) -> tuple[int, 
     return tuple(islice(tokens, length))
 
 
+def apart(row: dict, tokens: tuple) -> tuple:
+    """Return the tokens of a request as those of its model: those of others are none of them."""
+    return tuple((row["model"], token) for token in tokens) if "model" in row else tokens
+
+
 def make_requests(rows: list[dict], block_size: int) -> list[Request]:
     """Return requests from rows named as the canonical columns are."""
     fresh = count(-1, -1)
@@ -673,10 +679,11 @@ def make_requests(rows: list[dict], block_size: int) -> list[Request]:
         Request(
             index=index,
             arrival_ns=row["arrival_ns"],
-            prompt=tokens_of(row["block_ids"], row["input_tokens"], block_size),
+            prompt=apart(row, tokens_of(row["block_ids"], row["input_tokens"], block_size)),
             response=tuple(islice(fresh, row["output_tokens"] - 1)),
             output_tokens=row["output_tokens"],
             session=row.get("session_id"),
+            skips=bool(row.get("skips_lookup")),
         )
         for index, row in enumerate(rows)
     ]
@@ -690,15 +697,17 @@ def make_unit_requests(rows: list[dict]) -> list[Request]:
         pieces = zip(row["segments"], row["segment_tokens"], strict=True)
         left = row["output_tokens"] - 1
         response = row["response_segment"]
-        known = tuple((response, i) for i in range(left))
+        known = apart(row, tuple((response, i) for i in range(left)))
+        prompt = tuple((one, i) for one, tokens in pieces for i in range(tokens))
         requests.append(
             Request(
                 index=index,
                 arrival_ns=row["arrival_ns"],
-                prompt=tuple((one, i) for one, tokens in pieces for i in range(tokens)),
+                prompt=apart(row, prompt),
                 response=tuple(islice(fresh, left)) if response is None else known,
                 output_tokens=row["output_tokens"],
                 session=row.get("session_id"),
+                skips=bool(row.get("skips_lookup")),
             )
         )
     return requests

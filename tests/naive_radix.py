@@ -215,7 +215,7 @@ class RadixCache(naive.Cache):
     def look_up(self, request: Request) -> Found:
         if not self.rules.enabled:
             return Found(0, 0, [self.root])
-        limit = min(request.target - 1, len(self.known(request)))
+        limit = 0 if request.skips else min(request.target - 1, len(self.known(request)))
         node, found = self.walk(self.pages(self.known(request)[:limit]))
         self.touch(node)
         idle = sum(len(one.pages) for one in node.path if not one.locks)

@@ -133,7 +133,7 @@ class Store(Cache):
     # --- look-up
 
     def look_up(self, request: Request) -> Found:
-        if not self.rules.enabled:
+        if not self.rules.enabled or request.skips:
             return Found()
         prompt = request.prompt
         own = self.sessions.get(request.session) if request.session is not None else None
@@ -215,7 +215,7 @@ class Store(Cache):
         seen = max(d for d in range(len(prompt) + 1) if prompt[:d] in self.seen or d == 0)
         known = max(seen, self.in_the_making(prompt))
         request.misses["cold"] = len(prompt) - known
-        if not self.rules.enabled:
+        if not self.rules.enabled or request.skips:
             request.misses["disabled"] = known
             return
         request.hit = request.hit_blocks = found.count

@@ -9,6 +9,23 @@ from hypothesis import strategies as st
 from replay.trace.frame import Trace, TraceMeta, canonical_trace
 
 BLOCK = 4
+# What a server of several models, with prompts scored now and then, adds to its requests.
+MIXED = {"model": st.sampled_from([None, "a", "a", "b"]), "skips_lookup": st.sampled_from(
+    [None, False, False, False, True]
+)}  # fmt: skip
+MIXED_SCHEMA = {"model": pl.String, "skips_lookup": pl.Boolean}
+
+
+@st.composite
+def mixed(draw: st.DrawFn, drawn: st.SearchStrategy[list[dict]]) -> list[dict]:
+    """Draw requests of several models, of which some skip the look-up; or of one, where none do."""
+    own = {name: values for name, values in MIXED.items() if draw(st.booleans())}
+    return [{**row, **{name: draw(own[name]) for name in own}} for row in draw(drawn)]
+
+
+def schema_of(drawn: list[dict], schema: dict[str, pl.DataType]) -> dict[str, pl.DataType]:
+    """Return the types of the columns of rows that `mixed` may have added to."""
+    return schema | {name: MIXED_SCHEMA[name] for name in drawn[0] if name in MIXED_SCHEMA}
 
 
 @st.composite
@@ -82,7 +99,7 @@ def trace_of(drawn: list[dict]) -> Trace:
     meta = TraceMeta(
         path="random", name="random", sha256="", format="random", block_size=BLOCK, content="drawn"
     )
-    return canonical_trace(pl.DataFrame(drawn, schema=schema), meta)
+    return canonical_trace(pl.DataFrame(drawn, schema=schema_of(drawn, schema)), meta)
 
 
 @st.composite
@@ -132,4 +149,4 @@ def unit_trace_of(drawn: list[dict]) -> Trace:
     meta = TraceMeta(
         path="random", name="random", sha256="", format="random", block_size=None, content="drawn"
     )
-    return canonical_trace(pl.DataFrame(drawn, schema=schema), meta)
+    return canonical_trace(pl.DataFrame(drawn, schema=schema_of(drawn, schema)), meta)

@@ -13,7 +13,7 @@ from replay.cache.view import BlockView, block_view
 from replay.kernels.lru import replay_lru
 from replay.trace.tree import build_tree
 from tests import naive, naive_stack
-from tests.random_traces import BLOCK, rows, trace_of, unit_rows, unit_trace_of
+from tests.random_traces import BLOCK, mixed, rows, trace_of, unit_rows, unit_trace_of
 from tests.shared_data import CONVERSATION, conversation, needs
 
 RULES = st.sampled_from(
@@ -51,21 +51,21 @@ def assert_equal_to_stack(view: BlockView, requests: list, rules: dict) -> None:
 
 
 @settings(max_examples=200)
-@given(drawn=rows(), size=st.integers(1, 9), rules=RULES)
+@given(drawn=mixed(rows()), size=st.integers(1, 9), rules=RULES)
 def test_curve_and_lru_equal_a_stack_of_blocks(drawn, size, rules):
     view = viewed(trace_of(drawn), size, rules)
     assert_equal_to_stack(view, naive.make_requests(drawn, BLOCK), rules)
 
 
 @settings(max_examples=200)
-@given(drawn=unit_rows(), size=st.integers(1, 9), rules=RULES)
+@given(drawn=mixed(unit_rows()), size=st.integers(1, 9), rules=RULES)
 def test_curve_and_lru_with_known_responses_equal_a_stack_of_blocks(drawn, size, rules):
     view = viewed(unit_trace_of(drawn), size, rules)
     assert_equal_to_stack(view, naive.make_unit_requests(drawn), rules)
 
 
 @settings(max_examples=100)
-@given(drawn=rows(), size=st.integers(1, 9), rules=RULES)
+@given(drawn=mixed(rows()), size=st.integers(1, 9), rules=RULES)
 def test_knees_are_the_smallest_capacities_and_breakpoints_hold_all_turns(drawn, size, rules):
     curve = viewed(trace_of(drawn), size, rules).curve
     every = curve.hit_tokens(np.arange(curve.working_set_blocks + 2))

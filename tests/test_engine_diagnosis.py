@@ -18,11 +18,11 @@ from replay.kernels import layout
 from replay.kernels.lru import replay_lru
 from replay.trace.frame import Trace
 from replay.trace.tree import build_tree
-from tests.random_traces import rows, trace_of
+from tests.random_traces import mixed, rows, trace_of
 
 
 @settings(max_examples=100)
-@given(drawn=rows(), size=st.integers(1, 8), capacity=st.integers(1, 40))
+@given(drawn=mixed(rows()), size=st.integers(1, 8), capacity=st.integers(1, 40))
 def test_columns_are_those_of_the_policies(drawn, size, capacity):
     trace = trace_of(drawn)
     tree = build_tree(trace)

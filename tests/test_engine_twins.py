@@ -22,7 +22,7 @@ from replay.kernels import cost as cost_kernel
 from replay.kernels import layout
 from replay.trace.tree import build_tree
 from tests import naive, naive_attention
-from tests.random_traces import BLOCK, rows, trace_of, unit_rows, unit_trace_of
+from tests.random_traces import BLOCK, mixed, rows, trace_of, unit_rows, unit_trace_of
 
 STATUSES = {"completed": 0, "rejected": 1, "unfinished": 2}
 KINDS = {  # of attention, in the words of tests/naive_attention.py
@@ -227,7 +227,7 @@ holds = st.sampled_from([0, 0, 1, 150, 900, 5_000])
 
 @settings(max_examples=300)
 @given(
-    drawn=rows(),
+    drawn=mixed(rows()),
     size=sizes,
     capacity=st.integers(1, 40),
     cache=cache_rules,
@@ -244,7 +244,7 @@ def test_untimed_replay_equals_block_by_block_pool(drawn, size, capacity, cache,
 
 @settings(max_examples=300)
 @given(
-    drawn=unit_rows(),
+    drawn=mixed(unit_rows()),
     size=sizes,
     capacity=st.integers(1, 40),
     cache=cache_rules,
@@ -294,7 +294,7 @@ def compare_timed(
 @pytest.mark.slow
 @settings(max_examples=250)
 @given(
-    drawn=rows(),
+    drawn=mixed(rows()),
     size=sizes,
     capacity=st.integers(1, 40),
     cache=cache_rules,
@@ -400,7 +400,7 @@ def test_who_evicted_what_is_computed_again_at_the_moment_is_not_named():
 @pytest.mark.slow
 @settings(max_examples=250)
 @given(
-    drawn=unit_rows(),
+    drawn=mixed(unit_rows()),
     size=sizes,
     capacity=st.integers(1, 40),
     cache=cache_rules,

@@ -13,7 +13,7 @@ from replay.engine.watch import watch_request
 from replay.kernels import layout
 from replay.trace.tree import build_tree
 from tests import naive, naive_radix, test_radix_twins
-from tests.random_traces import BLOCK, rows, trace_of, unit_rows, unit_trace_of
+from tests.random_traces import BLOCK, mixed, rows, trace_of, unit_rows, unit_trace_of
 from tests.test_engine_twins import (
     both,
     cache_rules,
@@ -52,7 +52,7 @@ class Noting:
 
     def count(self, request, found, *, looked_up: bool = True) -> None:
         super().count(request, found, looked_up=looked_up)
-        if looked_up and self.rules.enabled:
+        if looked_up and self.rules.enabled and not request.skips:
             self.stories[request.index] = list(self.tell(request, found.count))
 
     def tell(self, request: naive.Request, hit_blocks: int) -> Iterator[tuple]:
@@ -144,7 +144,7 @@ def drawn_pair(drawn):
 
 @settings(max_examples=150)
 @given(
-    drawn=st.one_of(rows(), unit_rows()),
+    drawn=mixed(st.one_of(rows(), unit_rows())),
     size=sizes,
     capacity=st.integers(1, 40),
     cache=cache_rules.filter(lambda rules: rules["enabled"]),
@@ -167,7 +167,7 @@ def test_untimed_pool_tells_what_the_twin_tells(drawn, size, capacity, cache, ke
 @pytest.mark.slow
 @settings(max_examples=120)
 @given(
-    drawn=st.one_of(rows(), unit_rows()),
+    drawn=mixed(st.one_of(rows(), unit_rows())),
     size=sizes,
     capacity=st.integers(1, 40),
     cache=cache_rules.filter(lambda rules: rules["enabled"]),
@@ -190,7 +190,7 @@ def test_timed_pool_tells_what_the_twin_tells(drawn, size, capacity, cache, kept
 
 @settings(max_examples=150)
 @given(
-    drawn=st.one_of(rows(), unit_rows()),
+    drawn=mixed(st.one_of(rows(), unit_rows())),
     size=test_radix_twins.sizes,
     capacity=st.integers(1, 60),
     cache=test_radix_twins.cache_rules.filter(lambda rules: rules["enabled"]),
@@ -211,7 +211,7 @@ def test_untimed_radix_tells_what_the_twin_tells(drawn, size, capacity, cache, k
 @pytest.mark.slow
 @settings(max_examples=120)
 @given(
-    drawn=st.one_of(rows(), unit_rows()),
+    drawn=mixed(st.one_of(rows(), unit_rows())),
     size=test_radix_twins.sizes,
     capacity=st.integers(1, 60),
     cache=test_radix_twins.cache_rules.filter(lambda rules: rules["enabled"]),
@@ -228,7 +228,7 @@ def test_timed_radix_tells_what_the_twin_tells(drawn, size, capacity, cache, kep
     compare_stories(plan, requests, twin.cache.stories, cost)
 
 
-@given(drawn=st.one_of(rows(), unit_rows()), size=sizes, partial_blocks=st.booleans())
+@given(drawn=mixed(st.one_of(rows(), unit_rows())), size=sizes, partial_blocks=st.booleans())
 def test_stretches_follow_the_prompt_down_the_tree(drawn, size, partial_blocks):
     trace, requests = drawn_pair(drawn)
     cache = {"enabled": True, "responses": True, "partial_blocks": partial_blocks}

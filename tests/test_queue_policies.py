@@ -15,7 +15,7 @@ from replay.errors import InputError, UnknownNameError
 from replay.kernels.references import References
 from replay.trace.tree import build_tree
 from tests import naive_queues
-from tests.random_traces import rows, trace_of, unit_rows, unit_trace_of
+from tests.random_traces import mixed, rows, trace_of, unit_rows, unit_trace_of
 from tests.shared_data import CONVERSATION, conversation, needs
 
 NAMES = [one.name for one in QUEUE_POLICIES]
@@ -57,7 +57,7 @@ block_rules = st.fixed_dictionaries(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=100)
-@given(drawn=rows(most=40), rules=block_rules, capacity=st.integers(1, 60))
+@given(drawn=mixed(rows(most=40)), rules=block_rules, capacity=st.integers(1, 60))
 def test_replay_on_runs_equals_block_by_block(name, drawn, rules, capacity):
     trace = trace_of(drawn)
     assert_equal_to_twin(referenced(trace, build_tree(trace), **rules), name, capacity)
@@ -66,7 +66,7 @@ def test_replay_on_runs_equals_block_by_block(name, drawn, rules, capacity):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=60)
-@given(drawn=unit_rows(most=40), rules=block_rules, capacity=st.integers(1, 60))
+@given(drawn=mixed(unit_rows(most=40)), rules=block_rules, capacity=st.integers(1, 60))
 def test_replay_of_known_responses_equals_block_by_block(name, drawn, rules, capacity):
     trace = unit_trace_of(drawn)
     assert_equal_to_twin(referenced(trace, build_tree(trace), **rules), name, capacity)

@@ -16,7 +16,7 @@ from replay.kernels import layout
 from replay.trace.tree import build_tree
 from tests import naive
 from tests.naive_radix import Engine, RadixCache, RadixRules, replay_untimed
-from tests.random_traces import BLOCK, rows, trace_of, unit_rows, unit_trace_of
+from tests.random_traces import BLOCK, mixed, rows, trace_of, unit_rows, unit_trace_of
 from tests.test_engine_twins import (
     COUNTED,
     RESPONSES,
@@ -91,7 +91,7 @@ def compare_known_evictors(requests: list[naive.Request], outcome: np.ndarray) -
 
 @settings(max_examples=300)
 @given(
-    drawn=st.one_of(unit_rows(), rows()),
+    drawn=mixed(st.one_of(unit_rows(), rows())),
     size=sizes,
     capacity=st.integers(1, 60),
     cache=cache_rules,
@@ -116,7 +116,7 @@ def test_untimed_replay_equals_page_by_page_cache(drawn, size, capacity, cache, 
 @pytest.mark.slow
 @settings(max_examples=300)
 @given(
-    drawn=st.one_of(unit_rows(last_arrival_ns=300), rows(last_arrival_ns=300)),
+    drawn=mixed(st.one_of(unit_rows(last_arrival_ns=300), rows(last_arrival_ns=300))),
     size=sizes,
     room=st.integers(-3, 12),
     cache=cache_rules,

@@ -27,7 +27,7 @@ from replay.kernels.references import References
 from replay.trace.tree import build_tree
 from tests import naive_ranked
 from tests.libcachesim_oracle import sessions
-from tests.random_traces import rows, trace_of, unit_rows, unit_trace_of
+from tests.random_traces import mixed, rows, trace_of, unit_rows, unit_trace_of
 
 CAPACITIES = st.integers(1, 12) | st.integers(1, 60)
 COSTS = st.sampled_from([RecomputeCost(7, 900), RecomputeCost(3, 0), RecomputeCost(1, 40_000)])
@@ -37,10 +37,10 @@ COSTS = st.sampled_from([RecomputeCost(7, 900), RecomputeCost(3, 0), RecomputeCo
 def cases(draw: st.DrawFn) -> tuple[References, Hints]:
     """Draw references of a random trace, and hints."""
     if draw(st.booleans()):
-        trace = trace_of(draw(rows()))
+        trace = trace_of(draw(mixed(rows())))
         partial = draw(st.booleans())
     else:
-        trace = unit_trace_of(draw(unit_rows()))
+        trace = unit_trace_of(draw(mixed(unit_rows())))
         partial = False
     paths = block_paths(
         build_tree(trace),
@@ -218,11 +218,11 @@ def test_workload_aware_strands_what_follows_a_block_of_a_category_that_returns_
 def tiny_cases(draw: st.DrawFn) -> References:
     """Draw references of a handful of requests over few blocks."""
     if draw(st.booleans()):
-        trace = trace_of(draw(rows(most=7)))
+        trace = trace_of(draw(mixed(rows(most=7))))
         partial = draw(st.booleans())
         size = draw(st.sampled_from([4, 4, 8]))
     else:
-        trace, partial = unit_trace_of(draw(unit_rows(most=7))), False
+        trace, partial = unit_trace_of(draw(mixed(unit_rows(most=7)))), False
         size = draw(st.sampled_from([3, 5, 7]))
     paths = block_paths(
         build_tree(trace),

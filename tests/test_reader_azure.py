@@ -79,7 +79,12 @@ def test_other_columns_are_kept_under_names_that_are_free():
     assert trace.frame["output_tokens"].to_list() == [10]
     assert trace.frame["source_output_tokens"].to_list() == ["a"]
     assert trace.frame["source_arrival_ns"].to_list() == [0.5]
-    assert trace.frame["source_source_session_id"].to_list() == [7]
+    assert trace.frame["source_session_id_2"].to_list() == [7]  # readers have a source_session_id
+    assert trace.meta.notes == (
+        "columns whose names replay has for something else: 'output_tokens' is "
+        "'source_output_tokens', 'session_id' is 'source_session_id_2', 'arrival_ns' is "
+        "'source_arrival_ns'",
+    )
     assert not trace.has_sessions
 
 

@@ -123,7 +123,7 @@ def test_spaces_and_line_ends_change_nothing():
 def test_other_columns_are_kept():
     lines, more = SAMPLE.splitlines(), ["_part", "1", "2", "3", "4", "5"]
     text = "\n".join(f"{line} {value}" for line, value in zip(lines, more, strict=True))
-    assert trace_of(text).frame["_part"].to_list() == [1, 2, 3, 4, 5]
+    assert trace_of(text).frame["source__part"].to_list() == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from replay.trace.readers.lmcache import looks_like_lmcache, read_lmcache
 from replay.trace.readers.options import ReadOptions
 from replay.trace.readers.source import Source
 from replay.trace.reuse import edge_uses, ideal_hit_rates
+from replay.trace.separation import separated
 from replay.trace.tree import build_tree
 from tests.shared_data import SHARED, needs
 
@@ -230,7 +231,7 @@ def test_hits_in_characters_are_those_of_comparing_strings(
     trace = load_trace(AGENTS / application, options=ReadOptions(tokenizer=characters))
     assert (trace.requests, len(trace.rejected)) == (requests, aside)
     assert trace.column("input_tokens").sum() == total
-    uses = edge_uses(build_tree(trace, separate_by=("session_id",)), 1)
+    uses = edge_uses(build_tree(separated(trace, ("session_id",))), 1)
     assert uses.hits_by_request(uses.tokens).sum() == hit
     assert ideal_hit_rates(uses, 1)["ideal_token_hit_rate"] == hit / total
 

@@ -410,3 +410,14 @@ def test_any_spans_give_a_trace_or_an_error_of_replay(spans, other):
     spans = [span(number) | more for number, more in enumerate(spans)]
     assert told_or_read(text_of([document(*spans)]).encode())
     assert told_or_read(text_of([document(*spans), other]).encode())
+
+
+def test_attributes_name_adapters_salts_and_tenants():
+    named = {"gen_ai.request.cache_salt": "s", "app.tenant.id": 7, "llm.lora_name": "l",
+             "gen_ai.request.prompt_logprobs": 1, "llm.model_name": "not it"}  # fmt: skip
+    frame = trace_of(span(attributes=VALUES | named), span(1)).frame
+    assert frame["cache_salt"].to_list() == ["s", None]
+    assert frame["tenant"].to_list() == ["7", None]
+    assert frame["adapter"].to_list() == ["l", None]
+    assert frame["skips_lookup"].to_list() == [True, False]
+    assert frame["model"].to_list() == ["m", "m"]

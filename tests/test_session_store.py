@@ -19,7 +19,7 @@ from replay.kernels import layout
 from replay.trace.tree import build_tree
 from tests import naive
 from tests.naive_store import Store, StoreRules
-from tests.random_traces import BLOCK, rows, trace_of, unit_rows, unit_trace_of
+from tests.random_traces import BLOCK, mixed, rows, trace_of, unit_rows, unit_trace_of
 from tests.test_engine_twins import (
     COUNTED,
     MISSED,
@@ -77,7 +77,7 @@ def drawn_requests(drawn: list[dict]):
 
 @settings(max_examples=400)
 @given(
-    drawn=st.one_of(unit_rows(), rows()),
+    drawn=mixed(st.one_of(unit_rows(), rows())),
     capacity=st.integers(1, 80),
     rules=store_rules,
     hold=st.sampled_from([0, 0, 150, 900]),
@@ -98,7 +98,7 @@ def test_untimed_store_equals_token_by_token_store(drawn, capacity, rules, hold)
 @pytest.mark.slow
 @settings(max_examples=400)
 @given(
-    drawn=st.one_of(unit_rows(), rows()),
+    drawn=mixed(st.one_of(unit_rows(), rows())),
     capacity=st.integers(8, 80),
     rules=store_rules,
     engine=engine_rules,

@@ -31,7 +31,16 @@ def naive_distances(references):
 
 
 def block_lists(trace):
-    return trace.frame["block_ids"].to_list()
+    """The blocks of each prompt, those of another model being others."""
+    model = trace.frame.get_column("model", default=None)
+    lists = trace.frame["block_ids"].to_list()
+    models = [None] * trace.requests if model is None else model
+    return [[(own, one) for one in ids] for own, ids in zip(models, lists, strict=True)]
+
+
+def skipped(trace):
+    skips = trace.frame.get_column("skips_lookup", default=None)
+    return [False] * trace.requests if skips is None else skips.fill_null(False).to_list()
 
 
 def uses_of(*prompts):
@@ -48,7 +57,7 @@ def test_the_kernels_worked_example():
 
 
 @settings(deadline=None, max_examples=150)
-@given(random_traces.rows())
+@given(random_traces.mixed(random_traces.rows()))
 def test_distances_over_edges_equal_those_over_blocks(drawn):
     trace = random_traces.trace_of(drawn)
     uses = edge_uses(build_tree(trace), SIZE)
@@ -58,13 +67,14 @@ def test_distances_over_edges_equal_those_over_blocks(drawn):
 
 
 @settings(deadline=None, max_examples=100)
-@given(random_traces.rows())
+@given(random_traces.mixed(random_traces.rows()))
 def test_hit_rates_over_edges_equal_those_over_blocks(drawn):
     trace = random_traces.trace_of(drawn)
     uses = edge_uses(build_tree(trace), SIZE)
     seen, hits = set(), []
-    for ids, length in zip(block_lists(trace), trace.column("input_tokens"), strict=True):
-        count = sum(block in seen for block in ids)
+    lengths = trace.column("input_tokens")
+    for ids, length, skips in zip(block_lists(trace), lengths, skipped(trace), strict=True):
+        count = 0 if skips else sum(block in seen for block in ids)
         full = length // SIZE
         hits.append((min(count * SIZE, length), count, min(count, full), length, len(ids), full))
         seen.update(ids)
@@ -116,8 +126,8 @@ def naive_sources(trace, session):
         if sum(block in other for other, _, _ in rows) > len(rows) / 2
     }
     found, first = {"global_prefix": 0, "session": 0, "cross_request": 0}, {}
-    for ids, length, own in rows:
-        for place, block in enumerate(ids):
+    for (ids, length, own), skips in zip(rows, skipped(trace), strict=True):
+        for place, block in enumerate([] if skips else ids):
             tokens = min(SIZE, length - place * SIZE)
             if block in first:
                 found["session" if own == first[block] else "cross_request"] += tokens
@@ -128,7 +138,7 @@ def naive_sources(trace, session):
 
 
 @settings(deadline=None, max_examples=100)
-@given(random_traces.rows(), st.data())
+@given(random_traces.mixed(random_traces.rows()), st.data())
 def test_sources_of_hits_equal_those_found_block_by_block(drawn, data):
     trace = random_traces.trace_of(drawn)
     session = np.array(

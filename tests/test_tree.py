@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from replay.errors import TraceError, UnknownNameError
 from replay.kernels.factorize import codes_of_any_ids, codes_of_small_ids
 from replay.trace.frame import Trace
+from replay.trace.separation import separated
 from replay.trace.tree import PrefixTree, build_tree
 from tests.naive import make_unit_requests, tokens_of
 from tests.random_traces import BLOCK, rows, trace_of, unit_rows, unit_trace_of
@@ -98,7 +99,7 @@ def test_token_ids_give_the_same_tree_as_segments(drawn):
 @given(drawn=unit_rows())
 def test_requests_that_differ_in_a_separating_column_share_nothing(drawn):
     trace = unit_trace_of(drawn)
-    tree = build_tree(trace, separate_by=("session_id",))
+    tree = build_tree(separated(trace, ("session_id",)))
     of_edge: dict[int, object] = {}
     for path, row in zip(prompts_of(tree), drawn, strict=True):
         for edge in path:
@@ -108,7 +109,7 @@ def test_requests_that_differ_in_a_separating_column_share_nothing(drawn):
 @given(drawn=rows())
 def test_separated_blocks_share_nothing_and_keep_their_lengths(drawn):
     trace = trace_of(drawn)
-    tree = build_tree(trace, separate_by=("session_id",))
+    tree = build_tree(separated(trace, ("session_id",)))
     of_edge: dict[int, object] = {}
     for r, (path, row) in enumerate(zip(prompts_of(tree), drawn, strict=True)):
         assert tree.edge_stop[path[-1]] == row["input_tokens"], r
@@ -123,7 +124,7 @@ def test_segments_that_do_not_add_up_name_the_request():
 
 def test_an_unknown_separating_column_lists_the_known_ones():
     with pytest.raises(UnknownNameError) as caught:
-        build_tree(unit_trace_of([UNIT_ROW]), separate_by=("tennant",))
+        separated(unit_trace_of([UNIT_ROW]), ("tennant",))
     assert "input_tokens" in str(caught.value.hint)
 
 

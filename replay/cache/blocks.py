@@ -21,8 +21,9 @@ class BlockPaths:
     Edges: the tree's E edges come first; `first` and `blocks` int64 (index of the first block
     along the prompt, number of blocks), `stop_tokens` int64. Requests (R): path_edges
     [start:prompt_stop] is the prompt (with its tail, in partial mode), [prompt_stop:stop] the
-    response; `prompt_blocks`, `match_blocks` (the most a look-up may return) and `path_blocks`
-    int64. `tree_edge` int64 maps every edge to the tree edge it reports to, -1 for responses.
+    response; `prompt_blocks`, `match_blocks` (the most a look-up may return, 0 where none is made)
+    and `path_blocks` int64. `tree_edge` int64 maps every edge to the tree edge it reports to, -1
+    for responses.
     """
 
     first: np.ndarray
@@ -75,6 +76,7 @@ def block_paths(
         extra[unknown] = tree.edges + np.arange(len(unknown))
         nowhere = np.full(len(unknown), -1, np.int64)
         parts.append((full[unknown], (path_blocks - full)[unknown], last[unknown], nowhere))
+    match_blocks = np.where(tree.looks_up, match_blocks, 0)
     path_edges, offsets = append_edges(tree, extra)
     start, end = offsets[:-1], offsets[1:]
     known = start + (tree.prompt_stops - tree.path_offsets[:-1])

@@ -67,6 +67,7 @@ def anonymize(
     from replay.engine.parts import READING
     from replay.trace.anonymize import anonymize as anonymized
     from replay.trace.rejected import rejected_beside, write_rejected
+    from replay.trace.separation import sharing_notes
     from replay.trace.writers.mooncake import write_mooncake
     from replay.units import parse_duration_ns
 
@@ -82,6 +83,8 @@ def anonymize(
         made = anonymized(source, block_size, key=key, round_ns=round_ns, jitter_ns=jitter_ns)
         lost = write_mooncake(made.trace, output, block_size=block_size, force=force)
         aside = write_rejected(source.rejected, rejected_beside(output), force=force)
+    for text in sharing_notes(source, content_known=True):
+        note(f"Note: {text}")
     click.echo(f"{'requests':14}{made.trace.requests:,}")
     click.echo(f"{'kept':14}lengths, and what prompts share in blocks of {block_size} tokens")
     click.echo(f"{'times':14}{made.times}")

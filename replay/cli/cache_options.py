@@ -69,6 +69,7 @@ def read_question(
     from replay.engine.question import Ask, ask, unsized
     from replay.engine.run import prepare, prepare_trace
     from replay.trace.prefix_sample import sample_prefixes
+    from replay.trace.separation import separated
     from replay.units import parse_capacity, parse_duration_ns
 
     scenario = read_scenario(parameters, {"engine.mode": "untimed"})
@@ -94,6 +95,7 @@ def read_question(
         full = read_trace(trace, parameters, hook)
         one_in = round(1 / share)
         if one_in > 1:  # the whole trace is no sample: its curve is exact
+            full = separated(full, scenario.trace.separate_by)
             drawn = sample_prefixes(full, one_in, seed=scenario.seed)
             full = drawn.trace
         prepared = prepare_trace(full, bare, progress=hook)

@@ -92,6 +92,7 @@ def convert(
     from replay.cli.targets import claim, read_beside
     from replay.engine.parts import READING
     from replay.trace.rejected import rejected_beside, write_rejected
+    from replay.trace.separation import sharing_notes
     from replay.trace.writers import writer_for
 
     if len(inputs) > 1 and not merge:
@@ -107,7 +108,7 @@ def convert(
         bar.hook("Writing the trace", 0, 0)
         lost = writer.write(trace, output, block_size=block_size, force=force)
         aside = write_rejected(trace.rejected, rejected_beside(output), force=force)
-    note_all(trace.meta.notes)
+    note_all((*trace.meta.notes, *sharing_notes(trace, content_known=trace.has_content)))
     click.echo(f"{'requests':14}{trace.requests:,}")
     click.echo(f"{'content':14}{trace.meta.content}")
     click.echo(f"{'sessions':14}{trace.meta.sessions}")

@@ -120,6 +120,8 @@ def read_scenario(
         for short in _SHORT_OPTIONS
         if (given := parameters.get(short.parameter)) not in (None, False)
     ]
+    if parameters.get("separate_by") is not None:  # of `trace_options`
+        overrides.append(Override("trace.separate_by", parameters["separate_by"], "--separate-by"))
     overrides += [parse_setting(text) for text in parameters["settings"]]
     overrides += [Override(path, value, "this command") for path, value in (fixed or {}).items()]
     return load_scenario(parameters["config"], overrides)

@@ -92,6 +92,11 @@ def trace_options(command: Command) -> Command:
                 help="YAML that says what the columns of any CSV, JSONL or Parquet file mean.",
             ),
             click.option(
+                "--separate-by",
+                metavar="NAME,…",
+                help="Columns whose requests share no KV, or none; default: model, adapter, salt.",
+            ),
+            click.option(
                 "--max-rejected",
                 type=SHARE,
                 default="0",
@@ -128,10 +133,13 @@ def read_options(parameters: Mapping[str, Any]) -> ReadOptions:
 def read_trace(path: str | Path, parameters: Mapping[str, Any], progress: Hook) -> Trace:
     """Return the trace at a path, read as the values of `trace_options` say."""
     from replay.trace.readers import load_trace
+    from replay.trace.separation import AUTO, separated
 
-    return load_trace(
+    trace = load_trace(
         path,
         format_name=parameters["format_in"],
         options=read_options(parameters),
         progress=progress,
     )
+    named = parameters["separate_by"]
+    return separated(trace, AUTO if named is None else named)

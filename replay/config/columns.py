@@ -54,6 +54,9 @@ class ColumnNames(Section):
     tokens: Name | None = Field(None, description="token ids of the prompt")
     response_tokens: Name | None = Field(None, description="token ids of the response")
     model: Name | None = Field(None, description="the model that was asked")
+    adapter: Name | None = Field(None, description="the LoRA adapter that was asked")
+    cache_salt: Name | None = Field(None, description="what keeps its KV apart from others'")
+    tenant: Name | None = Field(None, description="on whose behalf it was sent")
     recorded_hit_tokens: Name | None = Field(
         None, description="prompt tokens that the source found in its cache"
     )

@@ -68,6 +68,17 @@ else:  # one choice a line of their tables
     StorePolicy = Literal[policy_names("session_store")]
 
 
+def _names(value: object) -> object:
+    """Return names of columns after checking that they are such; a text may list several."""
+    listed = value if isinstance(value, list | tuple) else [value]
+    if not all(isinstance(one, str) and one.strip() for one in listed):
+        raise ValueError("must be auto, none, or names of columns, such as [model, tenant]")
+    return value
+
+
+Separation = Annotated[str | tuple[str, ...], BeforeValidator(_names)]
+
+
 class Section(BaseModel):
     """A part of the scenario: no unknown keys, no changes after it was read."""
 
@@ -88,11 +99,11 @@ class TraceSection(Section):
         "was said before; auto: so where the trace has sessions and lengths only; as_known: "
         "assume nothing, and such a trace has nothing to reuse",
     )
-    separate_by: tuple[str, ...] = Field(
-        (),
-        description="columns whose requests never share content, such as model, lora, tenant",
+    separate_by: Separation = Field(
+        "auto",
+        description="columns of the trace whose requests share no KV, such as [model, tenant]; "
+        "auto: those of model, adapter and cache_salt that differ, as in engines; none: all share",
     )
-
     sessions: Literal["infer", "off"] = Field(
         "infer",
         description="infer sessions by prefix chaining where the trace has none, or leave them out",

@@ -24,7 +24,7 @@ def prefix_cache_events(outcome: np.ndarray, input_tokens: np.ndarray) -> pl.Ser
     A full hit reuses all but the one token that is always computed. Other hits are named after
     whoever put more of them there, the same session (conversational) or others. A miss is
     unexpected where the session's own cache held something and the prompt has nothing of it,
-    which only a session store can tell.
+    which only a session store can tell, of requests that look.
     """
     hit, own = outcome[:, layout.HIT], outcome[:, layout.SESSION_HIT]
     kept = outcome[:, layout.SESSION_KEPT]
@@ -34,7 +34,7 @@ def prefix_cache_events(outcome: np.ndarray, input_tokens: np.ndarray) -> pl.Ser
             (hit > 0) & (hit == input_tokens - 1),
             (hit > 0) & (2 * own >= hit),
             hit > 0,
-            kept > 0,
+            (kept > 0) & (outcome[:, layout.DISABLED] == 0),
         ],
         ["", FULL_HIT, CONVERSATIONAL_HIT, CROSS_REQUEST_HIT, UNEXPECTED],
         MISS,

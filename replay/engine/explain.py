@@ -164,6 +164,11 @@ def _check_told(run: Run, row: Mapping[str, Any], scenario: Scenario) -> None:
         )
     if not scenario.cache.caching:
         raise InputError(f"{run.folder}: caching was off in this run: nothing could be hit")
+    if row.get("skips_lookup"):
+        raise InputError(
+            f"request {row['request_id']} skips the look-up, as requests for prompt "
+            "log-probabilities do: nothing could be hit"
+        )
     if row["status"] == "rejected" and not row["preemptions"]:
         blocks = run.manifest["cache"]["capacity_blocks"]
         room = "" if blocks is None else f"; a cache of {blocks:,} blocks"

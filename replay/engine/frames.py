@@ -14,7 +14,7 @@ from replay.engine.events import prefix_cache_events
 from replay.engine.plan import Plan
 from replay.engine.simulate import Simulation
 from replay.kernels import layout
-from replay.schema import REQUESTS, TRACE, column_names
+from replay.schema import CARRIED, REQUESTS, TRACE, column_names
 
 if TYPE_CHECKING:
     from replay.trace.frame import Trace
@@ -115,7 +115,7 @@ def requests_frame(
         columns |= dict.fromkeys(_ABOUT_CONTENT, absent.cast(pl.Int64))
         columns["prefix_cache_event"] = absent
     frame = pl.DataFrame(columns).select(column_names(REQUESTS))
-    known = {*column_names(TRACE), *frame.columns} - {"kind"}
+    known = {*column_names(TRACE), *frame.columns} - {*CARRIED}
     extra = [name for name in trace.frame.columns if name not in known]
     return frame.hstack(trace.frame.select(extra)) if extra else frame
 

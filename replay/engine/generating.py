@@ -62,11 +62,11 @@ def count_generating(plan: Plan, outcome: np.ndarray, left_queue: int) -> Genera
     reach = np.where(known > seen, np.maximum(ideal, whole), ideal)
     changed = outcome.copy()
     changed[:, layout.COLD] = np.where(looked_up, tokens - known, outcome[:, layout.COLD])
-    if plan.rules[layout.ENABLED]:
-        changed[:, layout.IN_FLIGHT] += reach - ideal
-        changed[:, layout.GRANULARITY] = np.where(
-            looked_up, known - reach, outcome[:, layout.GRANULARITY]
-        )
-    else:
-        changed[:, layout.DISABLED] = np.where(looked_up, known, outcome[:, layout.DISABLED])
+    off = (plan.table[:, layout.SKIPS] > 0) | (plan.rules[layout.ENABLED] == 0)
+    changed[:, layout.IN_FLIGHT] += np.where(off, 0, reach - ideal)
+    for cause, counted, count in (
+        (layout.GRANULARITY, looked_up & ~off, known - reach),
+        (layout.DISABLED, looked_up & off, known),
+    ):
+        changed[:, cause] = np.where(counted, count, outcome[:, cause])
     return Generating(changed, ideal, reach, author)

@@ -19,7 +19,7 @@ _MISSES = {
     "in flight": "in_flight_tokens",
     "block rounding": "granularity_tokens",
     "not kept": "policy_miss_tokens",
-    "caching off": "disabled_tokens",
+    "not looked up": "disabled_tokens",
 }
 
 

@@ -100,6 +100,7 @@ def make_plan(
     table[:, layout.PROMPT_BLOCKS] = paths.prompt_blocks
     table[:, layout.MATCH_BLOCKS] = paths.match_blocks
     table[:, layout.PATH_BLOCKS] = paths.path_blocks
+    table[:, layout.SKIPS] = ~tree.looks_up
     table[:, layout.PRIORITY_OF] = 0
     if cache.policy == "priority":
         table[:, layout.PRIORITY_OF] = _priorities(trace)

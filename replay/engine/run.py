@@ -38,6 +38,7 @@ from replay.trace.follow_ups import contained_turns
 from replay.trace.frame import CONTENT_COLUMNS, SESSIONS_NONE, Trace
 from replay.trace.readers import load_trace
 from replay.trace.readers.options import DEFAULTS, ReadOptions
+from replay.trace.separation import separated, sharing_notes
 from replay.trace.sessions import infer_sessions
 from replay.trace.stream import is_streamable, stream_trace
 from replay.trace.sub_blocks import share_within_blocks
@@ -99,10 +100,13 @@ def prepare(
     machine = find_machine(scenario)
     scenario = machine.scenario
     progress("Reading the trace", 0, 0)
-    tree = None
+    streamed = None
     if format_name is None and options == DEFAULTS and _may_stream(trace_path, scenario):
-        trace, tree = stream_trace(trace_path, progress=progress)
-    else:
+        streamed = stream_trace(
+            trace_path, separate_by=scenario.trace.separate_by, progress=progress
+        )
+    trace, tree = streamed or (None, None)
+    if trace is None:
         trace = load_trace(trace_path, format_name=format_name, options=options, progress=progress)
     prepared = prepare_trace(trace, scenario, tree=tree, machine=machine, progress=progress)
     timings = {"prepare_ns": time.perf_counter_ns() - started}
@@ -112,8 +116,7 @@ def prepare(
 def _may_stream(path: str | Path, scenario: Scenario) -> bool:
     """Return whether a run needs nothing of a long trace's content but its tree."""
     wanted = scenario.trace
-    content = wanted.separate_by or wanted.content == "continue_sessions" or wanted.inside_blocks
-    if content or not is_streamable(path):
+    if wanted.content == "continue_sessions" or wanted.inside_blocks or not is_streamable(path):
         return False
     return wanted.sessions == "off" or "session_id" in pl.read_parquet_schema(path)
 
@@ -136,10 +139,11 @@ def prepare_trace(
     scenario = machine.scenario
     sizing = size_cache(scenario, trace.meta.block_size, machine.hardware)
     content_known = tree is not None
+    trace = separated(trace, scenario.trace.separate_by)
     trace = _adjust(trace, scenario, content_known=content_known)
     if tree is None:
         progress("Building the prefix tree", 0, 0)
-        tree = build_tree(trace, separate_by=scenario.trace.separate_by)
+        tree = build_tree(trace)
         content_known = trace.has_content
     check_pins(tree, scenario.cache.pinned_prefixes)
     # The tree holds what the content says; without it a long trace takes a third less memory.
@@ -359,7 +363,8 @@ def bound_of(prepared: Prepared) -> str | None:
 def run_notes(prepared: Prepared) -> list[str]:
     """Return what a reader of a run should know about the size and content of what was run."""
     cache = prepared.scenario.cache
-    notes = list(prepared.sizing.notes)
+    notes = sharing_notes(prepared.trace, content_known=prepared.content_known)
+    notes += prepared.sizing.notes
     if prepared.costing is not None:
         notes += [*prepared.engine_notes, *prepared.costing.notes]
     if not prepared.content_known:

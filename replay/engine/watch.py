@@ -19,7 +19,8 @@ class Watched:
     """What a request found: `blocks` int64[*, WATCH_FIELDS], a row a block of its prompt.
 
     `outcome` int64[R, OUTCOME_FIELDS] holds for the request and for those before it; `looked_up`
-    is false where the replay ended, or gave up on it, before it was admitted.
+    is false where the replay ended, or gave up on it, before it was admitted, and where it asks for
+    no look-up.
     """
 
     blocks: np.ndarray
@@ -41,7 +42,8 @@ def watch_request(
         waits = tables.state[request, layout.PHASE] == layout.WAITING
     rejected = tables.outcome[request, layout.STATUS] == layout.REJECTED
     ran = tables.outcome[request, layout.PREEMPTIONS] > 0  # what waits, or was given up, again
-    looked_up = bool(ran or not (waits or rejected))
+    admitted = ran or not (waits or rejected)
+    looked_up = bool(admitted and not plan.table[request, layout.SKIPS])
     if cost is None and not plan.rules[layout.HOLD_NS]:
         return Watched(tables.watch, tables.outcome, looked_up)
     found = count_generating(plan, tables.outcome, left_queue)

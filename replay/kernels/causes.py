@@ -43,6 +43,7 @@ from replay.kernels.layout import (
     POLICY_MISS,
     SEEN,
     SESSION_HIT,
+    SKIPS,
     STOP_TOKENS,
     USERS,
     WATCH,
@@ -126,7 +127,7 @@ def attribute(t, request, hit, session, oldest):
     t.outcome[request, HIT_BLOCKS] = hit
     t.outcome[request, FULL_HIT_BLOCKS] = min(hit, tokens // size)
     t.outcome[request, COLD] = tokens - seen
-    if not t.rules[ENABLED]:
+    if not t.rules[ENABLED] or t.plan[request, SKIPS]:
         t.outcome[request, DISABLED] = seen
         return
     t.outcome[request, HIT] = hit_tokens

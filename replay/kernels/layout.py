@@ -128,7 +128,8 @@ PROMPT_BLOCKS = 7  # blocks of the prompt that can be cached
 MATCH_BLOCKS = 8  # the most that may be reused
 PATH_BLOCKS = 9  # prompt and response blocks that can be cached
 PRIORITY_OF = 10  # of the request; higher is kept longer where the policy looks at it
-PLAN_FIELDS = 11
+SKIPS = 11  # 1 where no look-up is made: it reuses nothing, and leaves what it computes
+PLAN_FIELDS = 12
 
 # state int64[R, STATE_FIELDS]: where a request is
 COMPUTED = 0  # tokens whose KV exists

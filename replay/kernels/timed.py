@@ -109,6 +109,7 @@ from replay.kernels.layout import (
     RUNNING_NS,
     SCHEDULED_NS,
     SESSION_STORE,
+    SKIPS,
     STARTED,
     STATUS,
     STEP_PREEMPTIONS,
@@ -339,7 +340,7 @@ def _look_up(t, request, again):
     if t.rules[ENABLED] == 0:
         return 0, 0, 0
     limit = t.plan[request, MATCH_BLOCKS]
-    if again and t.rules[PARTIAL_BLOCKS] == 0:
+    if again and t.rules[PARTIAL_BLOCKS] == 0 and not t.plan[request, SKIPS]:
         known = (t.state[request, TARGET] - 1) // t.rules[BLOCK_SIZE]
         limit = min(known, t.plan[request, PATH_BLOCKS])
         if t.rules[KIND] == SESSION_STORE:  # it keeps responses once they are whole

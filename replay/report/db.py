@@ -25,6 +25,7 @@ from replay.report.guard import one_select, statements_of
 from replay.report.isolation import GRACE_S, deadline, half_of_machine, hurry, paused
 from replay.report.run_view import RUN_COLUMNS, run_row
 from replay.report.tables import Table
+from replay.report.wide_integers import whole_rows
 from replay.runs.open import Run, open_run
 from replay.schema import TABLES, Column
 
@@ -305,7 +306,11 @@ class _Pipe:
         with ThreadPoolExecutor(1) as pool:
             drained = pool.submit(self._drain, read_end)
             try:
-                rows = _json_rows(connection) if "json" in options else "FROM result"
+                rows = "FROM result"
+                if "json" in options:
+                    rows = _json_rows(connection)
+                elif "parquet" in options:
+                    rows = whole_rows(connection)
                 connection.execute(f"COPY ({rows}) TO '/dev/fd/{write_end}' ({options})")
             finally:
                 os.close(write_end)

@@ -13,13 +13,15 @@ from replay.report.db import DUCKDB_TYPES
 from replay.report.library import REPORTS, Report
 from replay.report.run_view import RUN_COLUMNS
 from replay.report.tables import Table, markdown
-from replay.schema import TABLES
+from replay.schema import CARRIED, TABLES
 
 GENERATED = "<!-- Generated from the code by `python -m replay.report.reference docs`. -->"
 
 _TABLES = {
-    "requests": "One row per request of the trace, in replay order. Columns of the trace that "
-    "replay does not use itself, such as `model` or `tenant`, follow with their own names.",
+    "requests": "One row per request of the trace, in replay order. Where the trace has them, "
+    f"{', '.join(f'`{name}`' for name in CARRIED[:-1])} and `{CARRIED[-1]}` follow "
+    "([traces](traces.md)), then the columns of its source. SQL takes capitals for small letters, "
+    "so a source's `Status` or `hit_tokens` is `source_Status` or `source_hit_tokens`.",
     "timeline": "What a timed run's engine did, in intervals of equal length. Divide an integral "
     "such as `running_request_ns` by `busy_ns` for the mean while busy, or by `width_ns` for the "
     "mean over time. Empty when untimed.",
@@ -47,6 +49,8 @@ def tables_page() -> str:
         "`replay query RUN SQL` sees these. Times are integer nanoseconds, sizes integer tokens, "
         "blocks or bytes; `DESCRIBE requests` shows the columns of one run. The Parquet files in "
         "the run directory hold the same columns.\n",
+        "A sum of integers has up to 128 bits. A query written as Parquet has it as BIGINT where "
+        "all values of the column fit, else as DECIMAL(38, 0), else as text, never as DOUBLE.\n",
     ]
     for name, columns in TABLES.items():
         parts += [f"## {name}\n", _TABLES[name] + "\n"]

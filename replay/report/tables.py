@@ -174,5 +174,6 @@ def _inferred(table: Table, index: int) -> str:
     if kinds == {bool}:
         return "BOOLEAN"
     if kinds == {int}:
-        return "BIGINT"
+        wide = any(not -(2**63) <= row[index] < 2**63 for row in table.rows if row[index])
+        return "HUGEINT" if wide else "BIGINT"
     return "DOUBLE" if kinds and kinds <= {int, float} else "VARCHAR"

@@ -2,8 +2,9 @@
 
 Block ids become keyed hashes (BLAKE2b, RFC 7693), 63 bits of them. Of token ids the hash is chained
 over the block's own tokens and the hash before it, so that whoever has the key can tell two files'
-equal prompts apart from others; of block ids and segments it is of the id. Without the key, an id
-cannot be found by hashing guessed prompts. A key that is drawn and not kept leaves nobody who can.
+equal prompts apart from others; of block ids and segments it is of the id. The model, adapter and
+salt that keep prompts apart are hashed with them, and so are gone. Without the key, an id cannot be
+found by hashing guessed prompts. A key that is drawn and not kept leaves nobody who can.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import numpy as np
 import polars as pl
 
 from replay.errors import InputError
-from replay.trace.blocks import dense_codes, first_places, flat_blocks
+from replay.trace.blocks import codes_as_seen, first_places, flat_blocks
 from replay.trace.content import block_ids_of
 from replay.trace.frame import Trace, TraceMeta, canonical_trace
 from replay.trace.lists import list_column
+from replay.trace.separation import root_names, skipping
 from replay.trace.units import units_of
 from replay.units import format_duration
 
@@ -66,14 +68,16 @@ def anonymize(
             raise InputError(f"{name} must be at least 1 ns (got {given})")
     key = key if len(key) <= _LONGEST_KEY_BYTES else sha512(key).digest()
     blocks = block_ids_of(trace, block_size)
-    hashed = _by_tokens(trace, blocks, key) if _has_own_tokens(trace) else _by_id(blocks, key)
+    hashed = _by_tokens if _has_own_tokens(trace) else _by_id
     frame = pl.DataFrame(
         {
             **{name: trace.frame[name] for name in _KEPT},
             "arrival_ns": _times(trace, round_ns, jitter_ns),
-            "block_ids": hashed,
+            "block_ids": hashed(trace, blocks, key),
         }
     )
+    if skipping(trace) is not None:
+        frame = frame.with_columns(trace.frame["skips_lookup"])
     meta = TraceMeta(
         path=trace.meta.path,
         name="anonymized",
@@ -82,7 +86,8 @@ def anonymize(
         block_size=block_size,
         content="prefix-chained block ids, hashed with a key",
     )
-    removed = [name for name in trace.frame.columns if name not in (*_KEPT, "request_id")]
+    kept = (*frame.columns, "request_id")
+    removed = [name for name in trace.frame.columns if name not in kept or name == "block_ids"]
     if "block_ids" in removed and trace.meta.block_size == block_size:
         removed.remove("block_ids")  # their names are gone, what they say is not
     return Anonymized(canonical_trace(frame, meta), tuple(removed), _words(round_ns, jitter_ns))
@@ -92,13 +97,16 @@ def _has_own_tokens(trace: Trace) -> bool:
     return trace.has_tokens and not trace.has_segments
 
 
-def _by_id(blocks: Trace, key: bytes) -> pl.Series:
+def _by_id(trace: Trace, blocks: Trace, key: bytes) -> pl.Series:
     flat = flat_blocks(blocks.frame["block_ids"])
-    codes, count = dense_codes(flat.ids)
-    ids = flat.ids[first_places(codes, count)].astype("<u8")
+    codes, count = codes_as_seen(flat.ids)
+    first = first_places(codes, count)
+    roots = root_names(trace)
+    own = trace if trace.meta.block_size == blocks.meta.block_size else blocks
+    ids = flat_blocks(own.frame["block_ids"]).ids[first].astype("<u8")
     hashes = np.zeros(count, np.uint64)
-    for place, name in enumerate(ids):
-        digest = blake2b(name.tobytes(), digest_size=8, key=key).digest()
+    for place, (name, request) in enumerate(zip(ids, flat.requests[first], strict=True)):
+        digest = blake2b(name.tobytes() + roots[request], digest_size=8, key=key).digest()
         hashes[place] = int.from_bytes(digest, "little")
     return list_column(_distinct(hashes)[codes], flat.counts)
 
@@ -108,8 +116,8 @@ def _by_tokens(trace: Trace, blocks: Trace, key: bytes) -> pl.Series:
     size = blocks.meta.block_size
     assert size is not None
     flat = flat_blocks(blocks.frame["block_ids"])
-    codes, count = dense_codes(flat.ids)
-    tokens = units_of(trace)
+    codes, count = codes_as_seen(flat.ids)
+    tokens, roots = units_of(trace), root_names(trace)
     data = tokens.units.astype("<u4").tobytes()
     chain: list[bytes] = [b""] * count
     hashes = np.zeros(count, np.uint64)
@@ -119,7 +127,7 @@ def _by_tokens(trace: Trace, blocks: Trace, key: bytes) -> pl.Series:
         at = place - int(flat.offsets[request])
         start = int(tokens.offsets[request]) + at * size
         stop = min(start + size, int(tokens.prompt_stops[request]))
-        parent = chain[codes[place - 1]] if at else b""
+        parent = chain[codes[place - 1]] if at else roots[request]
         digest = blake2b(parent + data[4 * start : 4 * stop], digest_size=32, key=key).digest()
         chain[codes[place]] = digest
         hashes[codes[place]] = int.from_bytes(digest[:8], "little")

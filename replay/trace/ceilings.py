@@ -1,9 +1,10 @@
 """The two ceilings of a trace: what its content allows any cache, and what whole blocks allow.
 
 Requests come one after another and nothing is ever evicted. The *content ceiling* counts token by
-token what earlier requests contained, responses included where they are known. The *block ceiling*
-is what an engine can have of that: whole blocks of one size, with one token left to compute. What
-lies between is lost to granularity. Worked example, blocks of 4 tokens:
+token what earlier requests contained, responses included where they are known; a request that skips
+the look-up has none of it. The *block ceiling* is what an engine can have of that: whole blocks of
+one size, with one token left to compute. What lies between is lost to granularity. Worked example,
+blocks of 4 tokens:
 
     request 0: prompt of 10, response of 4    leaves 13 tokens: the last one is never computed
     request 1: those 13, then 5 more          content 13, blocks 12: granularity 1
@@ -53,7 +54,7 @@ def ceilings(tree: PrefixTree, block_size: int) -> Ceilings:
 
 
 def content_hit_tokens(tree: PrefixTree) -> np.ndarray:
-    """Return how deep earlier requests contained each prompt, int64[R] tokens."""
+    """Return how deep earlier requests contained each prompt that is looked up, int64[R] tokens."""
     first = first_users(tree)
     return _prompt_tokens(tree, lambda edge, owner: first[edge] < owner)
 
@@ -102,9 +103,10 @@ def _prompt_tokens(
 ) -> np.ndarray:
     """Return the tokens of each prompt on the edges that `wanted(edge, owner)` picks, int64[R].
 
-    Walks so many requests at once that memory does not go with the length of the trace.
+    None of a prompt that is not looked up. Walks so many requests at once that memory does not go
+    with the length of the trace.
     """
-    lengths = tree.edge_stop - tree.edge_start
+    lengths, looks_up = tree.edge_stop - tree.edge_start, tree.looks_up
     tree = tree.prompts_only()
     found = np.zeros(tree.requests, np.int64)
     for start in range(0, tree.requests, _REQUESTS_AT_ONCE):
@@ -112,7 +114,8 @@ def _prompt_tokens(
         edge = tree.path_edges[tree.path_offsets[start] : tree.path_offsets[stop]]
         owner = np.repeat(np.arange(start, stop), np.diff(tree.path_offsets[start : stop + 1]))
         tokens = np.zeros(len(edge) + 1, np.int64)
-        np.cumsum(np.where(wanted(edge, owner), lengths[edge], 0), out=tokens[1:])
+        counted = wanted(edge, owner) & looks_up[owner]
+        np.cumsum(np.where(counted, lengths[edge], 0), out=tokens[1:])
         found[start:stop] = np.diff(
             tokens[tree.path_offsets[start : stop + 1] - tree.path_offsets[start]]
         )

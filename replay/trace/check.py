@@ -18,6 +18,7 @@ from replay.trace.arrivals import burstiness
 from replay.trace.check_content import ContentFacts, content_facts
 from replay.trace.follow_ups import contained_turns
 from replay.trace.frame import SESSIONS_INFERRED, Rejected, Trace
+from replay.trace.separation import sharing_notes
 from replay.trace.tree import PrefixTree
 from replay.units import NS_PER_S, format_duration
 
@@ -248,6 +249,8 @@ def _content(patient: _Patient) -> Iterator[Finding]:
         f"content ceiling: an unbounded cache hits {facts.ideal_hit_rate:.1%} of prompt tokens "
         f"({int(facts.ideal_hit_tokens.sum()):,} tokens, responses included where they are known)",
     )
+    for text in sharing_notes(trace, content_known=True):
+        yield Finding("sharing", NOTE, text)
     if facts.repeated_share > REPEATED_SHARE:
         yield Finding(
             "repeats",

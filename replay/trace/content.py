@@ -8,9 +8,11 @@ import numpy as np
 
 from replay.errors import InputError
 from replay.kernels.content import number_blocks
+from replay.trace.blocks import codes_as_seen, flat_blocks
 from replay.trace.frame import Trace, canonical_trace
 from replay.trace.lists import list_column
 from replay.trace.problems import ProblemList
+from replay.trace.separation import apart, separating_columns
 from replay.trace.tree import build_tree
 
 
@@ -20,6 +22,8 @@ def block_ids_of(trace: Trace, block_size: int) -> Trace:
     Ids that are of this size already stay as they are. Others are made from segments, token ids
     or block ids of another size, whichever the trace has first, and count from zero in order of
     first appearance. A partial last block shares its id with whole prompts that are equal alone.
+    Requests that share nothing (`replay.trace.separation`) have no id in common: where they do,
+    all ids are counted anew.
     Linear in blocks. Raises InputError for a block size below one and for a trace of unknown
     content, TraceError where content and lengths disagree.
     """
@@ -33,7 +37,7 @@ def block_ids_of(trace: Trace, block_size: int) -> Trace:
     if trace.has_blocks:
         _check_counts(trace)
         if trace.meta.block_size == block_size:
-            return trace
+            return _with_ids_apart(trace)
     counts = -(-trace.column("input_tokens") // block_size)
     tree = build_tree(trace)
     ids = number_blocks(
@@ -48,6 +52,18 @@ def block_ids_of(trace: Trace, block_size: int) -> Trace:
     meta = replace(trace.meta, block_size=block_size).noting(*_notes(trace, block_size))
     made = canonical_trace(trace.frame.with_columns(block_ids=list_column(ids, counts)), meta)
     return replace(made, rejected=trace.rejected)
+
+
+def _with_ids_apart(trace: Trace) -> Trace:
+    flat = flat_blocks(trace.frame["block_ids"])
+    codes, size = codes_as_seen(flat.ids)
+    own, distinct = apart(codes, size, flat, trace)
+    if distinct == size:
+        return trace
+    ids = list_column(own.astype(np.uint64), flat.counts).alias("block_ids")
+    kept = " and ".join(separating_columns(trace))
+    note = f"block ids were counted anew: prompts of another {kept} have none in common"
+    return trace.changed(trace.frame.with_columns(ids), trace.meta.noting(note))
 
 
 def _check_counts(trace: Trace) -> None:

@@ -20,6 +20,7 @@ from replay.trace.reuse import (
     top_prefix,
     weighted_quantiles,
 )
+from replay.trace.separation import sharing_notes
 from replay.trace.tree import PrefixTree
 from replay.units import NS_PER_S
 
@@ -82,7 +83,7 @@ def describe(trace: Trace, tree: PrefixTree | None = None) -> dict[str, Facts]:
 
 def notes(trace: Trace) -> list[str]:
     """Return what a reader of the facts should know about the quality of the trace."""
-    found = list(trace.meta.notes)
+    found = [*trace.meta.notes, *sharing_notes(trace, content_known=trace.has_content)]
     spread = burstiness(trace.column("arrival_ns"))
     if spread.tick_ns is not None:
         found.append(

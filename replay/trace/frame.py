@@ -14,6 +14,8 @@ import polars as pl
 from replay import __version__
 from replay.errors import Problem, TraceError
 from replay.schema import TRACE, column_names
+from replay.trace.content_names import with_content_columns
+from replay.trace.free_names import with_free_names
 from replay.trace.problems import ProblemList
 
 SESSIONS_NONE = "none"
@@ -28,6 +30,7 @@ _DTYPES: dict[str, pl.DataType] = {
     "Int64": pl.Int64(),
     "UInt64": pl.UInt64(),
     "String": pl.String(),
+    "Boolean": pl.Boolean(),
     "List(UInt64)": pl.List(pl.UInt64),
     "List(Int32)": pl.List(pl.Int32),
     "List(UInt32)": pl.List(pl.UInt32),
@@ -46,7 +49,8 @@ class TraceMeta:
     of the file as read; `notes` are sentences for people, among them whatever was done to it.
     `clock_start_ns` is where the trace starts on a clock that other files share (since 1970, or
     since the day they were recorded); None where the clock is the file's own. `shared_ids` says
-    that a block id names the same content in every file of this source.
+    that a block id names the same content in every file of this source. `separate_by` are the
+    columns whose requests share nothing, where somebody named them: see trace/separation.py.
     """
 
     path: str
@@ -61,6 +65,7 @@ class TraceMeta:
     tool_version: str = __version__
     clock_start_ns: int | None = None
     shared_ids: bool = False
+    separate_by: tuple[str, ...] | None = None
 
     def noting(self, *notes: str) -> TraceMeta:
         """Return the same with further notes."""
@@ -137,10 +142,15 @@ def canonical_trace(frame: pl.DataFrame, meta: TraceMeta) -> Trace:
 
     Without `request_id`, rows are sorted by arrival, ties in the order given, and numbered;
     `parent_request_id` then counts rows of the frame given. Arrivals are moved to start at zero,
-    on a clock that `meta` says is shared too, and `clock_start_ns` by as much.
+    on a clock that `meta` says is shared too, and `clock_start_ns` by as much. What the source
+    calls model, adapter, salt or tenant becomes the column of that name, and other columns get
+    names that neither a trace nor a run has for something else.
     Raises TraceError, which numbers requests from 0, where a column is missing, of another type
     or out of range.
     """
+    frame, notes = with_content_columns(frame)
+    frame, renamed = with_free_names(frame)
+    meta = meta.noting(*notes, *renamed)
     frame = _typed(frame, meta.path)
     _check_ranges(frame, meta.path)
     frame = _in_order(frame, meta.path)
@@ -188,6 +198,8 @@ def _castable(got: pl.DataType, wanted: pl.DataType) -> bool:
         return isinstance(got, pl.List) and got.inner.is_integer()
     if isinstance(wanted, pl.String):
         return isinstance(got, pl.String)
+    if isinstance(wanted, pl.Boolean):
+        return isinstance(got, pl.Boolean)
     return got.is_integer()
 
 

@@ -26,7 +26,7 @@ SOURCE_FILE = "source_file"
 SOURCE_SESSION = "source_session_id"
 _CONTENT = ("block_ids", "segments", "tokens")
 _PART = "_part"
-_SHOWN_NOTES = 8
+_SHOWN_NOTES = 12
 _HINT = "convert both to blocks of one size first: replay convert --block-size N"
 
 
@@ -180,6 +180,7 @@ def _meta(
     sessions = list(
         dict.fromkeys(meta.sessions for meta in metas if meta.sessions != SESSIONS_NONE)
     )
+    named = {meta.separate_by for meta in metas}
     return TraceMeta(
         path=path,
         name=name,
@@ -192,4 +193,5 @@ def _meta(
         notes=tuple(shown),
         clock_start_ns=clock_start_ns,
         shared_ids=shared_ids,
+        separate_by=named.pop() if len(named) == 1 else None,
     )

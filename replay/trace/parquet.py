@@ -29,6 +29,7 @@ from replay.trace.parquet_check import (
     seal,
 )
 from replay.trace.problems import ProblemList
+from replay.trace.separation import separated
 from replay.writing.whole import whole_file
 
 METADATA_KEY = "replay"
@@ -41,7 +42,7 @@ _FACT_TYPES: dict[str, tuple[type, ...]] = {
     "tool_version": (str,),
 }  # fmt: skip
 _LATER_FACTS: dict[str, tuple[type, ...]] = {  # files written before have none of these
-    "clock_start_ns": (int, NoneType), "shared_ids": (bool,),
+    "clock_start_ns": (int, NoneType), "shared_ids": (bool,), "separate_by": (list, NoneType),
 }  # fmt: skip
 _HINT = (
     "of Parquet files, those that replay wrote are read, those with a column conversation, "
@@ -82,6 +83,8 @@ def read_trace(data: bytes, path: str, *, sha256: str, block_size: int | None = 
     if meta.block_size is not None and meta.block_size < 1:
         raise TraceError([Problem(path, f"its block size is below 1 (got {meta.block_size})")])
     trace = canonical_trace(frame, meta)
+    if meta.separate_by is not None:
+        trace = separated(trace, meta.separate_by)
     if trace.has_blocks:
         check_blocks(trace)
     return trace
@@ -160,6 +163,9 @@ def _meta(facts: dict[str, object], path: str, sha256: str) -> TraceMeta:
     if chosen["format"] != FORMAT:
         origin = f"{chosen['format']} format, sha256 {chosen['sha256'][:12]}"
         notes = (f"from {chosen['name']}, {origin}", *notes)
+    named = chosen.get("separate_by")
+    if named is not None:
+        chosen["separate_by"] = tuple(str(name) for name in named)
     chosen |= {"notes": notes, "sha256": sha256, "format": FORMAT}
     return TraceMeta(path=path, **chosen)
 

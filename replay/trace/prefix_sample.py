@@ -15,6 +15,7 @@ import numpy as np
 from replay.errors import InputError
 from replay.trace.blocks import codes_as_seen, flat_blocks, hot_requests
 from replay.trace.frame import Trace
+from replay.trace.separation import apart
 
 STRATA = 8  # parts of a sample whose spread gives its error
 
@@ -43,7 +44,7 @@ def sample_prefixes(trace: Trace, one_in: int, *, seed: int) -> PrefixSample:
             hint="leave --sample out",
         )
     flat = flat_blocks(trace.frame[lists])
-    codes, size = codes_as_seen(flat.ids)
+    codes, size = apart(*codes_as_seen(flat.ids), flat, trace)
     hot = np.bincount(codes, minlength=size) > hot_requests(trace.requests)
     root = _first_cold(flat.offsets, hot[codes])
     draw = np.random.default_rng(seed).integers(one_in * STRATA, size=size)[codes[root]]

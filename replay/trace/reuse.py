@@ -46,8 +46,8 @@ class EdgeUses:
 
     @property
     def hit(self) -> np.ndarray:
-        """Whether an earlier prompt used the edge, bool[P]."""
-        return self.before >= 0
+        """Whether an earlier prompt used the edge and this one looks for it, bool[P]."""
+        return (self.before >= 0) & self.tree.looks_up[self.request]
 
     def hits_by_request(self, of_edge: np.ndarray) -> np.ndarray:
         """Return what each request repeats, int64[R], of a quantity of edges such as `blocks`."""
@@ -135,9 +135,9 @@ def hit_sources(tree: PrefixTree, session: np.ndarray | None) -> dict[str, int |
 
 
 def top_prefix(uses: EdgeUses) -> dict[str, int | float | None]:
-    """Return the prefix that saves most tokens: its length times its uses after the first."""
+    """Return the prefix that saves most tokens: its length times the uses that hit it."""
     tree = uses.tree
-    saved = tree.edge_stop * (uses.uses[: tree.edges] - 1)
+    saved = tree.edge_stop * np.bincount(uses.edge[uses.hit], minlength=tree.edges)[: tree.edges]
     edge = int(saved.argmax())
     if saved[edge] <= 0:
         return {"top_prefix_tokens": None, "top_prefix_requests": None, "top_prefix_block_id": None}

@@ -33,6 +33,7 @@ from replay.trace.blocks import (
     hot_requests,
 )
 from replay.trace.frame import SESSIONS_INFERRED, Trace
+from replay.trace.separation import apart
 
 LINKS = ("root", "continuation", "branch", "sibling_end", "continuation_branch", "retry")
 ROOT, CONTINUATION, BRANCH, SIBLING_END, CONTINUATION_BRANCH, RETRY = range(len(LINKS))
@@ -85,7 +86,7 @@ def infer_sessions(trace: Trace) -> Trace:
 def link_requests(trace: Trace) -> Links:
     """Return how each request of a trace with block ids follows from an earlier one."""
     flat = flat_blocks(trace.frame["block_ids"])
-    codes, size = dense_codes(flat.ids)
+    codes, size = apart(*dense_codes(flat.ids), flat, trace)
     input_tokens, output_tokens = trace.column("input_tokens"), trace.column("output_tokens")
     requests = trace.requests
     owner = flat.requests

@@ -6,7 +6,7 @@ which edges each prompt takes. Block ids are never in memory for more than one b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from replay.trace.blocks import FlatBlocks, flat_blocks
 from replay.trace.frame import Trace, canonical_trace
 from replay.trace.parquet import read_facts
 from replay.trace.parquet_check import MAGIC, check_parquet_file
+from replay.trace.separation import AUTO, roots_of, separated, skipping
 from replay.trace.tree import PrefixTree
 
 BATCH_REQUESTS = 2**18  # as many as Polars writes to a row group
@@ -51,31 +52,65 @@ def is_streamable(path: str | Path) -> bool:
 
 
 def stream_trace(
-    path: str | Path, *, batch_requests: int = BATCH_REQUESTS, progress: Hook = ignore
-) -> tuple[Trace, PrefixTree]:
+    path: str | Path,
+    *,
+    separate_by: Sequence[str] | str = AUTO,
+    batch_requests: int = BATCH_REQUESTS,
+    progress: Hook = ignore,
+) -> tuple[Trace, PrefixTree] | None:
     """Return the trace without its block ids, and the prefix tree they make.
 
-    The tree equals that of `build_tree`. Raises TraceError where the file is no canonical Parquet
-    of block ids, or where these do not cover the prompts or are not prefix-chained.
+    The tree equals that of `build_tree`; `separate_by` is that of `separated`. None where
+    requests are kept apart and ids are too large to be told apart with them, in 64 bits: read the
+    file whole. Raises TraceError where it is no canonical Parquet of block ids, or where these do
+    not cover the prompts or are not prefix-chained, and what `separated` raises.
     """
     path = Path(path)
     meta = read_facts(path, str(path))
     if meta.block_size is None or meta.block_size < 1:
         raise TraceError([Problem(str(path), "has no block ids of a known size")])
     frame = pl.read_parquet(path, columns=_others(path))
-    trace = canonical_trace(frame, meta)
+    trace = separated(canonical_trace(frame, meta), meta.separate_by or AUTO)
+    trace = separated(trace, separate_by)
+    apart = _Apart(roots_of(trace))
     trie = _Trie.empty()
     for start, batch in _batches(path, trace.requests, batch_requests):
         progress("Finding distinct blocks", start, 2 * trace.requests)
         flat, tokens = _checked(batch, start, meta.block_size, str(path))
-        fault, request = trie.extend(flat.ids, flat.offsets, tokens, meta.block_size)
+        if not apart.fits(flat.ids):
+            return None
+        ids = apart.ids(flat, start)
+        fault, request = trie.extend(ids, flat.offsets, tokens, meta.block_size)
         if fault != CHAINED:
             what = "follows two different ids" if fault == TWO_PARENTS else "stands for two lengths"
             raise TraceError(
                 [Problem(str(path), f"request {start + request}: a block id {what}")],
                 hint="block ids must be prefix-chained: an id names a block and all before it",
             )
-    return trace, _tree(trie, trace, path, batch_requests, progress)
+    return trace, _tree(trie, trace, path, batch_requests, apart, progress)
+
+
+@dataclass(frozen=True, slots=True)
+class _Apart:
+    """Block ids and the roots of their requests, int32[R], as one number each."""
+
+    roots: np.ndarray
+
+    @property
+    def width(self) -> int:
+        """How many roots there are."""
+        return int(self.roots.max(initial=0)) + 1
+
+    def fits(self, ids: np.ndarray) -> bool:
+        """Return whether the ids of a batch leave room for the roots in 64 bits."""
+        return (int(ids.max(initial=0)) + 1) * self.width <= 2**64
+
+    def ids(self, flat: FlatBlocks, start: int) -> np.ndarray:
+        """Return the numbers of a batch whose first request is `start`, uint64."""
+        if self.width == 1:
+            return flat.ids
+        of_batch = self.roots[start : start + len(flat.counts)].astype(np.uint64)
+        return flat.ids * np.uint64(self.width) + np.repeat(of_batch, flat.counts)
 
 
 def _others(path: Path) -> list[str]:
@@ -153,17 +188,19 @@ class _Trie:
         self.table = rehash(self.known, self.distinct, 2 * wide)
 
 
-def _tree(trie: _Trie, trace: Trace, path: Path, batch_requests: int, progress: Hook) -> PrefixTree:
+def _tree(
+    trie: _Trie, trace: Trace, path: Path, batch_requests: int, apart: _Apart, progress: Hook
+) -> PrefixTree:
     used = slice(trie.distinct)
     edge_of_code, is_head, parent, start, stop, last = compress_edges(
         trie.parent[used], trie.tokens[used], trie.children[used], trie.ends[used]
     )
-    last_ids = trie.known[last]
+    last_ids = trie.known[last] // np.uint64(apart.width)
     counts, edges = [], []
     for first, batch in _batches(path, trace.requests, batch_requests):
         progress("Writing down paths", trace.requests + first, 2 * trace.requests)
         flat = flat_blocks(batch["block_ids"].cast(pl.List(pl.UInt64)))
-        ids = np.ascontiguousarray(flat.ids)
+        ids = np.ascontiguousarray(apart.ids(flat, first))
         found = batch_paths(
             ids, flat.offsets, trie.table, trie.known, trie.distinct, edge_of_code, is_head
         )
@@ -180,4 +217,5 @@ def _tree(trie: _Trie, trace: Trace, path: Path, batch_requests: int, progress: 
         path_edges=np.concatenate(edges),
         prompt_stops=offsets[1:],
         input_tokens=trace.column("input_tokens"),
+        skips=skipping(trace),
     )

@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 
-from replay.errors import Problem, TraceError, UnknownNameError
+from replay.errors import Problem, TraceError
 from replay.kernels.radix import insert_units, order_edges
 from replay.kernels.tree import (
     CHAINED,
@@ -23,6 +22,7 @@ from replay.kernels.tree import (
     request_paths,
 )
 from replay.trace.blocks import codes_as_seen, flat_blocks
+from replay.trace.separation import apart, roots_of, skipping
 from replay.trace.units import units_of
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ class PrefixTree:
     token. A parent comes before its children. Requests (R): the edges of request r from the root
     are `path_edges[path_offsets[r]:path_offsets[r + 1]]`, int32; those of its prompt end at place
     `prompt_stops[r]`, int64, and what follows is the KV its response leaves, `output_tokens` - 1
-    tokens of it; nothing follows where that is unknown. `input_tokens` int64.
+    tokens of it; nothing follows where that is unknown. `input_tokens` int64; `skips` bool says
+    which requests ask for no reuse: they hit nothing, whatever is there.
     """
 
     edge_parent: np.ndarray
@@ -49,6 +50,7 @@ class PrefixTree:
     path_edges: np.ndarray
     prompt_stops: np.ndarray
     input_tokens: np.ndarray
+    skips: np.ndarray | None = None
 
     @property
     def edges(self) -> int:
@@ -59,6 +61,11 @@ class PrefixTree:
     def requests(self) -> int:
         """Number of requests."""
         return len(self.input_tokens)
+
+    @property
+    def looks_up(self) -> np.ndarray:
+        """Which requests look for what they could reuse, bool[R]."""
+        return np.ones(self.requests, np.bool_) if self.skips is None else ~self.skips
 
     @property
     def has_responses(self) -> bool:
@@ -78,27 +85,23 @@ class PrefixTree:
         )
 
 
-def build_tree(trace: Trace, *, separate_by: tuple[str, ...] = ()) -> PrefixTree:
+def build_tree(trace: Trace) -> PrefixTree:
     """Return the prefix tree of a trace; a prompt of unknown content shares nothing.
 
     Content is taken from the finest source there is: segments, token ids, block ids. Requests
-    that differ in a column of `separate_by` share nothing either, whatever their content. Linear
+    that `replay.trace.separation` keeps apart share nothing either, whatever their content. Linear
     in segments, tokens or blocks. Raises TraceError where block ids turn out not to be
     prefix-chained, or where segments or tokens do not add up to the lengths.
     """
-    roots = _roots(trace, separate_by)
     if trace.has_segments or trace.has_tokens:
-        return _tree_of_units(trace, roots)
-    input_tokens = trace.frame["input_tokens"].to_numpy().astype(np.int64)
+        return _tree_of_units(trace)
     if not trace.has_blocks:
-        return _unshared(input_tokens)
+        return _unshared(trace)
     assert trace.meta.block_size is not None
+    input_tokens = trace.column("input_tokens")
     flat = flat_blocks(trace.frame["block_ids"])
     offsets, ids = flat.offsets, flat.ids.view(np.uint64)
-    codes, distinct = codes_as_seen(ids)
-    if roots.any():
-        pairs = codes.astype(np.int64) * (int(roots.max()) + 1) + np.repeat(roots, flat.counts)
-        codes, distinct = codes_as_seen(pairs.view(np.uint64))
+    codes, distinct = apart(*codes_as_seen(ids), flat, trace)
     fault, request, parent, tokens, children, ends, first = link_blocks(
         offsets, codes, input_tokens, trace.meta.block_size, distinct
     )
@@ -121,22 +124,12 @@ def build_tree(trace: Trace, *, separate_by: tuple[str, ...] = ()) -> PrefixTree
         path_edges=path_edges,
         prompt_stops=path_offsets[1:],
         input_tokens=input_tokens,
+        skips=skipping(trace),
     )
 
 
-def _roots(trace: Trace, columns: tuple[str, ...]) -> np.ndarray:
-    """Return a code per request, int32[R]: equal where all the columns are."""
-    missing = [name for name in columns if name not in trace.frame.columns]
-    if missing:
-        raise UnknownNameError("column of the trace", missing[0], trace.frame.columns)
-    if not columns:
-        return np.zeros(trace.requests, np.int32)
-    code = trace.frame.select(pl.struct(columns).rank("dense") - 1).to_series()
-    return code.to_numpy().astype(np.int32)
-
-
-def _tree_of_units(trace: Trace, roots: np.ndarray) -> PrefixTree:
-    flat = units_of(trace)
+def _tree_of_units(trace: Trace) -> PrefixTree:
+    flat, roots = units_of(trace), roots_of(trace)
     slots = 1 << max(10, (8 * trace.requests).bit_length())
     found = insert_units(
         flat.offsets, flat.prompt_stops, flat.units, flat.unit_tokens, roots, slots
@@ -153,11 +146,12 @@ def _tree_of_units(trace: Trace, roots: np.ndarray) -> PrefixTree:
         path_edges=path_edges,
         prompt_stops=prompt_stops,
         input_tokens=trace.column("input_tokens"),
+        skips=skipping(trace),
     )
 
 
-def _unshared(input_tokens: np.ndarray) -> PrefixTree:
-    requests = len(input_tokens)
+def _unshared(trace: Trace) -> PrefixTree:
+    input_tokens, requests = trace.column("input_tokens"), trace.requests
     return PrefixTree(
         edge_parent=np.full(requests, -1, np.int32),
         edge_start=np.zeros(requests, np.int64),
@@ -167,4 +161,5 @@ def _unshared(input_tokens: np.ndarray) -> PrefixTree:
         path_edges=np.arange(requests, dtype=np.int32),
         prompt_stops=np.arange(1, requests + 1, dtype=np.int64),
         input_tokens=input_tokens,
+        skips=skipping(trace),
     )

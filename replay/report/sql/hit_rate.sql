@@ -19,7 +19,7 @@
 -- in_flight_share DOUBLE share: missed: being computed by another request
 -- granularity_share DOUBLE share: missed: block rounding, last-token rule
 -- policy_miss_share DOUBLE share: missed: computed, but never kept for it
--- disabled_share DOUBLE share: missed: seen before, caching was off
+-- disabled_share DOUBLE share: missed: seen before, but not looked up
 --
 -- Example: the windows that lost most to eviction
 -- SELECT bucket, capacity_miss_share FROM report.hit_rate

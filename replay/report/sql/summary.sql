@@ -24,7 +24,7 @@
 -- in_flight_tokens BIGINT tokens: missed: another request was computing them
 -- granularity_tokens BIGINT tokens: missed: block rounding, last-token rule
 -- policy_miss_tokens BIGINT tokens: missed: computed, never kept for it
--- disabled_tokens BIGINT tokens: missed: seen before, caching was off
+-- disabled_tokens BIGINT tokens: missed: seen before, but not looked up
 -- prefill_reduction DOUBLE share: (hit - recomputed) / input tokens
 -- capacity_blocks BIGINT blocks: KV the cache may hold; null: no limit
 -- evicted_blocks BIGINT blocks: cached blocks evicted over the whole run

@@ -31,7 +31,11 @@ from replay.trace.readers.options import ReadOptions
 from replay.trace.readers.segment_lists import segment_columns, segment_id
 from replay.trace.readers.source import EmptyFileError, Source
 from replay.trace.readers.source_clock import date_ns
-from replay.trace.readers.source_columns import dropped_note, scalar_columns
+from replay.trace.readers.source_columns import (
+    dropped_note,
+    joined_values,
+    scalar_columns,
+)
 from replay.trace.text import load_splitter
 
 CALL = "call_id"
@@ -206,9 +210,6 @@ def _frame(
     """Return the calls as a frame, and notes on what could not be kept."""
     usages = [call.usage for call in calls]
     content = segment_columns([(prompt.segments, prompt.tokens) for prompt in prompts])
-    other, dropped = scalar_columns(
-        [{**call.other, **call.usage.columns(), CALL: call.name} for call in calls]
-    )
     frame = pl.DataFrame(
         {
             "arrival_ns": pl.Series([call.arrival_ns for call in calls], dtype=pl.Int64),
@@ -220,6 +221,8 @@ def _frame(
             SESSION: pl.Series([call.session for call in calls], dtype=pl.String),
         }
     )
+    own = [joined_values(call.other, call.usage.columns() | {CALL: call.name}) for call in calls]
+    other, dropped = scalar_columns(own, taken=frame.columns)
     return frame.with_columns(*content, *other), dropped_note(dropped)
 
 

@@ -25,12 +25,12 @@ from replay.trace.readers.chat_messages import (
     tools_of,
 )
 from replay.trace.readers.json_text import messages_in, object_in
-from replay.trace.readers.log_keys import LoggedRow, own_values
+from replay.trace.readers.log_keys import LoggedRow
 from replay.trace.readers.logged_requests import LoggedRequest
+from replay.trace.readers.logged_values import logged_values
 
 _LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 _NOT_KEPT = frozenset((*PROMPTS, *ANSWERS, *WRAPPINGS, "system", "instructions", "usage", "tools"))
-_KEPT_OF_REQUESTS = ("user",)
 _GOES_ON = ("prefix", "partial")  # of a last message: Mistral and DeepSeek; Moonshot and Qwen
 _TEMPLATE_KEYS = (
     "documents", "enable_thinking", "reasoning_effort", "continue_final_message",
@@ -63,7 +63,6 @@ class ApiChats:
         elif hides_reasoning(replies):
             usage = replace(usage, hidden_tokens=max(1, usage.hidden_tokens))
         limits = [tokens for name in _LIMITS if (tokens := tokens_in(request, name))]
-        model = request.get("model") or answer.get("model") or parts.row.get("model")
         asked = self._asked(request, answer, replies)
         logged = LoggedRequest(
             line=line,
@@ -73,15 +72,7 @@ class ApiChats:
             chat=asked if isinstance(asked, Chat) else None,
             usage=usage,
             wanted_tokens=limits[0] if limits else None,
-            other={
-                **{
-                    key: request[key]
-                    for key in _KEPT_OF_REQUESTS
-                    if isinstance(request.get(key), str)
-                },
-                **own_values(parts.row, _NOT_KEPT),
-                **({"model": model} if isinstance(model, str) else {}),
-            },
+            other=logged_values(parts.row, request, answer, left_out=_NOT_KEPT),
         )
         return LoggedRow(logged, (parts.row, request, answer))
 

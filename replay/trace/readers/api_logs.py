@@ -23,6 +23,7 @@ from replay.trace.readers.json_lines import as_lines, walk_objects
 from replay.trace.readers.json_text import object_in
 from replay.trace.readers.log_keys import LoggedRow, placed
 from replay.trace.readers.logged_requests import logged_trace
+from replay.trace.readers.logged_values import named_values
 from replay.trace.readers.options import ReadOptions
 from replay.trace.readers.repeated_calls import RepeatedCalls
 from replay.trace.readers.shapes import RowShape, Shape, fits_any
@@ -76,6 +77,7 @@ class _Log:
             if isinstance(plain, Reason):
                 self.problems.leave_out(line, plain.words)
                 return
+            plain = named_values(row) | plain
             parts = split_row(plain)
             failure = parts.failure()
             if failure is not None:

@@ -52,8 +52,11 @@ def read_azure(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
     ]
     if _IMAGES in table.frame.columns:
         known.append(counts_in(table.column(_IMAGES), rows, lowest=0, highest=LARGEST_TOKENS))
-    frame = pl.DataFrame(known + others_of(table, (*_COLUMNS, _IMAGES), known))
-    meta = source_meta(source, format_name="azure", content=LENGTHS_ONLY, clock_start_ns=0)
+    others, notes = others_of(table, (*_COLUMNS, _IMAGES), known)
+    frame = pl.DataFrame(known + others)
+    meta = source_meta(
+        source, format_name="azure", content=LENGTHS_ONLY, notes=notes, clock_start_ns=0
+    )
     return frame_trace(frame, table.lines, table, problems, meta, read=table.read)
 
 

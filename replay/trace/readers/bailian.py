@@ -199,7 +199,7 @@ def _parse_lines(data: bytes, problems: ProblemList) -> _Rows:
     read = objects + problems.total - told
     if not read:
         problems.add("no requests")
-    other, dropped = scalar_columns(rest)
+    other, dropped = scalar_columns(rest, taken=values)
     ids = values.pop("block_ids")
     bare = pl.Series([row is None for row in ids], dtype=pl.Boolean)
     counts = np.array([len(row or ()) for row in ids], np.int64)

@@ -75,13 +75,14 @@ def read_bidaw(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
     late = int((frame["_starts"] & (frame[_ROUND] > 0)).sum())
     keep = problems.settle(table.lines, read=table.read)
     frame, lines = frame.filter(keep), table.lines[keep]
-    others = [column.filter(pl.Series(keep)) for column in others_of(table, _NAMES, known)]
+    others, renamed = others_of(table, _NAMES, known)
+    others = [column.filter(pl.Series(keep)) for column in others]
     frame = _with_prompts(frame, Telling(problems, lines)).with_columns(others)
     meta = source_meta(
         source,
         format_name="bidaw",
         content=LENGTHS_ONLY,
-        notes=_notes(late),
+        notes=(*_notes(late), *renamed),
         clock_start_ns=0,
         shared_ids=True,
     )

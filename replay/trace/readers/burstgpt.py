@@ -69,15 +69,18 @@ def read_burstgpt(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
         elapsed = times_in(table.column(_ELAPSED), rows, unit="s", required=False)
         known.append(elapsed.alias("recorded_e2e_ns"))
     _check_totals(table, rows, *known[1:3])
+    others, notes = others_of(table, (*_NAMES, _SESSION, _ELAPSED), known)
     meta = source_meta(
         source,
         format_name="burstgpt",
         content=LENGTHS_ONLY,
+        notes=notes,
         clock_start_ns=0,
         shared_ids=True,
     )
-    frame = pl.DataFrame(known + others_of(table, (*_NAMES, _SESSION, _ELAPSED), known))
-    return frame_trace(frame, table.lines, table, problems, meta, read=table.read)
+    return frame_trace(
+        pl.DataFrame(known + others), table.lines, table, problems, meta, read=table.read
+    )
 
 
 def _sessions(table: FrameTable, rows: Telling) -> pl.Series:

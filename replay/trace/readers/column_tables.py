@@ -16,7 +16,7 @@ from replay.trace.parquet_check import MAGIC
 from replay.trace.problems import ProblemList, shown
 from replay.trace.readers.json_lines import as_lines, walk_objects
 from replay.trace.readers.source import Source
-from replay.trace.readers.source_columns import scalar_columns
+from replay.trace.readers.source_columns import KeyNotes, scalar_columns
 
 _PLAIN = (pl.Int64, pl.Float64)
 _QUOTE = b'"'
@@ -61,7 +61,7 @@ class FrameTable:
             values = values.struct.field(part)
         return TableColumn(name, values, self.is_text)
 
-    def rest(self, used: Sequence[str]) -> tuple[list[pl.Series], list[str]]:
+    def rest(self, used: Sequence[str]) -> tuple[list[pl.Series], KeyNotes]:
         """Return the other columns: numbers where all values of a column of text are."""
         kept, dropped = [], []
         opened = _opened(used)
@@ -74,7 +74,7 @@ class FrameTable:
                 kept.append(column)
             else:
                 dropped.append(shown(column.name))
-        return kept, dropped
+        return kept, KeyNotes(tuple(dropped), {})
 
     def put_aside(self, problems: ProblemList) -> tuple[Rejected, ...]:
         """Return the rows that were put aside: their lines, or their values in a binary file."""
@@ -113,7 +113,7 @@ class JsonTable:
                 raise _unknown(self.source, name, sorted(known))
         return TableColumn(name, values)
 
-    def rest(self, used: Sequence[str]) -> tuple[list[pl.Series], list[str]]:
+    def rest(self, used: Sequence[str]) -> tuple[list[pl.Series], KeyNotes]:
         """Return the other values of each row that are neither objects nor lists."""
         opened = _opened(used)
         return scalar_columns(

@@ -18,6 +18,7 @@ import polars as pl
 from replay.errors import InputError
 from replay.trace.blocks import flat_blocks
 from replay.trace.chain import chained
+from replay.trace.content_names import ALIASES
 from replay.trace.frame import Trace
 from replay.trace.lists import list_column
 from replay.trace.problems import ProblemList
@@ -43,7 +44,7 @@ from replay.trace.readers.content_requests import (
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.source import Source
-from replay.trace.readers.source_columns import dropped_note, source_name
+from replay.trace.readers.source_columns import beside, dropped_note
 from replay.trace.readers.text_requests import ASSUMED_TIMES, assumed_arrival_ns
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ def read_columns(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
         problems.add("no requests")
     keep = problems.settle(table.lines, read=table.read)
     others, dropped = table.rest(_used(mapping.columns))
-    frame = frame.with_columns(_renamed(series, frame) for series in others).filter(keep)
+    others, renamed = beside(others, frame.columns)
+    frame = frame.with_columns(others).filter(keep)
     lines = table.lines[keep]
     if mapping.columns.arrival is None:
         frame = frame.with_columns(_assumed_arrivals(frame))
@@ -91,6 +93,7 @@ def read_columns(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
             *([] if mapping.columns.arrival else [ASSUMED_TIMES]),
             *notes,
             *dropped_note(dropped),
+            *renamed,
         ),
         clock_start_ns=_clock_start_ns(frame, mapping.columns),
     )
@@ -115,8 +118,9 @@ def _known(table: Table, names: ColumnNames, rows: Telling) -> Iterator[pl.Serie
         yield count(names.output_tokens, "output_tokens", 0)
     if names.session:
         yield names_in(table.column(names.session), rows).alias(SESSION)
-    if names.model:
-        yield names_in(table.column(names.model), rows).alias("model")
+    for meant in ALIASES:
+        if found := getattr(names, meant):
+            yield names_in(table.column(found), rows).alias(meant)
     if names.recorded_hit_tokens:
         yield count(names.recorded_hit_tokens, "recorded_hit_tokens", 0, required=False)
     for meant, found in (
@@ -151,12 +155,6 @@ def _used(names: ColumnNames) -> list[str]:
     """Return the columns of the table that the mapping names."""
     given = [value for value in dict(names).values() if value is not None]
     return [value if isinstance(value, str) else value.name for value in given]
-
-
-def _renamed(series: pl.Series, known: pl.DataFrame) -> pl.Series:
-    """Return a column of the source under a name that is free."""
-    name = source_name(series.name)
-    return series.alias(f"source_{name}" if name in known.columns else name)
 
 
 def _with_content(

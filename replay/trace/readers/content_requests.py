@@ -24,11 +24,10 @@ from replay.trace.frame import (
 from replay.trace.lists import list_column
 from replay.trace.problems import ProblemList
 from replay.trace.readers.block_checks import check_chained
-from replay.trace.readers.named_sessions import with_turns
+from replay.trace.readers.named_sessions import SESSION, with_turns
 from replay.trace.readers.source import Source
 from replay.trace.readers.source_columns import dropped_note, scalar_columns
 
-SESSION = "source_session_id"
 NO_RESPONSE = "no response: a failed request"
 NO_OUTPUT = "the source has no lengths of responses; assumed: one token each"
 LENGTHS_ONLY = "unknown: lengths only"
@@ -103,7 +102,9 @@ def content_trace(
     if any(segment is not None for segment in responses):
         frame = frame.with_columns(pl.Series("response_segment", responses, pl.UInt64))
     sessions = pl.Series(SESSION, [request.session for request in requests], pl.String)
-    other, dropped = scalar_columns([request.other for request in requests])
+    other, dropped = scalar_columns(
+        [request.other for request in requests], taken=[*frame.columns, SESSION]
+    )
     frame = frame.with_columns(sessions, *other)
     return frame_trace(
         frame,

@@ -31,6 +31,7 @@ from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.shapes import RowShape, fits_any, key, one_of
 from replay.trace.readers.source import Source
+from replay.trace.readers.source_columns import joined_values
 from replay.units import NS_PER_MS
 
 _SCHEMAS = ("dynamo.request.trace.v1", "dynamo.agent.trace.v1")
@@ -247,11 +248,9 @@ def _other(record: CheckedRow, request: CheckedRow) -> dict[str, object]:
     finish = request.within("finish_reason_metadata")
     if finish is not None:
         found["finish_reason"] = finish.text("finish_reason")
-    context = record.within("agent_context")
-    if context is not None:
-        found |= context.rest(*_RUNS)
     own = request.rest("replay", "worker", "finish_reason_metadata", "input_tokens")
-    return {name: value for name, value in {**own, **found}.items() if value is not None}
+    context = record.within("agent_context")
+    return joined_values(own, found | ({} if context is None else context.rest(*_RUNS)))
 
 
 DYNAMO = Reader(

@@ -13,7 +13,7 @@ from replay.trace.readers.column_tables import FrameTable, read_table
 from replay.trace.readers.column_values import Telling, counts_in
 from replay.trace.readers.content_requests import NO_RESPONSE, SESSION
 from replay.trace.readers.source import Source
-from replay.trace.readers.source_columns import source_name
+from replay.trace.readers.source_columns import beside
 
 
 def read_lengths(
@@ -57,14 +57,6 @@ def lengths_in(
 
 def others_of(
     table: FrameTable, used: Sequence[str], known: Sequence[pl.Series]
-) -> list[pl.Series]:
-    """Return the columns that are not used, each under a name that is none of the known ones."""
-    taken = {SESSION, *(column.name for column in known)}
-    kept = []
-    for column in table.rest(used)[0]:
-        name = source_name(column.name)
-        while name in taken:
-            name = f"source_{name}"
-        taken.add(name)
-        kept.append(column.alias(name))
-    return kept
+) -> tuple[list[pl.Series], tuple[str, ...]]:
+    """Return the columns that are not used, under names that none of `known` has, and notes."""
+    return beside(table.rest(used)[0], [SESSION, *(column.name for column in known)])

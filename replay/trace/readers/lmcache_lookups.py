@@ -31,6 +31,7 @@ from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.shapes import INTEGER, LIST, NUMBER, RowShape, fits_any, key
 from replay.trace.readers.source import Source
+from replay.trace.readers.source_columns import joined_values
 from replay.units import NS_PER_S
 
 _LARGEST_CHUNK = 2**20
@@ -133,14 +134,14 @@ class _Parser:
         model, name = row.text("model_name"), row.text("request_id")
         if not row.faults and covered:
             self._tails += covered[1]
-        other = {"model": model, "source_request_id": name, **row.rest(*_LISTS)}
+        made = {"model": model or None, "source_request_id": name or None}
         return ContentRequest(
             line=line,
             arrival_ns=arrival_ns or 0,
             input_tokens=tokens,
             output_tokens=1,
             block_ids=covered[0] if covered else None,
-            other={key: value for key, value in other.items() if value not in (None, "")},
+            other=joined_values(row.rest(*_LISTS), made),
         )
 
 

@@ -15,10 +15,15 @@ from replay.trace.chat_template import ChatTemplate
 from replay.trace.frame import SESSIONS_NONE, SESSIONS_SOURCE, Trace, TraceMeta, canonical_trace
 from replay.trace.problems import ProblemList
 from replay.trace.readers.api_usage import Usage
-from replay.trace.readers.named_sessions import with_turns
+from replay.trace.readers.named_sessions import SESSION, but_its_session, with_turns
 from replay.trace.readers.options import ReadOptions
 from replay.trace.readers.source import Source
-from replay.trace.readers.source_columns import dropped_note, scalar_columns
+from replay.trace.readers.source_columns import (
+    KeyNotes,
+    dropped_note,
+    joined_values,
+    scalar_columns,
+)
 from replay.trace.readers.text_requests import (
     NO_RESPONSE,
     UNDATED_NOTE,
@@ -151,7 +156,7 @@ def _as_text(request: LoggedRequest, prompt: str, response: str, *, assumed: boo
         session=request.session,
         response_tokens=tokens,
         counted_tokens=request.usage.output_tokens,
-        other={**request.other, **request.usage.columns()},
+        other=joined_values(request.other, request.usage.columns()),
     )
 
 
@@ -226,7 +231,7 @@ def _trace_of_lengths(
     return replace(canonical_trace(frame, meta), rejected=source.put_aside(problems))
 
 
-def _frame_of_lengths(requests: Sequence[LoggedRequest]) -> tuple[pl.DataFrame, list[str]]:
+def _frame_of_lengths(requests: Sequence[LoggedRequest]) -> tuple[pl.DataFrame, KeyNotes]:
     frame = pl.DataFrame(
         {
             "arrival_ns": [request.arrival_ns for request in requests],
@@ -234,11 +239,14 @@ def _frame_of_lengths(requests: Sequence[LoggedRequest]) -> tuple[pl.DataFrame, 
             "output_tokens": [request.usage.output_tokens for request in requests],
         }
     )
-    counted = [{**request.other, **request.usage.columns()} for request in requests]
-    other, dropped = scalar_columns(counted)
+    counted = [
+        joined_values(but_its_session(request.other, request.session), request.usage.columns())
+        for request in requests
+    ]
+    other, dropped = scalar_columns(counted, taken=[*frame.columns, SESSION])
     frame = frame.with_columns(other).drop("recorded_input_tokens", "recorded_output_tokens")
     sessions = [writable(request.session) for request in requests]
-    names = pl.Series("source_session_id", sessions, pl.String)
+    names = pl.Series(SESSION, sessions, pl.String)
     if names.null_count() < len(names):
         frame = with_turns(frame.with_columns(names), names)
     return frame, dropped

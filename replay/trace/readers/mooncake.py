@@ -77,17 +77,19 @@ _SHAPES = (
 class _Rows:
     """The rows of a file: arrival_ns, LENGTHS, ids and the source's scalar columns, by line.
 
-    Ids are null where a row has none.
+    Ids are null where a row has none. `session` is the column of the names of sessions, where the
+    source has such.
     """
 
     frame: pl.DataFrame
     lines: np.ndarray
     notes: tuple[str, ...] = ()
+    session: str | None = None
 
     def kept(self, keep: np.ndarray) -> _Rows:
         if keep.all():
             return self
-        return _Rows(self.frame.filter(keep), self.lines[keep], self.notes)
+        return replace(self, frame=self.frame.filter(keep), lines=self.lines[keep])
 
 
 def looks_like_mooncake(head: bytes) -> bool:
@@ -121,7 +123,7 @@ def read_mooncake(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
         _check_chaining(rows, problems, size=size)
         rows = rows.kept(problems.settle(rows.lines, read=read))
     frame, bare = _renamed(rows, source.sha256, size=size if known else None)
-    frame, sessions = _with_sessions(frame)
+    frame, sessions = _with_sessions(frame, rows.session)
     chained = "prefix-chained block ids of the source; responses have none"
     meta = TraceMeta(
         path=source.path,
@@ -193,9 +195,10 @@ def _parse_lines(data: bytes, problems: ProblemList) -> _Rows:
         columns[_IDS].append(row.pop(_IDS, None))
         rest.append(row)
         lines.append(line)
-    other, dropped = scalar_columns(rest)
+    other, keys = scalar_columns(rest, taken=_SCHEMA)
     frame = pl.DataFrame(columns, schema=_SCHEMA).with_columns(other)
-    return _Rows(frame, np.array(lines, np.int64), dropped_note(dropped))
+    session = keys.renamed.get("session_id")
+    return _Rows(frame, np.array(lines, np.int64), dropped_note(keys), session)
 
 
 def _faults(row: dict[str, object]) -> list[str]:
@@ -317,9 +320,9 @@ def _renamed(rows: _Rows, sha256: str, *, size: int | None) -> tuple[pl.DataFram
     return renamed.with_columns(blocks.alias("block_ids"), *others), bare
 
 
-def _with_sessions(frame: pl.DataFrame) -> tuple[pl.DataFrame, str]:
+def _with_sessions(frame: pl.DataFrame, column: str | None) -> tuple[pl.DataFrame, str]:
     """Return the frame with sessions where every row of the source names one, and how."""
-    names = frame.get_column("source_session_id", default=None)
+    names = None if column is None else frame[column]
     if names is None or names.null_count() or names.dtype == pl.Float64:
         return frame, SESSIONS_NONE
     return with_turns(frame, names), SESSIONS_SOURCE

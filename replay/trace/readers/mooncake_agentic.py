@@ -51,6 +51,7 @@ from replay.trace.readers.shapes import (
     key,
 )
 from replay.trace.readers.source import Source
+from replay.trace.readers.source_columns import joined_values
 from replay.trace.readers.text_requests import START_GAP_NS, TURN_GAP_NS
 from replay.units import NS_PER_MS
 
@@ -278,8 +279,7 @@ class _Parser:
         tool_ns = row.duration_ns("tool_wait_ms", unit_ns=NS_PER_MS)
         arrival_ns = row.duration_ns(*_TIMES, unit_ns=NS_PER_MS)
         session, wait_for = row.text("session_id"), _names(row, "wait_for")
-        other = row.rest(*_LISTS) | {"source_request_id": name, "delay_ns": delay_ns}
-        other["tool_wait_ns"] = tool_ns
+        made = {"source_request_id": name, "delay_ns": delay_ns, "tool_wait_ns": tool_ns}
         request = ContentRequest(
             line=line,
             arrival_ns=0,
@@ -287,7 +287,7 @@ class _Parser:
             output_tokens=1 if output_tokens is None else output_tokens,
             block_ids=ids,
             session=session,
-            other={key: value for key, value in other.items() if value is not None},
+            other=joined_values(row.rest(*_LISTS), made),
         )
         return _Row(request, arrival_ns, (delay_ns or 0) + (tool_ns or 0), wait_for, name)
 

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
+
+SESSION = "source_session_id"  # the names of sessions, as the source has them
+
+
+def but_its_session(values: Mapping[str, object], session: str | None) -> dict[str, object]:
+    """Return a request's own values without a `session_id` that only says its session again."""
+    again = session is not None and str(values.get("session_id")) == session
+    return {name: value for name, value in values.items() if not again or name != "session_id"}
 
 
 def with_turns(frame: pl.DataFrame, names: pl.Series) -> pl.DataFrame:

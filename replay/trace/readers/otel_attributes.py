@@ -23,6 +23,7 @@ from replay.trace.readers.chat_messages import (
 )
 from replay.trace.readers.decimals import is_number
 from replay.trace.readers.json_text import answer_in, messages_in, object_in
+from replay.trace.readers.logged_values import named_attributes
 from replay.trace.readers.otel_spread import spread_messages, spread_tools
 from replay.units import NS_PER_S
 
@@ -98,6 +99,7 @@ def columns_of(values: Attributes) -> dict[str, object]:
         for column, names in _KEPT.items()
     }
     found = {column: value for column, value in kept.items() if value is not None}
+    found = named_attributes(values) | found
     return found | ({"recorded_ttft_ns": _seconds_ns(values, _TTFT)} if _TTFT in values else {})
 
 

@@ -34,7 +34,7 @@ from replay.trace.readers.reader import Reader
 from replay.trace.readers.segment_lists import segment_columns, segment_id
 from replay.trace.readers.shapes import INTEGER, OBJECT, RowShape, fits_any, key
 from replay.trace.readers.source import Source, read_source
-from replay.trace.readers.source_columns import dropped_note, scalar_columns
+from replay.trace.readers.source_columns import dropped_note, joined_values, scalar_columns
 from replay.units import NS_PER_S
 
 _SHAPES = (
@@ -145,7 +145,7 @@ def _row(line: int, row: CheckedRow, known: Mapping[int, int]) -> _Row:
         ids=ids,
         tokens=tokens,
         joined_tokens=max(0, joined),
-        other={**row.rest("hash_ids"), **counts},
+        other=joined_values(row.rest("hash_ids"), counts),
     )
 
 
@@ -164,7 +164,7 @@ def _frame(rows: Sequence[_Row], *, has_content: bool) -> tuple[pl.DataFrame, tu
         frame = frame.with_columns(sessions.alias(SESSION), *content)
     else:  # a prompt does not hold the one before, so nothing is to be assumed of sessions
         frame = frame.with_columns(sessions.alias("conversation"))
-    other, dropped = scalar_columns([row.other for row in rows])
+    other, dropped = scalar_columns([row.other for row in rows], taken=frame.columns)
     return frame.with_columns(other), dropped_note(dropped)
 
 

@@ -40,6 +40,7 @@ from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.shapes import ANYTHING, INTEGER, LIST, RowShape, fits_any, key
 from replay.trace.readers.source import Source
+from replay.trace.readers.source_columns import joined_values
 
 _NS_PER_US = 1_000
 _YEAR_2001_NS = 10**18  # times of traces with a clock of their own are far below
@@ -223,7 +224,7 @@ class _Parser:
             block_ids=unsigned(ids or []),
         )
         local = _local_blocks(row)
-        return replace(request, other=row.rest(*_DROPPED) | local)
+        return replace(request, other=joined_values(row.rest(*_DROPPED), local))
 
 
 def _time_ns(row: CheckedRow) -> int:

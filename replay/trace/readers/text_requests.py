@@ -23,8 +23,8 @@ from replay.trace.frame import (
 from replay.trace.lists import list_column
 from replay.trace.media import token_ids
 from replay.trace.problems import ProblemList
-from replay.trace.readers.named_sessions import with_turns
-from replay.trace.readers.source_columns import dropped_note, scalar_columns
+from replay.trace.readers.named_sessions import SESSION, but_its_session, with_turns
+from replay.trace.readers.source_columns import KeyNotes, dropped_note, scalar_columns
 from replay.trace.readers.told_lengths import media_notes, told_lengths
 from replay.trace.text import Splitter, load_splitter
 from replay.units import NS_PER_S
@@ -42,7 +42,6 @@ UNDATED_NOTE = (
     "the chat template asks for the day, which the source's clock does not tell; assumed: "
     f"{UNDATED:%Y-%m-%d}"
 )
-SESSION = "source_session_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +146,8 @@ def text_trace(
 
 def _frame(
     requests: Sequence[TextRequest], splitter: Splitter, source: Source
-) -> tuple[pl.DataFrame, list[str], list[str]]:
-    """Return the requests as columns, the keys that were left out, and notes on lengths."""
+) -> tuple[pl.DataFrame, KeyNotes, list[str]]:
+    """Return the requests as columns, what became of their keys, and notes on lengths."""
     prompts = token_ids(splitter, [request.prompt for request in requests])
     responses = token_ids(splitter, [request.response for request in requests])
     counts = np.array([len(tokens) for tokens in prompts])
@@ -164,7 +163,10 @@ def _frame(
     )
     if known.any():
         frame = frame.with_columns(response_tokens=list_column(np.concatenate(responses), known))
-    other, dropped = scalar_columns([request.other for request in requests])
+    other, dropped = scalar_columns(
+        [but_its_session(request.other, request.session) for request in requests],
+        taken=[*frame.columns, SESSION],
+    )
     frame = frame.with_columns(other)
     sessions = [writable(request.session) for request in requests]
     names = pl.Series(SESSION, sessions, pl.String)

@@ -31,6 +31,7 @@ from replay.trace.readers.reader import Reader
 from replay.trace.readers.shapes import INTEGER, TEXT, RowShape, fits_any, key
 from replay.trace.readers.source import Source
 from replay.trace.readers.source_clock import date_ns
+from replay.trace.readers.source_columns import joined_values
 
 _INPUT_EVENTS = ("user_message", "tool_result")
 _NESTED = ("timing_events", "tools")
@@ -103,7 +104,7 @@ def _request(line: int, row: CheckedRow, values: Mapping[str, Any]) -> ContentRe
         input_tokens=total,
         output_tokens=output or 0,
         session=session,
-        other={**row.rest(*_NESTED), "recorded_hit_tokens": prefix},
+        other=joined_values(row.rest(*_NESTED), {"recorded_hit_tokens": prefix}),
     )
 
 

@@ -31,7 +31,7 @@ from replay.trace.readers.block_checks import bare_note, fresh_ids
 from replay.trace.readers.checked_row import CheckedRow
 from replay.trace.readers.content_requests import LENGTHS_ONLY
 from replay.trace.readers.json_lines import as_lines, walk_objects
-from replay.trace.readers.named_sessions import with_turns
+from replay.trace.readers.named_sessions import SESSION, with_turns
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.shapes import INTEGER, OBJECTS, TEXT, RowShape, fits_any, key
@@ -261,9 +261,6 @@ def _frame(
     ordered = [requests[place] for place in order]
     rows = [request.row for request in ordered]
     keys = _KEYS.union(_TIMES)
-    other, dropped = scalar_columns(
-        [{name: value for name, value in row.items() if name not in keys} for row in rows]
-    )
     times = {
         column: pl.Series([_ns(row.get(name)) for row in rows], dtype=pl.Int64)
         for name, column in _TIMES.items()
@@ -279,8 +276,11 @@ def _frame(
             "streamed": [row["type"] == "s" for row in rows],
             **{name: column for name, column in times.items() if column.null_count() < len(rows)},
         }
-    ).with_columns(other)
-    names = pl.Series("source_session_id", [request.session for request in ordered])
+    )
+    own = [{name: value for name, value in row.items() if name not in keys} for row in rows]
+    other, dropped = scalar_columns(own, taken=[*frame.columns, SESSION])
+    frame = frame.with_columns(other)
+    names = pl.Series(SESSION, [request.session for request in ordered])
     frame = with_turns(frame.with_columns(names), names)
     callers = [None if one.spawned_by is None else back[one.spawned_by] for one in ordered]
     frame = frame.with_columns(

@@ -8,6 +8,7 @@ import polars as pl
 
 from replay.errors import InputError
 from replay.trace.frame import Trace
+from replay.trace.separation import NEVER_SHARED, deciding_columns, separating_columns
 from replay.trace.tokens import tokens_of
 from replay.writing.whole import whole_file
 
@@ -22,7 +23,8 @@ def write_llmservingsim(
     """Write the trace as JSON lines of token ids, exact to the nanosecond; return what is lost.
 
     Token ids are made from segments where the trace has none; a trace of lengths is written
-    without ids. Raises InputError for a block size, and for a trace that knows block ids alone;
+    without ids; the columns that keep requests apart, and `skips_lookup`, are written beside.
+    Raises InputError for a block size, and for a trace that knows block ids alone;
     OutputExistsError where a file is there already, OutputError where writing fails.
     """
     if block_size is not None:
@@ -43,7 +45,13 @@ def write_llmservingsim(
         columns.append(pl.col("tokens").alias("input_tok_ids"))
     if "response_tokens" in trace.frame.columns:
         columns.append(pl.col("response_tokens").alias("output_tok_ids"))
+    decide = [name for name in deciding_columns(trace) if name not in _HELD]
+    columns += map(pl.col, decide)
     with whole_file(Path(path), force=force) as file:
         trace.frame.select(columns).write_ndjson(file)
-    others = [name for name in trace.frame.columns if name not in _HELD]
-    return [f"columns {', '.join(others)}"] if others else []
+    others = [name for name in trace.frame.columns if name not in _HELD.union(decide)]
+    lost = [f"columns {', '.join(others)}"] if others else []
+    if set(separating_columns(trace)) - set(NEVER_SHARED):
+        named = ",".join(separating_columns(trace))
+        lost.append(f"what separates requests: read it with --separate-by {named}")
+    return lost

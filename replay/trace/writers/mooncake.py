@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -11,6 +12,7 @@ from replay.trace.content import block_ids_of
 from replay.trace.frame import Trace
 from replay.trace.lists import list_column
 from replay.trace.readers.mooncake_deltas import BLOCK_SIZE
+from replay.trace.separation import skipping
 from replay.units import NS_PER_MS
 from replay.writing.whole import whole_file
 
@@ -27,31 +29,34 @@ def write_mooncake(
 
     Arrivals are cut to whole milliseconds: order stays, gaps move by less than one, and requests
     of one millisecond arrive together. Content is written as block ids of `block_size` tokens, 512
-    by default, made where the trace has others; sessions, responses and other columns are not.
+    by default, made where the trace has others, so that no two requests that share nothing have
+    one in common; sessions, responses and other columns are not, but for `skips_lookup`.
     The file appears whole or not. Raises OutputExistsError where a file is there already,
     OutputError where writing fails, InputError for a trace of unknown content.
     """
     path = Path(path)
     size = block_size or BLOCK_SIZE
     frame = block_ids_of(trace, size).frame
+    kept = [] if skipping(trace) is None else ["skips_lookup"]
     rows = frame.select(
-        timestamp=pl.col("arrival_ns") // NS_PER_MS,
-        input_length="input_tokens",
-        output_length="output_tokens",
-        hash_ids=_readable_ids(frame["block_ids"]),
+        (pl.col("arrival_ns") // NS_PER_MS).alias("timestamp"),
+        pl.col("input_tokens").alias("input_length"),
+        pl.col("output_tokens").alias("output_length"),
+        _readable_ids(frame["block_ids"]).alias("hash_ids"),
+        *kept,
     )
     with whole_file(path, force=force) as file:
         rows.write_ndjson(file)
-    return _lost(trace, size)
+    return _lost(trace, size, kept)
 
 
-def _lost(trace: Trace, size: int) -> list[str]:
+def _lost(trace: Trace, size: int, kept: Sequence[str]) -> list[str]:
     arrival = trace.column("arrival_ns")
     fine = int((arrival % NS_PER_MS != 0).sum())
     lost = [f"what {fine:,} arrivals have below a millisecond"] if fine else []
     if trace.has_segments or trace.has_tokens or trace.meta.block_size != size:
         lost.append(f"content finer than blocks of {size} tokens")
-    others = [name for name in trace.frame.columns if name not in _HELD]
+    others = [name for name in trace.frame.columns if name not in _HELD.union(kept)]
     if others:
         lost.append(f"columns {', '.join(others)}")
     if size != BLOCK_SIZE:
