@@ -249,7 +249,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(trace, tmp_path):
     "where",
     [
         "replay.engine.run.load_trace",
-        "replay.engine.run.build_tree",
+        "replay.engine.growing.build_tree",
         "replay.engine.run.simulate_timed",
         "replay.engine.run.requests_frame",
         "replay.runs.write.result_digest",

@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from replay.cli.trace_options import read_trace, trace_options
-from replay.errors import InputError
 
 
 @click.command(short_help="Keep lengths, times and sharing of a trace, nothing else.")
@@ -61,6 +60,7 @@ def anonymize(
     replay anonymize requests.jsonl --tokenizer tokenizer.json -o shareable.jsonl
     replay anonymize trace.parquet --round 1s --jitter 5s -o shareable.jsonl
     """
+    from replay.answers.changing import key_in
     from replay.cli.output import note
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import claim, read_beside
@@ -76,7 +76,7 @@ def anonymize(
     claim(rejected_beside(output), force=force, inputs=inputs)
     round_ns = None if rounding is None else parse_duration_ns(rounding)
     jitter_ns = None if jitter is None else parse_duration_ns(jitter)
-    key = None if key_file is None else _key(key_file)
+    key = None if key_file is None else key_in(key_file)
     with progress("Reading the trace", patience_s=compile_first(READING)) as bar:
         source = read_trace(trace, parameters, bar.hook)
         bar.hook("Hashing", 0, 0)
@@ -96,13 +96,3 @@ def anonymize(
         click.echo(f"{'put aside':14}{len(source.rejected):,} rows as they stood, in {aside}")
         note(f"Note: {aside} holds rows of the source, with all they say: do not pass it on")
     note(f"\nTrace written to {output}; `replay describe {output}` says more")
-
-
-def _key(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"cannot read the key {path}: {error.strerror}",
-            hint="make one with: head -c 32 /dev/urandom > key",
-        ) from error

@@ -32,26 +32,16 @@ def describe(
     Tables show groups of facts; other formats hold one flat row.
     """
     from replay.answers.describe_tables import flat_table, grouped_tables
+    from replay.answers.looking import described
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import check_output, read_beside
     from replay.engine.parts import READING
-    from replay.trace.continuation import continue_sessions, may_assume
-    from replay.trace.describe import describe as facts_of
-    from replay.trace.describe import notes as notes_of
-    from replay.trace.sessions import infer_sessions
-    from replay.trace.tree import build_tree
 
     inputs = [trace, *read_beside(parameters)]
     chosen = check_output(format, output, force=force, inputs=inputs)
     with progress("Reading the trace", patience_s=compile_first(READING)) as bar:
         bar.update(0, 0)
         requests = read_trace(trace, parameters, bar.hook)
-        if may_assume(requests):
-            requests = continue_sessions(requests)
-        bar.hook("Finding what repeats", 0, 0)
-        if not no_sessions:
-            requests = infer_sessions(requests)
-        tree = build_tree(requests) if requests.has_content else None
-        facts, notes = facts_of(requests, tree), notes_of(requests)
+        facts, notes = described(requests, sessions=not no_sessions, progress=bar.hook)
     tables = grouped_tables(facts, notes) if chosen in PEOPLE else [flat_table(facts, notes)]
     emit(tables, format=format, output=output, force=force)

@@ -19,6 +19,7 @@ from replay.engine.costing import Costing, costing_record
 from replay.engine.diagnosis import diagnose
 from replay.engine.frames import prefixes_frame, requests_frame, timeline_frame
 from replay.engine.generating import count_generating
+from replay.engine.growing import Grown, grow
 from replay.engine.machine import Machine, find_machine
 from replay.engine.overload import judge_overload
 from replay.engine.plan import Plan, make_plan
@@ -31,18 +32,14 @@ from replay.gpu.spec import load_model
 from replay.kernels import layout
 from replay.kernels.jit import VERSION as NUMBA_VERSION
 from replay.progress import Hook, ignore
-from replay.trace.arrivals import speed_up, spread_arrivals
 from replay.trace.ceilings import ceilings, global_prefix_tokens
-from replay.trace.continuation import continue_sessions, may_assume
 from replay.trace.follow_ups import contained_turns
-from replay.trace.frame import CONTENT_COLUMNS, SESSIONS_NONE, Trace
+from replay.trace.frame import Trace
 from replay.trace.readers import load_trace
 from replay.trace.readers.options import DEFAULTS, ReadOptions
-from replay.trace.separation import separated, sharing_notes
-from replay.trace.sessions import infer_sessions
+from replay.trace.separation import sharing_notes
 from replay.trace.stream import is_streamable, stream_trace
-from replay.trace.sub_blocks import share_within_blocks
-from replay.trace.tree import PrefixTree, build_tree
+from replay.trace.tree import PrefixTree
 from replay.units import format_bytes
 
 RESPONSES_UNKNOWN = (
@@ -136,45 +133,19 @@ def prepare_trace(
     the cache and building the tree raise.
     """
     machine = machine or find_machine(scenario)
+    size_cache(machine.scenario, trace.meta.block_size, machine.hardware)  # what fails, fails first
+    return fit(grow(trace, machine.scenario, tree=tree, progress=progress), machine)
+
+
+def fit(grown: Grown, machine: Machine) -> Prepared:
+    """Size the cache of a grown trace; raises what that raises, and for pins it does not have."""
     scenario = machine.scenario
-    sizing = size_cache(scenario, trace.meta.block_size, machine.hardware)
-    content_known = tree is not None
-    trace = separated(trace, scenario.trace.separate_by)
-    trace = _adjust(trace, scenario, content_known=content_known)
-    if tree is None:
-        progress("Building the prefix tree", 0, 0)
-        tree = build_tree(trace)
-        content_known = trace.has_content
-    check_pins(tree, scenario.cache.pinned_prefixes)
-    # The tree holds what the content says; without it a long trace takes a third less memory.
-    slim = trace.changed(trace.frame.drop(CONTENT_COLUMNS, strict=False))
-    return Prepared(scenario, slim, tree, sizing, machine.costing, content_known, {}, machine.notes)
-
-
-def _adjust(trace: Trace, scenario: Scenario, *, content_known: bool) -> Trace:
-    wanted = scenario.trace
-    if wanted.arrival_jitter is not None:
-        trace = spread_arrivals(trace, wanted.arrival_jitter, seed=scenario.seed)
-    if wanted.speedup != 1:
-        trace = speed_up(trace, wanted.speedup)
-    assume = wanted.content == "auto" and not content_known and may_assume(trace)
-    if assume or wanted.content == "continue_sessions":
-        trace = continue_sessions(trace)
-    if wanted.sessions == "infer" and not trace.has_sessions and trace.has_blocks:
-        trace = infer_sessions(trace)
-    if wanted.sessions == "off" and trace.has_sessions:
-        dropped = [name for name in ("session_id", "turn") if name in trace.frame.columns]
-        meta = dataclasses.replace(trace.meta, sessions=SESSIONS_NONE)
-        trace = trace.changed(
-            trace.frame.drop(dropped), meta.noting("the trace's sessions were left out")
-        )
-    if wanted.inside_blocks:
-        trace = share_within_blocks(
-            trace,
-            system_prompt_tokens=wanted.system_prompt_tokens,
-            shared_part=wanted.shared_block_part,
-        )
-    return trace
+    sizing = size_cache(scenario, grown.block_size, machine.hardware)
+    check_pins(grown.tree, scenario.cache.pinned_prefixes)
+    return Prepared(
+        scenario, grown.trace, grown.tree, sizing, machine.costing, grown.content_known, {},
+        machine.notes,
+    )  # fmt: skip
 
 
 def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) -> RunResult:
