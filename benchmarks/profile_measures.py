@@ -296,9 +296,10 @@ def _hits_by_replicas(uses: EdgeUses, total_blocks: int) -> Statistics:
 
 
 def in_blocks(trace: Trace, block_tokens: int = BLOCK_TOKENS) -> Trace:
-    """Return a trace of segments as the block ids alone, like the traces it is compared with."""
+    """Return a trace of segments as ids of its prompts' blocks alone, like published traces."""
     blocks = block_ids_of(trace, block_tokens)
-    frame = blocks.frame.drop("segments", "segment_tokens", "response_segment")
+    known = ("segments", "segment_tokens", "response_segment", "response_block_ids")
+    frame = blocks.frame.drop(known, strict=False)
     return Trace(frame, blocks.meta)
 
 

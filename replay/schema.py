@@ -36,6 +36,7 @@ TRACE = (
     Column("input_tokens", "Int32", "tokens", "prompt length"),
     Column("output_tokens", "Int32", "tokens", "response length"),
     Column("block_ids", "List(UInt64)", "", "prefix-chained content ids of the prompt, the last one possibly partial", required=False),
+    Column("response_block_ids", "List(UInt64)", "", "ids of the full blocks that the response completes, the first one begun by the prompt; null or empty where they are unknown", required=False),
     Column("segments", "List(UInt64)", "", "content of the prompt as segments: token i of a segment is the same wherever it stands", required=False),
     Column("segment_tokens", "List(Int32)", "tokens", "how much of each segment the prompt holds, from the segment's start", required=False),
     Column("response_segment", "UInt64", "", "the segment that is the response; null where it is unknown", required=False),

@@ -57,7 +57,9 @@ def request_row(row: dict, twin: Request, off: Request | None, size: int, clock:
 
 def global_hits(twins: list[Request]) -> list[int]:
     """Return how many tokens of each request's hits most prompts start with."""
-    most = Counter(twin.prompt[:depth] for twin in twins for depth in range(1, len(twin.prompt) + 1))
+    most = Counter(
+        twin.prompt[:depth] for twin in twins for depth in range(1, len(twin.prompt) + 1)
+    )
     return [
         sum(2 * most[twin.prompt[: depth + 1]] > len(twins) for depth in range(twin.hit))
         for twin in twins

@@ -192,6 +192,7 @@ def sparse_latent_bytes(model, value_bytes):
     FP8 has a float32 scale for each 128 values; keys of the index are FP8 in every case, and the
     rotary part of a latent is bf16 in every case.
     """
+
     def scales(values):
         return sum(4 for start in range(0, values, 128))
 

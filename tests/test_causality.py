@@ -1,4 +1,4 @@
-"""Requests that no client could have sent: which turn a prompt contains, and whether it had ended."""
+"""Requests that no client could have sent: the turn a prompt contains, and whether it had ended."""
 
 import numpy as np
 import polars as pl
@@ -98,7 +98,10 @@ def run_of(path, **scenario) -> tuple[pl.DataFrame, dict]:
     return result.tables["requests"], result.manifest
 
 
-TURN = '{"input_toks": 40, "output_toks": 300, "arrival_time_ns": %d, "input_tok_ids": %s, "output_tok_ids": %s}\n'
+TURN = (
+    '{"input_toks": 40, "output_toks": 300, "arrival_time_ns": %d, "input_tok_ids": %s, '
+    '"output_tok_ids": %s}\n'
+)
 
 
 def two_turns(folder, gap_ns: int):

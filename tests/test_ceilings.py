@@ -1,4 +1,4 @@
-"""One number, whatever the command: the content ceiling, the block ceiling, and whose hits they are."""
+"""One number, whatever the command: content ceiling, block ceiling, and whose hits they are."""
 
 import numpy as np
 import pytest

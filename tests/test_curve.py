@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from replay.cache.capacities import round_capacities, spaced_capacities
 from replay.cache.curve import KNEES, sufficient_capacity
 from replay.cache.view import BlockView, block_view
+from replay.engine.groups import group_requests
 from replay.kernels.lru import replay_lru
 from replay.trace.tree import build_tree
 from tests import naive, naive_stack
@@ -105,3 +106,11 @@ def test_round_capacities_cover_the_range_in_the_unit():
     assert gib[0] == 20 * 16
     assert gib[-1] == 10_000 * 16
     assert round_capacities(1, 1, 1 / 512) == [1]
+
+
+def test_windows_begin_with_the_trace():
+    drawn = [{"arrival_ns": at, "block_ids": [at], "input_tokens": 4, "output_tokens": 1,
+              "session_id": None} for at in (0, 99, 100, 250)]  # fmt: skip
+    groups = group_requests(trace_of(drawn), "window", 100)
+    assert groups.codes.tolist() == [0, 0, 1, 2]
+    assert groups.names == ["0s", "100ns", "200ns"]

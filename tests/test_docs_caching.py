@@ -6,9 +6,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
+import pytest
+from click.testing import CliRunner
+
 from replay.cache.replacement import REPLACEMENTS
+from replay.cli import main
 from replay.config.policies import POLICIES
 
 PAGE = Path(__file__).parents[1] / "docs" / "caching.md"
@@ -36,6 +41,22 @@ def test_names_are_told_once_for_each_kind_of_cache():
     assert len(set(names)) == len(names)
     kinds = [(one.kind, one.name) for one in POLICIES]
     assert len(set(kinds)) == len(kinds)
+
+
+@pytest.mark.slow
+def test_the_story_of_a_request_is_what_the_commands_print(tmp_path, monkeypatch):
+    block = re.search(r"```\n(\$ replay run .*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "traces").symlink_to(PAGE.parents[1] / "traces")
+    commands = [line for line in block[1].splitlines() if line.startswith("$ ")]
+    shown = [line for line in block[1].splitlines() if not line.startswith("$ ")]
+    printed = ""
+    for command in commands:
+        done = CliRunner().invoke(main, shlex.split(command)[2:])
+        assert done.exit_code == 0, done.output
+        printed = done.stdout
+    assert len(commands) == 2
+    assert shown == printed.splitlines()[: len(shown)]
 
 
 if __name__ == "__main__":

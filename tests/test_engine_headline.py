@@ -8,7 +8,10 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from replay.cli import main
+from replay.engine.headline import headline
+from replay.engine.run import RunResult
 from replay.units import format_duration
+from tests import run_fixture
 
 SAMPLE = Path(__file__).parents[1] / "traces" / "chat-small.jsonl"
 
@@ -39,3 +42,15 @@ def test_an_untimed_headline_has_no_latencies(tmp_path):
     shown = printed("run", SAMPLE, "--untimed", "-o", tmp_path / "run")
     assert "TTFT" not in shown
     assert "unlimited" in shown
+
+
+def test_a_pair_that_never_ended_is_none():
+    rows = run_fixture.request_rows()
+    for row in rows[::2]:
+        if row["status"] == "completed":
+            row |= {"no_cache_status": "unfinished", "no_cache_ttft_ns": 10**15}
+    pairs = [row for row in rows if row["status"] == row["no_cache_status"] == "completed"]
+    result = RunResult(run_fixture.tables(requests=rows), run_fixture.manifest(), None)
+    lines = dict(headline(result))
+    mean = sum(row["no_cache_ttft_ns"] for row in pairs) / len(pairs)
+    assert f"mean {format_duration(round(mean))}" in lines["... caching off"]

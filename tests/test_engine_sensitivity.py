@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from replay.config.scenario import Scenario
-from replay.engine import sensitivity
-from replay.engine.costing import engine_overhead
+from replay.engine import costing, sensitivity
+from replay.engine.costing import EngineOverhead, engine_overhead
 from replay.engine.run import execute, prepare_trace, run_notes
 from replay.engine.sensitivity import (
     ARITHMETIC,
@@ -49,6 +49,21 @@ def test_ttft_is_queue_and_overhead_and_prefill():
     assert named.manifest["step_times"]["overhead_a0_ns"] == engine.a0_ns.typical
     assert plain.manifest["step_times"]["overhead_a0_ns"] == 0.0
     assert prepared.costing is not None
+
+
+def test_overhead_is_rounded_to_the_nearest_nanosecond():
+    assert EngineOverhead(0.4, 0.3).of(np.array([1, 2, 4])).tolist() == [1, 1, 2]
+
+
+def test_an_engine_that_calls_nccl_pays_its_latency(monkeypatch):
+    engine = load_engine("vllm")
+    times = {}
+    for all_reduce in ("graph", "nccl"):
+        changed = engine.model_copy(update={"all_reduce": all_reduce})
+        monkeypatch.setattr(costing, "load_engine", lambda _, changed=changed: changed)
+        _, result = run_of(engine={"name": "vllm"}, gpu={"tensor_parallel": 2})
+        times[all_reduce] = result.tables["requests"]["prefill_ns"].sum()
+    assert times["nccl"] > 1.02 * times["graph"]
 
 
 def test_the_ends_of_an_engines_range_can_be_asked_for():

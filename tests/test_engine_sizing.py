@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -52,6 +53,16 @@ def test_a_cache_below_one_block_is_refused():
 def test_a_cache_beyond_the_gpu_is_called_a_what_if():
     assert "what-if" in size_cache(scenario("inf", mode="timed"), 512).notes[0]
     assert size_cache(scenario("1GiB", mode="timed"), 512).notes == ()
+
+
+def test_a_cache_of_all_that_the_gpu_leaves_is_no_what_if():
+    sizing = size_cache(scenario("auto", mode="timed", cache={"block_size": 1}), None)
+    pool = dataclasses.replace(sizing.hardware.pool, pool_bytes=sizing.capacity_bytes)
+    hardware = dataclasses.replace(sizing.hardware, pool=pool)
+    given = dataclasses.replace(sizing, source="as given", hardware=hardware)
+    assert given.notes == ()
+    more = dataclasses.replace(given, capacity_blocks=given.capacity_blocks + 1)
+    assert "what-if" in more.notes[0]
 
 
 def test_an_untimed_run_needs_no_gpu_but_checks_one_that_is_named():

@@ -1,4 +1,4 @@
-"""Hits and capacity of models with windows, states or compressed entries say that they are bounds."""
+"""Hits and capacity of models with windows, states or compressed entries say they are bounds."""
 
 import pytest
 from click.testing import CliRunner
@@ -14,7 +14,8 @@ from tests import random_traces
 from tests.random_models import models
 
 EXACT = {
-    "llama-3.1-8b", "deepseek-v3", "deepseek-v3.2", "glm-5", "kimi-k2", "minimax-m3", "mixtral-8x7b",
+    "llama-3.1-8b", "deepseek-v3", "deepseek-v3.2", "glm-5", "kimi-k2", "minimax-m3",
+    "mixtral-8x7b",
 }  # fmt: skip
 WORDS = {
     "gemma-3-27b": "52 layers that keep KV of the last 1,024 tokens only (sliding window)",
@@ -81,4 +82,6 @@ def test_the_manifest_has_the_sentence(drawn):
     wanted = {"engine": {"mode": "untimed"}, "model": {"name": "gpt-oss-20b"}}
     prepared = prepare_trace(random_traces.trace_of(drawn), Scenario.model_validate(wanted))
     manifest = execute(prepared).manifest
-    assert warnings(manifest)[0] == manifest["upper_bound"] == upper_bound(load_model("gpt-oss-20b"))
+    assert (
+        warnings(manifest)[0] == manifest["upper_bound"] == upper_bound(load_model("gpt-oss-20b"))
+    )

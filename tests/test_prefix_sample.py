@@ -88,6 +88,38 @@ def test_estimates_center_on_the_exact_rate_and_their_errors_cover_it():
     assert 0.6 < told / spread < 1.6  # neither smaller nor larger than the estimates really vary
 
 
+@pytest.mark.parametrize("one_in", [3, 10])
+def test_a_sample_stands_for_so_many_times_its_room_and_its_hits(one_in):
+    drawn = np.random.default_rng(5)
+    rows = []
+    for number in range(40):  # too few requests for any block to be in everybody's prompts
+        ids = [1000 * (number % 4) + i for i in range(drawn.integers(1, 9))]
+        rows.append((number, ids, BLOCK * (len(ids) - 1) + 1 + number % 2))
+    frame = pl.DataFrame(
+        {
+            "arrival_ns": [row[0] for row in rows],
+            "input_tokens": [row[2] for row in rows],
+            "output_tokens": [1] * len(rows),
+            "block_ids": pl.Series(
+                [[*ids[:-1], 10**6 * (tokens % BLOCK) + ids[-1]] for _, ids, tokens in rows],
+                dtype=pl.List(pl.UInt64),
+            ),
+        }
+    )
+    trace = canonical_trace(frame, TraceMeta("drawn", "drawn", "", "drawn", BLOCK, "drawn"))
+    outputs = trace.column("output_tokens").astype(np.int64)
+    view = block_view(build_tree(trace), outputs, block_size=BLOCK, partial_blocks=True)
+    stratum = np.arange(40) % STRATA
+    estimate = sampled_curve(view, one_in, stratum)
+    capacities = np.arange(view.curve.working_set_blocks + 2)
+    scaled = estimate.curve.hit_tokens(capacities * one_in)
+    assert scaled.tolist() == (one_in * view.curve.hit_tokens(capacities)).tolist()
+    assert view.curve.cut_tokens[-1] > 0  # some prompts are there whole, but for one token
+    for part, curve in enumerate(estimate.parts):
+        tokens = view.input_tokens[stratum == part].sum()
+        assert curve.input_tokens == tokens * one_in * STRATA
+
+
 def test_what_cannot_be_sampled_is_said():
     trace = chats(20, seed=4)
     with pytest.raises(InputError, match="no request is in a sample"):

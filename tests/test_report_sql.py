@@ -132,6 +132,19 @@ def test_summary_throughput_runs_from_first_arrival_to_last_token(database):
     assert row["output_tokens_per_s"] == pytest.approx(expected)
 
 
+def test_summary_throughput_begins_with_the_first_completed_request(tmp_path):
+    rows = run_fixture.request_rows()
+    first = [row | {"status": "rejected"} if row["arrival_ns"] < 10**9 else row for row in rows]
+    done = [row for row in first if row["status"] == "completed"]
+    since = min(row["arrival_ns"] for row in done)
+    assert since > 0
+    until = max(row["arrival_ns"] + row["e2e_ns"] for row in done)
+    with RunDatabase(open_run(run_fixture.write(tmp_path / "run", requests=first))) as database:
+        (row,) = objects(database, "summary")
+    expected = total(done, "output_tokens") / ((until - since) / 1e9)
+    assert row["output_tokens_per_s"] == pytest.approx(expected)
+
+
 def test_summary_savings_compare_each_request_with_itself(database):
     (row,) = objects(database, "summary")
     assert row["paired_requests"] == len(PAIRED) == 25

@@ -19,7 +19,10 @@ def arrivals(trace):
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.lists(st.integers(0, 5), min_size=1, max_size=30).map(sorted), st.integers(1, 3 * MS))
+@given(
+    st.lists(st.integers(0, 5), min_size=1, max_size=30).map(sorted),
+    st.sampled_from([1, 1_000, MS // 2, MS, MS + 1, 3 * MS]),
+)
 def test_spreading_keeps_order_and_stays_before_the_next_tick(times_ms, jitter_ns):
     times_ms = [time - times_ms[0] for time in times_ms]
     trace = trace_of("\n".join(row(time) for time in times_ms), 512)
@@ -61,6 +64,7 @@ def test_speed_up_divides_arrival_times():
     trace = trace_of("\n".join(row(time) for time in (0, 3, 10)), 512)
     assert arrivals(speed_up(trace, 2)).tolist() == [0, 1_500_000, 5_000_000]
     assert arrivals(speed_up(trace, 0.5)).tolist() == [0, 6_000_000, 20_000_000]
+    assert arrivals(speed_up(trace, 7)).tolist() == [0, 428_571, 1_428_571]  # never later
 
 
 @pytest.mark.parametrize("factor", [0, -1, float("nan"), float("inf"), 1e-300])

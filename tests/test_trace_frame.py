@@ -298,7 +298,13 @@ def test_every_column_is_documented_as_it_is_defined(column):
     assert line.replace("|  |", "| |") in DOCUMENT
 
 
-@pytest.mark.parametrize("name", [*LINKS, *CONTENT_FACTS["ideal"], *CONTENT_FACTS["sources"]])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *LINKS,
+        *(name for group in ("ideal", "sources", "ceilings") for name in CONTENT_FACTS[group]),
+    ],
+)
 def test_every_link_and_rate_is_documented(name):
     assert f"`{name}`" in DOCUMENT
 

@@ -34,6 +34,10 @@ def test_a_window_starts_from_zero_and_counts_anew():
     assert "3 of 4 requests" in part.meta.notes[-1]
 
 
+def test_a_window_holds_its_start_and_not_its_end():
+    assert window(CHAT, 10 * MS, 30 * MS).requests == 2
+
+
 @pytest.mark.parametrize(("start", "stop", "what"), [
     (5, 5, "must end after"), (-1, 5, "must end after"), (40 * MS, 50 * MS, "no requests left"),
 ])  # fmt: skip

@@ -152,20 +152,26 @@ def test_describe_and_check_agree_on_who_shares_where_responses_are_unknown(draw
 
 
 @settings(max_examples=60)
-@given(drawn=mixed(st.one_of(rows(), unit_rows())), size=st.sampled_from([BLOCK, 2, 8]))
-def test_a_trace_hits_the_same_anonymized_and_converted(tmp_path_factory, drawn, size):
+@given(
+    drawn=mixed(st.one_of(rows(), unit_rows())),
+    size=st.sampled_from([BLOCK, 2, 8]),
+    responses=st.booleans(),
+)
+def test_a_trace_hits_the_same_anonymized_and_converted(tmp_path_factory, drawn, size, responses):
     trace = trace_of(drawn) if "block_ids" in drawn[0] else unit_trace_of(drawn)
-    wanted = hits(trace, size)
-    assert hits(anonymize(trace, size).trace, size) == wanted
-    folder = tmp_path_factory.mktemp("t")
+    wanted = hits(trace, size, responses=responses)
     made = anonymize(trace, size).trace
+    assert hits(made, size, responses=responses) == wanted
+    folder = tmp_path_factory.mktemp("t")
     for name, source in (("own.jsonl", trace), ("anonymized.jsonl", made)):
         write_mooncake(source, folder / name, block_size=size)
-        read = load_trace(folder / name, options=ReadOptions(block_size=size))
-        assert hits(read, size) == wanted
+        read = load_trace(
+            folder / name, format_name="mooncake", options=ReadOptions(block_size=size)
+        )
+        assert hits(read, size, responses=responses) == wanted
     if trace.has_segments:
         write_llmservingsim(trace, folder / "tokens.jsonl")
-        assert hits(load_trace(folder / "tokens.jsonl"), size) == wanted
+        assert hits(load_trace(folder / "tokens.jsonl"), size, responses=responses) == wanted
 
 
 @given(drawn=mixed(rows()))

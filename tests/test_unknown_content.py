@@ -1,4 +1,4 @@
-"""A trace of lengths alone: nothing is said of hits, by any command, rather than that there are none."""
+"""A trace of lengths alone: no command says anything of hits, rather than that there are none."""
 
 import json
 
@@ -91,5 +91,3 @@ def test_questions_to_the_cache_say_so(command, trace):
     rows = json.loads(printed(name, trace, *options, "--format", "json"))
     known = {key for row in rows for key, value in row.items() if value is not None}
     assert not {key for key in known if "hit" in key or "share" in key or "evicted" in key}
-
-

@@ -17,8 +17,7 @@ _TITLES = {
     "content": "Content",
     "ceilings": "Ceilings: what content allows, and what whole blocks allow an engine",
     "sources": "Who put the tokens of the content ceiling there (global prefix: part of both)",
-    "ideal": "Hit rates of an unbounded cache; "
-    "those of blocks are of prompts alone, partial ends too",
+    "ideal": "Hit rates of an unbounded cache (of blocks: prompts alone, partial ends counted)",
     "reuse": "Blocks and seconds between two uses of a block (hot: in over 1% of requests)",
 }
 _REUSE_ROWS = {

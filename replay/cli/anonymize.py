@@ -23,10 +23,8 @@ from replay.cli.trace_options import read_trace, trace_options
 @click.option(
     "--block-size",
     type=click.IntRange(1, 2**20),
-    default=512,
-    show_default=True,
     metavar="N",
-    help="Tokens in a block: sharing is kept in steps of it.",
+    help="Tokens in a block: sharing is kept in steps of it; default: the trace's own, else 16.",
 )
 @click.option(
     "--key-file",
@@ -43,7 +41,7 @@ from replay.cli.trace_options import read_trace, trace_options
 def anonymize(
     trace: Path,
     output: Path,
-    block_size: int,
+    block_size: int | None,
     key_file: Path | None,
     rounding: str | None,
     jitter: str | None,
@@ -53,19 +51,22 @@ def anonymize(
     """Turn a trace of text, tokens or block ids into one that says nothing of content or people.
 
     Lengths, times and sharing stay, and nothing else: ids are keyed hashes, which cannot be found
-    by hashing guessed prompts. Replays give the same hits. Times and lengths are exact unless
-    --round and --jitter say otherwise, and may tell something to whoever saw the traffic.
+    by hashing guessed prompts. Replays in blocks of that size give the same hits, those on
+    responses too. Times and lengths are exact unless --round and --jitter say otherwise, and may
+    tell something to whoever saw the traffic.
 
     \b
     replay anonymize requests.jsonl --tokenizer tokenizer.json -o shareable.jsonl
     replay anonymize trace.parquet --round 1s --jitter 5s -o shareable.jsonl
     """
     from replay.answers.changing import key_in
+    from replay.cli.ceiling_lines import ceiling_line
     from replay.cli.output import note
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import claim, read_beside
     from replay.engine.parts import READING
     from replay.trace.anonymize import anonymize as anonymized
+    from replay.trace.content import natural_block_size
     from replay.trace.rejected import rejected_beside, write_rejected
     from replay.trace.separation import sharing_notes
     from replay.trace.writers.mooncake import write_mooncake
@@ -80,13 +81,16 @@ def anonymize(
     with progress("Reading the trace", patience_s=compile_first(READING)) as bar:
         source = read_trace(trace, parameters, bar.hook)
         bar.hook("Hashing", 0, 0)
-        made = anonymized(source, block_size, key=key, round_ns=round_ns, jitter_ns=jitter_ns)
-        lost = write_mooncake(made.trace, output, block_size=block_size, force=force)
+        size = block_size or natural_block_size(source)
+        made = anonymized(source, size, key=key, round_ns=round_ns, jitter_ns=jitter_ns)
+        lost = write_mooncake(made.trace, output, block_size=size, force=force)
         aside = write_rejected(source.rejected, rejected_beside(output), force=force)
     for text in sharing_notes(source, content_known=True):
         note(f"Note: {text}")
     click.echo(f"{'requests':14}{made.trace.requests:,}")
-    click.echo(f"{'kept':14}lengths, and what prompts share in blocks of {block_size} tokens")
+    click.echo(f"{'kept':14}lengths, and what requests share in blocks of {size} tokens")
+    click.echo(f"{'hits before':14}{ceiling_line(source, size)}")
+    click.echo(f"{'hits after':14}{ceiling_line(made.trace, size)}")
     click.echo(f"{'times':14}{made.times}")
     click.echo(f"{'removed':14}{', '.join(made.removed) or 'nothing but names of blocks'}")
     for text in lost:

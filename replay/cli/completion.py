@@ -117,6 +117,13 @@ def _backends() -> list[str]:
     return list(BACKENDS)
 
 
+def _separations() -> list[str]:
+    from replay.trace.content_names import ALIASES
+    from replay.trace.separation import AUTO, NONE
+
+    return [AUTO, NONE, *ALIASES]
+
+
 gpus = _of(_gpus, files=True)
 models = _of(_models, files=True)
 engines = _of(_engines, files=True)
@@ -129,6 +136,7 @@ profiles = _of(_profiles, files=True)
 traces = _of(_traces)
 reports = _of(_reports)
 policies = _list_of(_policies)
+separations = _list_of(_separations)
 
 
 def listed(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:

@@ -32,7 +32,7 @@ from replay.errors import InputError
     "--block-size",
     type=click.IntRange(1, 2**20),
     metavar="N",
-    help="Write content as block ids of N tokens; mooncake: 512 otherwise.",
+    help="Write content as block ids of N tokens; mooncake: the trace's own, else 16.",
 )
 @click.option("--merge", is_flag=True, help="Make one trace of several IN; their ids are renamed.")
 @click.option("--window", metavar="FROM..TO", help="Keep what arrives in it, such as 10m..40m.")
@@ -80,10 +80,12 @@ def convert(
     replay convert a.jsonl b.jsonl --merge -o both.parquet
     """
     from replay.answers.changing import Change, changed, joined
+    from replay.cli.ceiling_lines import ceiling_line
     from replay.cli.output import note, note_all
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import claim, read_beside
     from replay.engine.parts import READING
+    from replay.trace.content import natural_block_size
     from replay.trace.rejected import rejected_beside, write_rejected
     from replay.trace.separation import sharing_notes
     from replay.trace.writers import writer_for
@@ -107,6 +109,9 @@ def convert(
     click.echo(f"{'requests':14}{trace.requests:,}")
     click.echo(f"{'content':14}{trace.meta.content}")
     click.echo(f"{'sessions':14}{trace.meta.sessions}")
+    if trace.has_content and (block_size is not None or writer.name == "mooncake"):
+        size = block_size or natural_block_size(trace)
+        click.echo(f"{'hits kept':14}{ceiling_line(trace, size)}")
     for number, text in enumerate(lost or ["nothing"]):
         click.echo(f"{'lost' if not number else '':14}{text}")
     if aside:

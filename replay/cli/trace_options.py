@@ -91,7 +91,8 @@ def trace_options(command: Command) -> Command:
             ),
             click.option(
                 "--separate-by",
-                metavar="COLUMN,…",
+                metavar="NAME,…",
+                shell_complete=completion.separations,
                 help="Columns whose requests share no KV, or none; default: model, adapter, salt.",
             ),
             click.option(

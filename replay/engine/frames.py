@@ -82,9 +82,10 @@ def requests_frame(
 ) -> pl.DataFrame:
     """Return one row a request; latencies are null where the clock never ran or got there.
 
-    What was hit and why the rest was not is null where the content is unknown. `global_prefix` int64[R] is how deep each prompt is what most start with, `turn` int64[R] the
-    request whose turn it contains, -1 for none; `overhead_ns` int64[R] is what each request takes
-    outside the GPU, None where no time passes.
+    What was hit and why the rest was not is null where the content is unknown. `global_prefix`
+    int64[R] is how deep each prompt is what most start with, `turn` int64[R] the request whose
+    turn it contains, -1 for none; `overhead_ns` int64[R] is what each request takes outside the
+    GPU, None where no time passes.
     """
     absent = pl.Series([None] * plan.requests)
     columns: dict[str, object] = {

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -29,8 +30,9 @@ VARIANTS = {
 class Gain:
     """One line of the table: which caches, and what the completed requests had of them.
 
-    Rates and shares are 0..1, and null where the content is unknown. `ttft_mean_ms` and the like are null where the clock never ran;
-    savings are paired with the same requests without any cache, of those completed both times.
+    Rates and shares are 0..1, and null where the content is unknown. `ttft_mean_ms` and the like
+    are null where the clock never ran; savings are paired with the same requests without any
+    cache, of those completed both times.
     """
 
     caches: str
@@ -72,8 +74,10 @@ def _lines(prepared: Prepared, progress: Hook) -> Iterator[Gain]:
             without = requests
         overload = result.manifest["overload"]
         line = _gain(name, requests, without, overload and bool(overload["overloaded"]))
-        known = result.manifest["content_known"]
-        yield line if known else dataclasses.replace(line, **dict.fromkeys(_ABOUT_CONTENT))
+        if not result.manifest["content_known"]:
+            unknown: dict[str, Any] = dict.fromkeys(_ABOUT_CONTENT)
+            line = dataclasses.replace(line, **unknown)
+        yield line
 
 
 def _variant(scenario: Scenario, *, session: bool, cross_request: bool) -> Scenario:

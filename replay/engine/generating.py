@@ -21,9 +21,9 @@ from replay.kernels import layout
 class Generating:
     """What is still being generated of each prompt when it is looked up.
 
-    `outcome` int64[R, OUTCOME_FIELDS] counts it; `start_tokens` and `stop_tokens` int64[R] say where
-    it lies in the prompt, in whole blocks; `author` int64[E] is the first request to have an edge
-    of the plan's paths, R for none.
+    `outcome` int64[R, OUTCOME_FIELDS] counts it; `start_tokens` and `stop_tokens` int64[R] say
+    where it lies in the prompt, in whole blocks; `author` int64[E] is the first request to have an
+    edge of the plan's paths, R for none.
     """
 
     outcome: np.ndarray

@@ -7,10 +7,11 @@ ways to be overloaded, and either is enough:
   last three fifths of the arrivals waits longer than the one before it, the queue grows by at least
   MIN_GROWTH, and the last fifth waits longer than its service takes.
 - *saturated*: more came at once than was served, as in traces whose sessions all start together;
-  the queue may shrink all the while. At least WAITING_SHARE of the requests wait longer than service
-  takes on average, and the mean wait is longer than that service and at least LONG_WAIT_SHARE of
-  the time: that of the middle nine tenths of requests, from when one in twenty had arrived until
-  all but one in twenty were done. A session that goes on alone for hours makes no calm run of it.
+  the queue may shrink all the while. At least WAITING_SHARE of the requests wait longer than
+  service takes on average, and the mean wait is longer than that service and at least
+  LONG_WAIT_SHARE of the time: that of the middle nine tenths of requests, from when one in twenty
+  had arrived until all but one in twenty were done. A session that goes on alone for hours makes
+  no calm run of it.
 
 In a stable queue the mean wait is a few services however long it runs: one server of constant
 service at 95 % load waits 9.5 of them, in a run of thousands.
@@ -84,10 +85,7 @@ def judge_overload(plan: Plan, simulation: Simulation) -> Overload:
     whole = int(ends[-1 - int(EDGE_SHARE * len(ends))]) - start
     share, mean = float((queue > service).mean()), int(queue.mean())
     saturated = bool(
-        enough
-        and share >= WAITING_SHARE
-        and mean > service
-        and mean >= LONG_WAIT_SHARE * whole
+        enough and share >= WAITING_SHARE and mean > service and mean >= LONG_WAIT_SHARE * whole
     )
     return Overload(
         overloaded=growing or saturated,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from replay.cache.replacement import replacement
 from replay.cache.replays import Replay, replay_all
@@ -66,7 +67,7 @@ def compare_policies(question: Question, *, progress: Hook = ignore) -> list[Pol
             ]
             lines += sorted(here, key=lambda line: -(line.hit_tokens or 0))
     if not question.prepared.content_known:
-        unknown = dict.fromkeys(_ABOUT_CONTENT)
+        unknown: dict[str, Any] = dict.fromkeys(_ABOUT_CONTENT)
         return [replace(line, **unknown) for line in lines]
     return lines
 

@@ -2,9 +2,9 @@
 
 Each knob is turned up and down by the 90th percentile of the GPU's error: arithmetic efficiency by
 that of prefill, bandwidth by that of decode, fixed times by that of prefill and the engine's
-overhead to the ends of its range. No efficiency passes one. What is judged is the difference between
-caching on and off in each of these runs, of the same requests and with the same error: where it has
-one sign in all of them it stands, and otherwise it is a tie.
+overhead to the ends of its range. No efficiency passes one. What is judged is the difference
+between caching on and off in each of these runs, of the same requests and with the same error:
+where it has one sign in all of them it stands, and otherwise it is a tie.
 """
 
 from __future__ import annotations

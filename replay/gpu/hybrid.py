@@ -12,7 +12,7 @@ from replay.config.hardware import AttentionGroup, Model
 
 
 def upper_bound(model: Model) -> str | None:
-    """Return in one sentence why hits and capacity of a model are bounds; None where they are exact.
+    """Return in one line why hits and capacity of a model are bounds; None where they are exact.
 
     A model of windows alone has one group, whose hits need only the window: up to its length the
     bound holds, and beyond it hits may be more or less.
@@ -25,14 +25,14 @@ def upper_bound(model: Model) -> str | None:
     window = model.window.tokens if model.window else None
     if window is not None and len(groups) == len(special) == 1 and not model.linear:
         return (
-            f"UPPER BOUND up to prompts of {window:,} tokens: {model.name} has {kinds}. Beyond it an "
-            "engine gives KV back and needs only the window for a hit: hit rates and capacity may be "
-            "above or below what is shown."
+            f"UPPER BOUND up to prompts of {window:,} tokens: {model.name} has {kinds}. Beyond it "
+            "an engine gives KV back and needs only the window for a hit: hit rates and capacity "
+            "may be above or below what is shown."
         )
     return (
-        f"UPPER BOUND: {model.name} has {kinds}. In an engine each kind of layer takes blocks of its "
-        "own out of one memory and a hit needs what every kind needs, which is not modelled: hit "
-        "rates and the tokens that fit are at most what is shown."
+        f"UPPER BOUND: {model.name} has {kinds}. In an engine each kind of layer takes blocks of "
+        "its own out of one memory and a hit needs what every kind needs, which is not modelled: "
+        "hit rates and the tokens that fit are at most what is shown."
     )
 
 

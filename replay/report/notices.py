@@ -9,8 +9,8 @@ from replay.runs.open import NOT_VERIFIABLE, Run
 from replay.units import format_duration
 
 UNKNOWN_REUSE = (
-    "no content: reuse unknown. The trace has lengths only, so no prompt is found to share a prefix "
-    "with another; what is shown holds where nothing is reused."
+    "no content: reuse unknown. The trace has lengths only, so no prompt is found to share a "
+    "prefix with another; what is shown holds where nothing is reused."
 )
 FEW_PREMATURE = 0.01  # share of follow-ups too early up to which it is a note
 

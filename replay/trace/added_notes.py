@@ -1,8 +1,8 @@
 """Notes of several files as notes of all of them: what they count is added up.
 
 A note counts at its start (`31 requests were left out`), as a part of a whole (`4 of 5 requests
-continue`) and in a list behind a colon (`root: 12 root, 3 retry`). Notes that are equal but for such
-numbers become one, with the sums. Other numbers say how something is, not how many: notes that
+continue`) and in a list behind a colon (`root: 12 root, 3 retry`). Notes that are equal but for
+such numbers become one, with the sums. Other numbers say how something is, not how many: notes that
 differ in them stay apart.
 """
 

@@ -23,7 +23,8 @@ SESSIONS_SOURCE = "from the source"
 SESSIONS_INFERRED = "inferred by prefix chaining"
 
 CONTENT_COLUMNS = (
-    "block_ids", "segments", "segment_tokens", "response_segment", "tokens", "response_tokens"
+    "block_ids", "response_block_ids", "segments", "segment_tokens", "response_segment", "tokens",
+    "response_tokens",
 )  # fmt: skip
 _DTYPES: dict[str, pl.DataType] = {
     "Int32": pl.Int32(),
@@ -107,6 +108,11 @@ class Trace:
     def has_blocks(self) -> bool:
         """Whether content is known: prompts have block ids of a known size."""
         return "block_ids" in self.frame.columns and self.meta.block_size is not None
+
+    @property
+    def has_block_responses(self) -> bool:
+        """Whether responses are known by the ids of the blocks they complete."""
+        return self.has_blocks and "response_block_ids" in self.frame.columns
 
     @property
     def has_segments(self) -> bool:

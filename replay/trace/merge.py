@@ -25,6 +25,7 @@ from replay.trace.sessions import infer_sessions
 SOURCE_FILE = "source_file"
 SOURCE_SESSION = "source_session_id"
 _CONTENT = ("block_ids", "segments", "tokens")
+_IDS = ("block_ids", "response_block_ids")
 _PART = "_part"
 _SHOWN_NOTES = 12
 _HINT = "convert both to blocks of one size first: replay convert --block-size N"
@@ -107,10 +108,17 @@ def _stacked(traces: Sequence[Trace], starts: Sequence[int]) -> pl.DataFrame:
         raise InputError(f"columns of these traces do not go together ({what})") from error
 
 
-def _renamed_blocks(frame: pl.DataFrame) -> pl.Series:
-    flat = flat_blocks(frame["block_ids"])
-    codes = _codes_by_part(flat.ids, frame[_PART].to_numpy()[flat.requests])
-    return list_column(codes, flat.counts).alias("block_ids")
+def _renamed_blocks(frame: pl.DataFrame) -> list[pl.Series]:
+    part = frame[_PART].to_numpy()
+    names = [name for name in _IDS if name in frame.columns]
+    lists = [flat_blocks(frame[name]) for name in names]
+    ids = np.concatenate([flat.ids for flat in lists])
+    codes = _codes_by_part(ids, np.concatenate([part[flat.requests] for flat in lists]))
+    stops = np.cumsum([len(flat.ids) for flat in lists])
+    return [
+        list_column(own, flat.counts).alias(name)
+        for name, flat, own in zip(names, lists, np.split(codes, stops[:-1]), strict=True)
+    ]
 
 
 def _renamed_segments(frame: pl.DataFrame) -> list[pl.Series]:

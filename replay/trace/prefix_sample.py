@@ -44,7 +44,7 @@ def sample_prefixes(trace: Trace, one_in: int, *, seed: int) -> PrefixSample:
             hint="leave --sample out",
         )
     flat = flat_blocks(trace.frame[lists])
-    codes, size = apart(*codes_as_seen(flat.ids), flat, trace)
+    codes, size = apart(*codes_as_seen(flat.ids), flat.requests, trace)
     hot = np.bincount(codes, minlength=size) > hot_requests(trace.requests)
     root = _first_cold(flat.offsets, hot[codes])
     draw = np.random.default_rng(seed).integers(one_in * STRATA, size=size)[codes[root]]

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from replay.errors import UnknownNameError
-from replay.trace.blocks import FlatBlocks, codes_as_seen
+from replay.trace.blocks import codes_as_seen
 from replay.trace.content_names import content_column
 
 if TYPE_CHECKING:
@@ -70,16 +70,16 @@ def roots_of(trace: Trace) -> np.ndarray:
     return codes.to_numpy().astype(np.int32)
 
 
-def apart(codes: np.ndarray, size: int, flat: FlatBlocks, trace: Trace) -> tuple[np.ndarray, int]:
+def apart(codes: np.ndarray, size: int, owners: np.ndarray, trace: Trace) -> tuple[np.ndarray, int]:
     """Return codes of ids anew, int32[P], and how many: none is that of two roots of a trace.
 
-    `codes` below `size` are those of the places of `flat`. Without roots they stay as they are,
-    else they count from 0 in order of first appearance.
+    `codes` are below `size`, `owners` int[P] the requests they are of. Without roots they stay as
+    they are, else they count from 0 in order of first appearance.
     """
     roots = roots_of(trace)
     if not roots.any():
         return codes, size
-    pairs = codes.astype(np.int64) * (int(roots.max()) + 1) + np.repeat(roots, flat.counts)
+    pairs = codes.astype(np.int64) * (int(roots.max()) + 1) + roots[owners]
     return codes_as_seen(pairs)
 
 

@@ -86,7 +86,7 @@ def infer_sessions(trace: Trace) -> Trace:
 def link_requests(trace: Trace) -> Links:
     """Return how each request of a trace with block ids follows from an earlier one."""
     flat = flat_blocks(trace.frame["block_ids"])
-    codes, size = apart(*dense_codes(flat.ids), flat, trace)
+    codes, size = apart(*dense_codes(flat.ids), flat.requests, trace)
     input_tokens, output_tokens = trace.column("input_tokens"), trace.column("output_tokens")
     requests = trace.requests
     owner = flat.requests

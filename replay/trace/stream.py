@@ -43,7 +43,7 @@ def is_streamable(path: str | Path) -> bool:
                 return False
         check_parquet_file(path)
         names = set(pl.read_parquet_schema(path))
-        if "block_ids" not in names or names & {"segments", "tokens"}:
+        if "block_ids" not in names or names & {"segments", "tokens", "response_block_ids"}:
             return False
         rows = pl.scan_parquet(path).select(pl.len()).collect().item()
     except (OSError, ValueError, pl.exceptions.PolarsError):

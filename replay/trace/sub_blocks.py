@@ -50,12 +50,16 @@ def share_within_blocks(trace: Trace, *, system_prompt_tokens: int, shared_part:
     upto = np.zeros(len(kept) + 1, np.int64)
     np.cumsum(kept, out=upto[1:])
     counts = np.diff(upto[2 * flat.offsets])
-    frame = trace.frame.drop("block_ids").with_columns(
+    known = trace.frame.drop("block_ids", "response_block_ids", strict=False)
+    frame = known.with_columns(
         list_column(segments[kept].astype(np.uint64), counts).alias("segments"),
         list_column(lengths[kept].astype(np.int32), counts).alias("segment_tokens"),
     )
     meta = replace(trace.meta, shared_ids=False)  # segments are numbered in this trace
-    return trace.changed(frame, meta.noting(_said(system_prompt_tokens, shared_part)))
+    said = [_said(system_prompt_tokens, shared_part)]
+    if trace.has_block_responses:
+        said.append("responses were left out: nothing is assumed of the blocks they complete")
+    return trace.changed(frame, meta.noting(*said))
 
 
 def _said(system_prompt_tokens: int, shared_part: float) -> str:

@@ -21,6 +21,7 @@ from replay.kernels.tree import (
     link_blocks,
     request_paths,
 )
+from replay.trace.block_units import units_of_blocks
 from replay.trace.blocks import codes_as_seen, flat_blocks
 from replay.trace.separation import apart, roots_of, skipping
 from replay.trace.units import units_of
@@ -93,7 +94,7 @@ def build_tree(trace: Trace) -> PrefixTree:
     in segments, tokens or blocks. Raises TraceError where block ids turn out not to be
     prefix-chained, or where segments or tokens do not add up to the lengths.
     """
-    if trace.has_segments or trace.has_tokens:
+    if trace.has_segments or trace.has_tokens or trace.has_block_responses:
         return _tree_of_units(trace)
     if not trace.has_blocks:
         return _unshared(trace)
@@ -101,7 +102,7 @@ def build_tree(trace: Trace) -> PrefixTree:
     input_tokens = trace.column("input_tokens")
     flat = flat_blocks(trace.frame["block_ids"])
     offsets, ids = flat.offsets, flat.ids.view(np.uint64)
-    codes, distinct = apart(*codes_as_seen(ids), flat, trace)
+    codes, distinct = apart(*codes_as_seen(ids), flat.requests, trace)
     fault, request, parent, tokens, children, ends, first = link_blocks(
         offsets, codes, input_tokens, trace.meta.block_size, distinct
     )
@@ -129,7 +130,12 @@ def build_tree(trace: Trace) -> PrefixTree:
 
 
 def _tree_of_units(trace: Trace) -> PrefixTree:
-    flat, roots = units_of(trace), roots_of(trace)
+    names, roots = None, roots_of(trace)
+    if trace.has_segments or trace.has_tokens:
+        flat = units_of(trace)
+    else:
+        named = units_of_blocks(trace)
+        flat, names = named.flat, named.names
     slots = 1 << max(10, (8 * trace.requests).bit_length())
     found = insert_units(
         flat.offsets, flat.prompt_stops, flat.units, flat.unit_tokens, roots, slots
@@ -141,7 +147,7 @@ def _tree_of_units(trace: Trace) -> PrefixTree:
         edge_parent=parent,
         edge_start=start,
         edge_stop=stop,
-        edge_last_id=last_unit,
+        edge_last_id=last_unit if names is None else names[last_unit],
         path_offsets=path_offsets,
         path_edges=path_edges,
         prompt_stops=prompt_stops,

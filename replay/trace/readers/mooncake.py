@@ -3,10 +3,11 @@
     {"timestamp": 0, "input_length": 2290, "output_length": 316, "hash_ids": [0, 42, 43, 44, 45]}
 
 Times are milliseconds, `hash_ids` has ceil(input_length / block size) ids, the last one possibly
-partial (format and example: https://github.com/kvcache-ai/Mooncake, FAST25-release). AIPerf and
-Dynamo write times with decimals, and AIPerf takes rows without hash_ids. A plain file is scanned
-byte by byte in a kernel; a file with other keys, or with anything that is not plain, is walked line
-by line, which is slower and says exactly what is wrong and where.
+partial (format and example: https://github.com/kvcache-ai/Mooncake, FAST25-release). A key of this
+program's own, `response_hash_ids`, has those of the full blocks that the response completes. AIPerf
+and Dynamo write times with decimals, and AIPerf takes rows without hash_ids. A plain file is
+scanned byte by byte in a kernel; a file with other keys, or with anything that is not plain, is
+walked line by line, which is slower and says exactly what is wrong and where.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 import polars as pl
 
 from replay.kernels.mooncake_lines import NOT_PLAIN, scan_lines
-from replay.trace.blocks import flat_blocks
+from replay.trace.blocks import FlatBlocks, flat_blocks
 from replay.trace.frame import (
     SESSIONS_NONE,
     SESSIONS_SOURCE,
@@ -50,6 +51,7 @@ from replay.units import NS_PER_MS
 LENGTHS = ("input_length", "output_length")
 NUMBERS = ("timestamp", *LENGTHS)
 _IDS = "hash_ids"
+RESPONSE_IDS = "response_hash_ids"  # replay's own: the full blocks a response completes
 _SCHEMA = dict.fromkeys(("arrival_ns", *LENGTHS), pl.Int64()) | {_IDS: pl.List(pl.Int64)}
 _SHORTEST_ROW = len('{"timestamp":0,"input_length":1,"output_length":1,"hash_ids":[]}')
 _LARGEST_LENGTH = 2**31 - 1
@@ -119,12 +121,16 @@ def read_mooncake(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
         if problems.put_aside:
             rows = rows.kept(problems.settle(rows.lines, read=read))
     rows = rows.kept(problems.settle(rows.lines, read=read))
+    if known and RESPONSE_IDS in rows.frame.columns:
+        _check_responses(rows, problems, size=size)
+        rows = rows.kept(problems.settle(rows.lines, read=read))
     if known:  # the lengths and counts of these are right, so that what remains is told by line
         _check_chaining(rows, problems, size=size)
         rows = rows.kept(problems.settle(rows.lines, read=read))
     frame, bare = _renamed(rows, source.sha256, size=size if known else None)
     frame, sessions = _with_sessions(frame, rows.session)
-    chained = "prefix-chained block ids of the source; responses have none"
+    have = "have them too" if "response_block_ids" in frame.columns else "have none"
+    chained = f"prefix-chained block ids of the source; responses {have}"
     meta = TraceMeta(
         path=source.path,
         name=source.name,
@@ -183,6 +189,7 @@ def _parse_lines(data: bytes, problems: ProblemList) -> _Rows:
     lines: list[int] = []
     columns: dict[str, list[object]] = {name: [] for name in _SCHEMA}
     rest: list[dict[str, object]] = []
+    responses: list[object] = []
     for line, row in walk_objects(data, problems):
         faults = _faults(row)
         for fault in faults:
@@ -193,10 +200,14 @@ def _parse_lines(data: bytes, problems: ProblemList) -> _Rows:
         for name in LENGTHS:
             columns[name].append(row.pop(name))
         columns[_IDS].append(row.pop(_IDS, None))
+        responses.append(row.pop(RESPONSE_IDS, None))
         rest.append(row)
         lines.append(line)
     other, keys = scalar_columns(rest, taken=_SCHEMA)
     frame = pl.DataFrame(columns, schema=_SCHEMA).with_columns(other)
+    if any(responses):
+        ids = pl.Series(RESPONSE_IDS, responses, dtype=pl.List(pl.Int64))
+        frame = frame.with_columns(ids)
     session = keys.renamed.get("session_id")
     return _Rows(frame, np.array(lines, np.int64), dropped_note(keys), session)
 
@@ -214,15 +225,20 @@ def _faults(row: dict[str, object]) -> list[str]:
             faults.append(f"{name} must be an integer (got {shown(row[name])})")
         elif name in row and row[name] not in _INT64:
             faults.append(f"{name} is out of range (got {shown(row[name])})")
-    ids = row.get(_IDS)
+    return [*faults, *(fault for name in (_IDS, RESPONSE_IDS) for fault in _id_faults(row, name))]
+
+
+def _id_faults(row: dict[str, object], name: str) -> list[str]:
+    """Return the first fault of a list of ids, which may be missing."""
+    ids = row.get(name)
     if ids is not None and not isinstance(ids, list):
-        return [*faults, f"hash_ids must be a list of integers (got {shown(ids)})"]
+        return [f"{name} must be a list of integers (got {shown(ids)})"]
     for at, value in enumerate(ids or ()):
         if type(value) is not int:
-            return [*faults, f"hash_ids[{at}] must be an integer (got {shown(value)})"]
+            return [f"{name}[{at}] must be an integer (got {shown(value)})"]
         if value not in _INT64:
-            return [*faults, f"hash_ids[{at}] is out of range (got {shown(value)})"]
-    return faults
+            return [f"{name}[{at}] is out of range (got {shown(value)})"]
+    return []
 
 
 def _time_faults(time: object) -> list[str]:
@@ -280,14 +296,33 @@ def _check_counts(rows: _Rows, problems: ProblemList, *, size: int) -> None:
         ),
         lines=rows.lines,
     )
-    negative = np.flatnonzero(flat.ids < 0)
+    _check_signs(rows, flat, problems)
+    if len(short):
+        hint_at_sizes(problems, lengths[~bare], flat.counts[~bare])
+
+
+def _check_signs(rows: _Rows, flat: FlatBlocks, problems: ProblemList) -> None:
     problems.add_rows(
-        negative,
+        np.flatnonzero(flat.ids < 0),
         lambda place: f"a block id must be between 0 and 2^63 - 1 (got {flat.ids[place]})",
         lines=rows.lines[flat.requests],
     )
-    if len(short):
-        hint_at_sizes(problems, lengths[~bare], flat.counts[~bare])
+
+
+def _check_responses(rows: _Rows, problems: ProblemList, *, size: int) -> None:
+    """Count the responses with another number of ids than blocks they complete, but for none."""
+    flat = flat_blocks(rows.frame[RESPONSE_IDS].fill_null([]))
+    tokens, output = (rows.frame[name].to_numpy() for name in LENGTHS)
+    wanted = (tokens + output - 1) // size - tokens // size
+    problems.add_rows(
+        np.flatnonzero((flat.counts != wanted) & (flat.counts > 0)),
+        lambda row: (
+            f"output_length {output[row]} behind {tokens[row]} tokens completes {wanted[row]} "
+            f"blocks of {size} (got {flat.counts[row]} response_hash_ids)"
+        ),
+        lines=rows.lines,
+    )
+    _check_signs(rows, flat, problems)
 
 
 def _check_chaining(rows: _Rows, problems: ProblemList, *, size: int) -> None:
@@ -312,12 +347,16 @@ def _renamed(rows: _Rows, sha256: str, *, size: int | None) -> tuple[pl.DataFram
         input_tokens=pl.col("input_length").cast(pl.Int32),
         output_tokens=pl.col("output_length").cast(pl.Int32),
     )
-    others = frame.drop(_SCHEMA).get_columns()
+    others = frame.drop(*_SCHEMA, RESPONSE_IDS, strict=False).get_columns()
     if size is None:
         return renamed.with_columns(others), 0
     tokens = frame["input_length"].to_numpy()
     blocks, bare = with_fresh(frame[_IDS], tokens, size=size, lines=rows.lines, sha256=sha256)
-    return renamed.with_columns(blocks.alias("block_ids"), *others), bare
+    renamed = renamed.with_columns(blocks.alias("block_ids"), *others)
+    if RESPONSE_IDS in frame.columns:
+        responses = frame[RESPONSE_IDS].cast(pl.List(pl.UInt64))
+        renamed = renamed.with_columns(responses.alias("response_block_ids"))
+    return renamed, bare
 
 
 def _with_sessions(frame: pl.DataFrame, column: str | None) -> tuple[pl.DataFrame, str]:

@@ -41,7 +41,7 @@ WRITERS = (
     Writer(
         "mooncake",
         (".jsonl", ".ndjson"),
-        "JSON lines: timestamp in ms, lengths, prefix-chained hash_ids of 512-token blocks",
+        "JSON lines: timestamp in ms, lengths, prefix-chained hash_ids, those of responses beside",
         write_mooncake,
     ),
     Writer(

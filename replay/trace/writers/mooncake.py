@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from replay.trace.blocks import dense_codes, flat_blocks
-from replay.trace.content import block_ids_of
+from replay.trace.content import block_ids_of, natural_block_size
 from replay.trace.frame import Trace
 from replay.trace.lists import list_column
 from replay.trace.readers.mooncake_deltas import BLOCK_SIZE
@@ -19,7 +20,9 @@ from replay.writing.whole import whole_file
 _LARGEST_ID = 2**63 - 1
 
 
-_HELD = frozenset({"request_id", "arrival_ns", "input_tokens", "output_tokens", "block_ids"})
+_HELD = frozenset(
+    ("request_id", "arrival_ns", "input_tokens", "output_tokens", "block_ids", "response_block_ids")
+)
 
 
 def write_mooncake(
@@ -28,21 +31,28 @@ def write_mooncake(
     """Write the trace as JSON lines in Mooncake's format and return what it loses.
 
     Arrivals are cut to whole milliseconds: order stays, gaps move by less than one, and requests
-    of one millisecond arrive together. Content is written as block ids of `block_size` tokens, 512
-    by default, made where the trace has others, so that no two requests that share nothing have
-    one in common; sessions, responses and other columns are not, but for `skips_lookup`.
+    of one millisecond arrive together. Content is written as block ids of `block_size` tokens, by
+    default the trace's own, else 16, made where the trace has others; requests that share nothing
+    have none in common. Known responses are in `response_hash_ids`, the ids of the full blocks they
+    complete, which other programs pass over; sessions and other columns are not written, but for
+    `skips_lookup`.
     The file appears whole or not. Raises OutputExistsError where a file is there already,
     OutputError where writing fails, InputError for a trace of unknown content.
     """
     path = Path(path)
-    size = block_size or BLOCK_SIZE
+    size = block_size or natural_block_size(trace)
     frame = block_ids_of(trace, size).frame
+    names = [name for name in ("block_ids", "response_block_ids") if name in frame.columns]
+    ids = _readable_ids([frame[name].fill_null([]) for name in names])
     kept = [] if skipping(trace) is None else ["skips_lookup"]
     rows = frame.select(
         (pl.col("arrival_ns") // NS_PER_MS).alias("timestamp"),
         pl.col("input_tokens").alias("input_length"),
         pl.col("output_tokens").alias("output_length"),
-        _readable_ids(frame["block_ids"]).alias("hash_ids"),
+        *(
+            one.alias(name)
+            for name, one in zip(("hash_ids", "response_hash_ids"), ids, strict=False)
+        ),
         *kept,
     )
     with whole_file(path, force=force) as file:
@@ -64,10 +74,11 @@ def _lost(trace: Trace, size: int, kept: Sequence[str]) -> list[str]:
     return lost
 
 
-def _readable_ids(lists: pl.Series) -> pl.Series:
+def _readable_ids(columns: list[pl.Series]) -> list[pl.Series]:
     """Return ids that fit the format, which has signed ones: dense codes where some do not."""
-    flat = flat_blocks(lists)
-    if int(flat.ids.max(initial=0)) <= _LARGEST_ID:
-        return lists
-    codes, _ = dense_codes(flat.ids)
-    return list_column(codes, flat.counts)
+    lists = [flat_blocks(column) for column in columns]
+    ids = np.concatenate([flat.ids for flat in lists])
+    if int(ids.max(initial=0)) <= _LARGEST_ID:
+        return columns
+    codes = np.split(dense_codes(ids)[0], np.cumsum([len(flat.ids) for flat in lists])[:-1])
+    return [list_column(own, flat.counts) for own, flat in zip(codes, lists, strict=True)]
