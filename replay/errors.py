@@ -35,6 +35,8 @@ class ReplayError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint:  # a traceback shows it, where no command line does
+            self.add_note(f"Hint: {hint}")
 
 
 class InputError(ReplayError):

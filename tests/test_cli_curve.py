@@ -226,6 +226,24 @@ def test_every_policy_is_listed():
     assert {one.name for one in REPLACEMENTS} <= set(names)
 
 
+def test_a_capacity_below_the_longest_prompt_is_said(tmp_path):
+    line = (
+        '{"timestamp": 0, "input_length": 5000, "output_length": 1, '
+        '"hash_ids": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]}\n'
+    )
+    trace = tmp_path / "trace.jsonl"
+    trace.write_text(line)
+    below = CliRunner().invoke(
+        main, ["curve", str(trace), "--capacity", "4blocks,9blocks,20blocks"]
+    )
+    assert below.exit_code == 0, below.output
+    assert "2 of 3 capacities are below the longest prompt (10 blocks of 512)" in " ".join(
+        below.stderr.split()
+    )
+    enough = CliRunner().invoke(main, ["curve", str(trace), "--capacity", "10blocks"])
+    assert "below the longest" not in enough.stderr
+
+
 @pytest.mark.parametrize(
     ("capacity", "unit", "shown"),
     [

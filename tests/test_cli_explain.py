@@ -131,7 +131,8 @@ def test_every_story_adds_up_to_the_row_of_the_run(runs, name):
     assert {"hit", "never seen"} < results
     expected = "expired" if "ttl" in name else "evicted"
     assert expected in results
-    assert ("in flight" in results) == (name == "radix-timed")  # the others publish at once
+    # A follow-up may come while its last turn is still being generated; the others have no clock.
+    assert ("in flight" in results) == name.endswith(("held", "timed"))
 
 
 def pick(run: Path, *conditions: pl.Expr) -> int:

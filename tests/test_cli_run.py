@@ -248,7 +248,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(trace, tmp_path):
 @pytest.mark.parametrize(
     "where",
     [
-        "replay.engine.run.load_trace",
+        "replay.engine.prepare.load_trace",
         "replay.engine.growing.build_tree",
         "replay.engine.run.simulate_timed",
         "replay.engine.run.requests_frame",

@@ -5,8 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from replay.cli import main
+from replay.trace.sessions import infer_sessions
 
 ROOT = Path(__file__).parents[1]
+SAMPLE = str(ROOT / "traces" / "chat-small.jsonl")
 HEAVY = ("polars", "duckdb", "numba", "numpy", "pydantic", "yaml", "rich", "altair")
 MAX_MODULES = 170  # a budget in modules, because times differ from machine to machine
 
@@ -39,3 +44,49 @@ def test_help_brings_in_nothing_heavy():
     modules = loaded[loaded.index("modules") + 1 :]
     assert [name for name in HEAVY if name in modules] == []
     assert len(modules) < MAX_MODULES
+
+
+# What a command must not bring in: it takes longer to import than the command takes to answer.
+SPARED = ("replay.gpu", "replay.config.hardware", "duckdb", "altair", "vl_convert", "tokenizers")
+QUESTIONS = [
+    ("curve", SAMPLE),
+    ("curve", SAMPLE, "--by", "session"),
+    ("policies", SAMPLE, "--capacity", "5000blocks", "--policy", "lru,arc,min"),
+    ("run", SAMPLE, "--untimed", "--capacity", "5000blocks", "-o", "run"),
+]
+
+
+@pytest.mark.parametrize("command", QUESTIONS, ids=" ".join)
+def test_a_question_to_the_cache_alone_brings_in_no_hardware_and_no_database(command, tmp_path):
+    if command[-1] == "run":
+        command = (*command[:-1], str(tmp_path / "run"))
+    loaded = run_python(
+        f"import sys; from replay.cli import main; main({list(command)}, standalone_mode=False);"
+        "print('modules', *sys.modules)"
+    )
+    modules = loaded[loaded.index("modules") + 1 :]
+    assert [name for name in modules if name.startswith(SPARED)] == []
+    assert "polars" in modules
+
+
+@pytest.mark.parametrize(
+    ("options", "inferred"),
+    [
+        (("--policy", "lru,arc,min"), False),
+        (("--policy", "lru,workload_aware"), True),
+        ((), False),
+        (("--by", "session"), True),
+    ],
+)
+def test_sessions_are_inferred_where_the_answer_depends_on_them(options, inferred, monkeypatch):
+    called = []
+
+    def infer(trace):
+        called.append(True)
+        return infer_sessions(trace)
+
+    monkeypatch.setattr("replay.engine.growing.infer_sessions", infer)
+    done = CliRunner().invoke(main, ["curve", SAMPLE, "--capacity", "5000blocks", *options])
+    assert done.exit_code == 0, done.output
+    assert bool(called) == inferred
+    assert ("sessions inferred" in done.stderr) == inferred

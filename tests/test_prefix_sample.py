@@ -114,6 +114,8 @@ def test_a_sample_stands_for_so_many_times_its_room_and_its_hits(one_in):
     capacities = np.arange(view.curve.working_set_blocks + 2)
     scaled = estimate.curve.hit_tokens(capacities * one_in)
     assert scaled.tolist() == (one_in * view.curve.hit_tokens(capacities)).tolist()
+    every = estimate.curve.hit_tokens(np.arange(one_in * len(capacities)))
+    assert (every >= np.repeat(scaled, one_in)).all()  # nothing is cut before its last block is in
     assert view.curve.cut_tokens[-1] > 0  # some prompts are there whole, but for one token
     for part, curve in enumerate(estimate.parts):
         tokens = view.input_tokens[stratum == part].sum()

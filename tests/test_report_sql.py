@@ -169,6 +169,14 @@ def test_hit_rate_windows_are_equally_wide_and_hold_their_requests(database):
         assert window["capacity_miss_share"] == share(expected[at], "capacity_miss_tokens")
 
 
+def test_hit_rate_has_at_most_two_dozen_windows(tmp_path):
+    rows = run_fixture.request_rows()
+    rows = [rows[0], {**rows[1], "arrival_ns": 12_200_000_000, "status": "completed"}]
+    with RunDatabase(open_run(run_fixture.write(tmp_path / "run", requests=rows))) as database:
+        windows = [row for row in objects(database, "hit_rate") if row["slice"] == "window"]
+    assert [row["bucket"] for row in windows] == ["0:00:00-0:00:01", "0:00:12-0:00:13"]
+
+
 def test_hit_rate_by_turn_gathers_late_turns(database):
     turns = [row for row in objects(database, "hit_rate") if row["slice"] == "turn"]
     assert [row["bucket"] for row in turns] == [*map(str, range(10)), "10+"]

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from replay.cache.hints import RecomputeCost, hints_of
 from replay.cache.references import references
 from replay.config.scenario import Scenario
-from replay.engine import machine, simulate, sizing, tables
+from replay.engine import costing as costs
+from replay.engine import simulate, sizing, tables
 from replay.engine.costing import Costing, EngineOverhead
 from replay.engine.plan import make_plan
 from replay.engine.run import RunResult, execute, prepare_trace
@@ -146,7 +147,7 @@ def tables_of(case: Case, *, threads: int = 1) -> RunResult:
     few = min(limits.max_sequences, 64)
     costing = Costing(cost_of(limits.max_batched_tokens, few), EngineOverhead(A0_NS, A1_NS), ())
     with (
-        patch.object(machine, "make_costing", lambda *_: costing),
+        patch.object(costs, "make_costing", lambda *_: costing),
         patch.object(sizing, "find_hardware", lambda _: HARDWARE),
         patch.object(simulate, "NS_PER_S", WIDTH_NS),
         patch.object(tables, "BINS", INTERVALS),

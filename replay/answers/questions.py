@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from replay.answers.sources import Source
 from replay.cache.replays import chosen_names
 from replay.config.scenario import Scenario
+from replay.engine.prepare import prepare_trace
 from replay.engine.question import Ask, Question, ask, unsized
-from replay.engine.run import prepare_trace
 from replay.errors import InputError
 from replay.progress import Hook, ignore
 from replay.trace.prefix_sample import sample_prefixes
@@ -23,8 +23,8 @@ LARGEST_BLOCK = 2**20
 class Words:
     """A question as a person writes it: lists with commas, sizes and times with their units.
 
-    `sample` is the share of the prefixes to estimate from, 0..1. None and empty lists leave the
-    choice to `ask`.
+    `sample` is the share of the prefixes to estimate from, 0..1, and `by` a column whose groups
+    the answer tells apart. None and empty lists leave the choice to `ask`.
     """
 
     policies: Sequence[str] = ()
@@ -35,6 +35,7 @@ class Words:
     points: int | None = None
     threads: int | None = None
     sample: float | None = None
+    by: str | None = None
 
 
 def question_about(
@@ -49,7 +50,7 @@ def question_about(
     bare = unsized(scenario)
     drawn = None
     if words.sample is None:
-        prepared = source.prepared(bare, progress)
+        prepared = source.prepared(bare, progress, sessions=_tells_sessions_apart(wanted, words.by))
     else:
         if not words.sample:
             raise InputError("--sample must be above 0")
@@ -59,7 +60,7 @@ def question_about(
             full = separated(full, scenario.trace.separate_by)
             drawn = sample_prefixes(full, one_in, seed=scenario.seed)
             full = drawn.trace
-        prepared = prepare_trace(full, bare, progress=progress)
+        prepared = prepare_trace(full, bare, sessions=False, progress=progress)
     return ask(replace(prepared, scenario=scenario), wanted, drawn)
 
 
@@ -73,6 +74,14 @@ def _wanted(words: Words) -> Ask:
         points=words.points,
         threads=words.threads,
     )
+
+
+def _tells_sessions_apart(wanted: Ask, by: str | None) -> bool:
+    """Return whether the answer may depend on sessions: by a column, or by what a policy knows.
+
+    Without names all policies are asked for, and one of them knows turns.
+    """
+    return bool(by) or not wanted.policies or "workload_aware" in wanted.policies
 
 
 def _names(option: str, given: Sequence[str]) -> list[str]:

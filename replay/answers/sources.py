@@ -11,8 +11,7 @@ from typing import Protocol
 from replay.config.scenario import Scenario
 from replay.engine.growing import Grown, grow, grown_by
 from replay.engine.machine import find_machine
-from replay.engine.run import Prepared, fit, prepare
-from replay.engine.sizing import size_cache
+from replay.engine.prepare import Prepared, check_size, fit, prepare
 from replay.progress import Hook, ignore
 from replay.trace.frame import Trace
 from replay.trace.readers import load_trace
@@ -27,8 +26,10 @@ class Source(Protocol):
     def trace(self, progress: Hook = ignore) -> Trace:
         """Return the trace as it was read."""
 
-    def prepared(self, scenario: Scenario, progress: Hook = ignore) -> Prepared:
-        """Return the trace made ready for a scenario; raises what `engine.run.prepare` raises."""
+    def prepared(
+        self, scenario: Scenario, progress: Hook = ignore, *, sessions: bool = True
+    ) -> Prepared:
+        """Return the trace made ready for a scenario, as `engine.prepare.prepare` does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +46,16 @@ class FileSource:
             self.path, format_name=self.format_name, options=self.options, progress=progress
         )
 
-    def prepared(self, scenario: Scenario, progress: Hook = ignore) -> Prepared:
+    def prepared(
+        self, scenario: Scenario, progress: Hook = ignore, *, sessions: bool = True
+    ) -> Prepared:
         """Return the trace read anew and made ready for a scenario."""
         return prepare(
             self.path,
             scenario,
             format_name=self.format_name,
             options=self.options,
+            sessions=sessions,
             progress=progress,
         )
 
@@ -64,24 +68,27 @@ class HeldSource:
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
-        self._grown: OrderedDict[str, Grown] = OrderedDict()
+        self._grown: OrderedDict[tuple[str, bool], Grown] = OrderedDict()
         self._lock = Lock()
 
     def trace(self, progress: Hook = ignore) -> Trace:
         """Return the trace."""
         return self._trace
 
-    def prepared(self, scenario: Scenario, progress: Hook = ignore) -> Prepared:
+    def prepared(
+        self, scenario: Scenario, progress: Hook = ignore, *, sessions: bool = True
+    ) -> Prepared:
         """Return the trace made ready for a scenario, its tree grown only if none fits yet."""
         machine = find_machine(scenario)
-        size_cache(machine.scenario, self._trace.meta.block_size, machine.hardware)  # fails first
-        return fit(self._grow(machine.scenario, progress), machine)
+        check_size(machine, self._trace.meta.block_size)
+        return fit(self._grow(machine.scenario, progress, sessions=sessions), machine)
 
-    def _grow(self, scenario: Scenario, progress: Hook) -> Grown:
-        key = grown_by(scenario)
+    def _grow(self, scenario: Scenario, progress: Hook, *, sessions: bool) -> Grown:
+        key = grown_by(scenario), sessions
         with self._lock:
             if key not in self._grown:
-                self._grown[key] = grow(self._trace, scenario, progress=progress)
+                grown = grow(self._trace, scenario, sessions=sessions, progress=progress)
+                self._grown[key] = grown
             self._grown.move_to_end(key)
             while len(self._grown) > KEPT_TREES:
                 self._grown.popitem(last=False)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from replay.gpu.cost import step_cost, time_steps, uniform_steps
-from replay.gpu.spec import Gpu, Model, load_gpu, load_model
 from replay.trace.frame import Trace
+
+if TYPE_CHECKING:
+    from replay.gpu.spec import Gpu, Model
+
+# Most policies take no notice of costs, so hardware is imported where somebody asks for them.
 
 TURNS_TOLD_APART = 4
 CATEGORY_COLUMNS = ("kind", "turn")
@@ -69,7 +73,7 @@ def hints_of(
     return Hints(
         arrival_ns=trace.column("arrival_ns"),
         block_tokens=block_tokens,
-        cost=cost or recompute_cost(load_gpu(DEFAULT_GPU), load_model(DEFAULT_MODEL)),
+        cost=cost or _default_cost(),
         priority=priority,
         category=_categories(frame),
         ttl_ns=ttl_ns,
@@ -88,11 +92,19 @@ def _categories(frame: pl.DataFrame) -> np.ndarray | None:
     return code.to_numpy().astype(np.int32)
 
 
+def _default_cost() -> RecomputeCost:
+    from replay.gpu.spec import load_gpu, load_model
+
+    return recompute_cost(load_gpu(DEFAULT_GPU), load_model(DEFAULT_MODEL))
+
+
 def recompute_cost(gpu: Gpu, model: Model) -> RecomputeCost:
     """Return the cost of a token on one GPU, in chunks of CHUNK_TOKENS.
 
     A straight line through the step-cost model at the start of a prompt and at FAR_TOKENS.
     """
+    from replay.gpu.cost import step_cost, time_steps, uniform_steps
+
     table = step_cost(
         gpu, model, tensor_parallel=1, max_batched_tokens=CHUNK_TOKENS, max_sequences=1
     )

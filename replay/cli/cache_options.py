@@ -75,5 +75,6 @@ def read_question(
         points=parameters.get("points"),
         threads=parameters["threads"],
         sample=parameters.get("sample"),
+        by=parameters.get("by"),
     )
     return question_about(file_source(trace, parameters), scenario, words, hook)

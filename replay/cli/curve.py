@@ -90,17 +90,17 @@ def curve(
         claim(plot, force=force, inputs=inputs)
         check_plot(plot)
     with progress("Starting", patience_s=compile_first(READING, CURVES)) as bar:
-        from replay.engine.curves import answer_curves
+        from replay.engine.curves import answer_curves, capacity_notes
         from replay.units import parse_duration_ns
 
-        question = read_question(trace, policies, parameters, bar.hook)
+        question = read_question(trace, policies, {**parameters, "by": by}, bar.hook)
         window_ns = None if window is None else parse_duration_ns(window)
         answer = answer_curves(question, by=by, window_ns=window_ns, progress=bar.hook)
     if plot is not None and not question.prepared.content_known:
         raise InputError(
             "no content: reuse unknown, so there is no curve to draw", hint="no --plot"
         )
-    note_all(question.notes)
+    note_all([*question.notes, *capacity_notes(question)])
     for_people = curve_tables(question, answer) if question.prepared.content_known else []
     tables = for_people if chosen in PEOPLE else [long_table(answer)]
     emit(tables, format=format, output=output, force=force, preface=question.preface)

@@ -118,6 +118,21 @@ class CurveAnswer:
     curves: list[list[GroupCurve]]
 
 
+def capacity_notes(question: Question) -> list[str]:
+    """Return what to know where a request is longer than a cache that was asked for."""
+    notes = []
+    for view, capacities in zip(question.views, question.capacities, strict=True):
+        longest = int(-(-view.input_tokens.max() // view.block_size))
+        below = sum(blocks < longest for blocks in capacities)
+        if below:
+            notes.append(
+                f"{below:,} of {len(capacities):,} capacities are below the longest prompt "
+                f"({longest:,} blocks of {view.block_size:,}): there the curve "
+                "lets it use what fits, and `replay run` rejects it"
+            )
+    return notes
+
+
 def answer_curves(
     question: Question, *, by: str | None, window_ns: int | None, progress: Hook = ignore
 ) -> CurveAnswer:

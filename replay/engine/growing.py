@@ -35,16 +35,21 @@ class Grown:
 
 
 def grow(
-    trace: Trace, scenario: Scenario, *, tree: PrefixTree | None = None, progress: Hook = ignore
+    trace: Trace,
+    scenario: Scenario,
+    *,
+    tree: PrefixTree | None = None,
+    sessions: bool = True,
+    progress: Hook = ignore,
 ) -> Grown:
     """Order and link a trace and build its prefix tree, as `grown_by` of the scenario says.
 
-    `tree` as `prepare_trace` takes it. Raises what building the tree raises.
+    `tree` and `sessions` as `prepare_trace` takes them. Raises what building the tree raises.
     """
     block_size = trace.meta.block_size
     content_known = tree is not None
     trace = separated(trace, scenario.trace.separate_by)
-    trace = _adjust(trace, scenario, content_known=content_known)
+    trace = _adjust(trace, scenario, content_known=content_known, sessions=sessions)
     if tree is None:
         progress("Building the prefix tree", 0, 0)
         tree = build_tree(trace)
@@ -60,7 +65,7 @@ def grown_by(scenario: Scenario) -> str:
     return f"{drawn} {scenario.trace.model_dump_json()}"
 
 
-def _adjust(trace: Trace, scenario: Scenario, *, content_known: bool) -> Trace:
+def _adjust(trace: Trace, scenario: Scenario, *, content_known: bool, sessions: bool) -> Trace:
     wanted = scenario.trace
     if wanted.arrival_jitter is not None:
         trace = spread_arrivals(trace, wanted.arrival_jitter, seed=scenario.seed)
@@ -69,7 +74,7 @@ def _adjust(trace: Trace, scenario: Scenario, *, content_known: bool) -> Trace:
     assume = wanted.content == "auto" and not content_known and may_assume(trace)
     if assume or wanted.content == "continue_sessions":
         trace = continue_sessions(trace)
-    if wanted.sessions == "infer" and not trace.has_sessions and trace.has_blocks:
+    if sessions and wanted.sessions == "infer" and not trace.has_sessions and trace.has_blocks:
         trace = infer_sessions(trace)
     if wanted.sessions == "off" and trace.has_sessions:
         dropped = [name for name in ("session_id", "turn") if name in trace.frame.columns]

@@ -7,11 +7,14 @@ once, and not after the minutes that a long trace takes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from replay.config.scenario import Scenario
-from replay.engine.costing import Costing, make_costing
 from replay.engine.named_engine import engine_notes, with_engine
 from replay.engine.sizing import Hardware, needed_hardware
+
+if TYPE_CHECKING:
+    from replay.engine.costing import Costing
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,5 +41,7 @@ def find_machine(scenario: Scenario) -> Machine:
     hardware = needed_hardware(whole)
     if whole.engine.mode != "timed":
         return Machine(whole, hardware, None, ())
+    from replay.engine.costing import make_costing
+
     assert hardware is not None  # a timed run always needs it
     return Machine(whole, hardware, make_costing(whole, hardware), tuple(engine_notes(scenario)))

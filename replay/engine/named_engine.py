@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from replay.config.defaults import is_given, with_defaults
 from replay.config.scenario import Scenario
-from replay.gpu.spec import Engine, load_engine, load_gpu
+
+if TYPE_CHECKING:
+    from replay.gpu.spec import Engine
+
+# Hardware is imported where an engine is named: a question to the cache alone names none.
 
 UNNAMED = (
     "no engine is named: TTFT is queueing and GPU time, and what a server adds before the first "
@@ -20,11 +26,15 @@ def with_engine(scenario: Scenario) -> Scenario:
     """
     if scenario.engine.name is None:
         return scenario
+    from replay.gpu.spec import load_engine
+
     engine = load_engine(scenario.engine.name)
     return with_defaults(scenario, _defaults(scenario, engine), whose=f"engine {engine.name}")
 
 
 def _defaults(scenario: Scenario, engine: Engine) -> dict[str, object]:
+    from replay.gpu.spec import load_gpu
+
     size = engine.scheduler_on(load_gpu(scenario.gpu.name))
     return {
         "engine.max_batched_tokens": size.max_batched_tokens,
@@ -42,6 +52,8 @@ def default_block_size(scenario: Scenario) -> int | None:
     """Return the block size of the engine named, for traces without one; None where none is."""
     if scenario.engine.name is None:
         return None
+    from replay.gpu.spec import load_engine
+
     return load_engine(scenario.engine.name).block_size
 
 
@@ -52,6 +64,8 @@ def engine_notes(scenario: Scenario) -> list[str]:
     """
     if scenario.engine.name is None:
         return [UNNAMED]
+    from replay.gpu.spec import load_engine
+
     engine = load_engine(scenario.engine.name)
     defaults = _defaults(scenario, engine)
     taken = [

@@ -12,11 +12,9 @@ from replay.cache.replacement import Replacement, possible_policies, replacement
 from replay.cache.sampled import SampledCurve, sampled_curve
 from replay.cache.view import BlockView, block_view
 from replay.config.scenario import Scenario
-from replay.engine.run import Prepared, run_notes
+from replay.engine.prepare import Prepared, run_notes
 from replay.engine.sizing import DEFAULT_BLOCK_SIZE, find_hardware
 from replay.errors import InputError, UnknownNameError
-from replay.gpu.hybrid import upper_bound
-from replay.gpu.spec import load_gpu, load_model
 from replay.trace.prefix_sample import PrefixSample
 from replay.units import Capacity, format_bytes
 
@@ -116,6 +114,8 @@ def ask(prepared: Prepared, wanted: Ask, sample: PrefixSample | None = None) -> 
     ]
     cost = _EQUAL_COST
     if not wanted.policies or _BY_COST & set(wanted.policies):
+        from replay.gpu.spec import load_gpu, load_model
+
         cost = recompute_cost(load_gpu(scenario.gpu.name), load_model(scenario.model.name))
     hints = [
         hints_of(prepared.trace, size, cost=cost, ttl_ns=wanted.ttl_ns, seed=scenario.seed)
@@ -149,7 +149,12 @@ def ask(prepared: Prepared, wanted: Ask, sample: PrefixSample | None = None) -> 
 
 def _preface(prepared: Prepared, *, named: bool) -> list[str]:
     """Return what must be read before any number; `named` says that the model plays a part."""
-    bound = upper_bound(load_model(prepared.scenario.model.name)) if named else None
+    bound = None
+    if named:
+        from replay.gpu.hybrid import upper_bound
+        from replay.gpu.spec import load_model
+
+        bound = upper_bound(load_model(prepared.scenario.model.name))
     lines = [] if bound is None else [bound]
     return lines if prepared.content_known else [*lines, NO_CONTENT]
 
@@ -200,6 +205,8 @@ def _bytes(scenario: Scenario, wanted: Ask) -> tuple[int | None, int | None]:
         pool = find_hardware(scenario).pool
         return pool.kv_bytes_per_token, pool.pool_bytes
     if "model" in scenario.model_fields_set or "bytes" in asked or wanted.unit == "GiB":
+        from replay.gpu.spec import load_model
+
         model = load_model(scenario.model.name)
         return model.pool_token_bytes(scenario.model.kv_dtype), None
     return None, None

@@ -7,65 +7,38 @@ import platform
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from replay.cache.pins import check_pins
 from replay.config.scenario import Scenario
-from replay.engine.costing import Costing, costing_record
 from replay.engine.diagnosis import diagnose
 from replay.engine.frames import prefixes_frame, requests_frame, timeline_frame
 from replay.engine.generating import count_generating
-from replay.engine.growing import Grown, grow
-from replay.engine.machine import Machine, find_machine
 from replay.engine.overload import judge_overload
 from replay.engine.plan import Plan, make_plan
+from replay.engine.prepare import Prepared, bound_of, prepare, prepare_trace, run_notes
 from replay.engine.simulate import Simulation, simulate_timed, simulate_untimed
-from replay.engine.sizing import Sizing, size_cache
+from replay.engine.sizing import Sizing
 from replay.errors import Interrupted
-from replay.gpu.cost import StepCost
-from replay.gpu.hybrid import upper_bound
-from replay.gpu.spec import load_model
 from replay.kernels import layout
 from replay.kernels.jit import VERSION as NUMBA_VERSION
 from replay.progress import Hook, ignore
 from replay.trace.ceilings import ceilings, global_prefix_tokens
 from replay.trace.follow_ups import contained_turns
 from replay.trace.frame import Trace
-from replay.trace.readers import load_trace
-from replay.trace.readers.options import DEFAULTS, ReadOptions
-from replay.trace.separation import sharing_notes
-from replay.trace.stream import is_streamable, stream_trace
-from replay.trace.tree import PrefixTree
 from replay.units import format_bytes
 
-RESPONSES_UNKNOWN = (
-    "the trace does not identify responses: they occupy the cache, but no later prompt can hit "
-    "them, so a follow-up's hit stops where the earlier prompt ended"
-)
-IDS_ONLY = "with partial blocks only the trace's own ids are cacheable: responses are not kept"
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A trace read, its tree built and the cache sized: all that can fail before time passes."""
-
-    scenario: Scenario
-    trace: Trace
-    tree: PrefixTree
-    sizing: Sizing
-    costing: Costing | None
-    content_known: bool
-    timings_ns: dict[str, int]
-    engine_notes: tuple[str, ...] = ()
-
-    @property
-    def cost(self) -> StepCost | None:
-        """What steps cost; None where no time passes."""
-        return None if self.costing is None else self.costing.cost
+__all__ = [  # a run is prepared, then executed: both are found here
+    "Prepared",
+    "RunResult",
+    "describe_size",
+    "execute",
+    "prepare",
+    "prepare_trace",
+    "run_notes",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,73 +52,6 @@ class RunResult:
     tables: dict[str, pl.DataFrame]
     manifest: dict[str, Any]
     scenario: Scenario
-
-
-def prepare(
-    trace_path: str | Path,
-    scenario: Scenario,
-    *,
-    format_name: str | None = None,
-    options: ReadOptions = DEFAULTS,
-    progress: Hook = ignore,
-) -> Prepared:
-    """Read a trace and prepare it; raises what `load_trace` and `prepare_trace` raise.
-
-    What the scenario names is looked up first.
-    """
-    started = time.perf_counter_ns()
-    machine = find_machine(scenario)
-    scenario = machine.scenario
-    progress("Reading the trace", 0, 0)
-    streamed = None
-    if format_name is None and options == DEFAULTS and _may_stream(trace_path, scenario):
-        streamed = stream_trace(
-            trace_path, separate_by=scenario.trace.separate_by, progress=progress
-        )
-    trace, tree = streamed or (None, None)
-    if trace is None:
-        trace = load_trace(trace_path, format_name=format_name, options=options, progress=progress)
-    prepared = prepare_trace(trace, scenario, tree=tree, machine=machine, progress=progress)
-    timings = {"prepare_ns": time.perf_counter_ns() - started}
-    return dataclasses.replace(prepared, timings_ns=timings)
-
-
-def _may_stream(path: str | Path, scenario: Scenario) -> bool:
-    """Return whether a run needs nothing of a long trace's content but its tree."""
-    wanted = scenario.trace
-    if wanted.content == "continue_sessions" or wanted.inside_blocks or not is_streamable(path):
-        return False
-    return wanted.sessions == "off" or "session_id" in pl.read_parquet_schema(path)
-
-
-def prepare_trace(
-    trace: Trace,
-    scenario: Scenario,
-    *,
-    tree: PrefixTree | None = None,
-    machine: Machine | None = None,
-    progress: Hook = ignore,
-) -> Prepared:
-    """Order and link a trace, size its cache and build its prefix tree.
-
-    `tree` is that of a trace which was streamed, and has no content of its own any more; `machine`
-    is what the scenario names, where that was looked up already. Raises what looking it up, sizing
-    the cache and building the tree raise.
-    """
-    machine = machine or find_machine(scenario)
-    size_cache(machine.scenario, trace.meta.block_size, machine.hardware)  # what fails, fails first
-    return fit(grow(trace, machine.scenario, tree=tree, progress=progress), machine)
-
-
-def fit(grown: Grown, machine: Machine) -> Prepared:
-    """Size the cache of a grown trace; raises what that raises, and for pins it does not have."""
-    scenario = machine.scenario
-    sizing = size_cache(scenario, grown.block_size, machine.hardware)
-    check_pins(grown.tree, scenario.cache.pinned_prefixes)
-    return Prepared(
-        scenario, grown.trace, grown.tree, sizing, machine.costing, grown.content_known, {},
-        machine.notes,
-    )  # fmt: skip
 
 
 def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) -> RunResult:
@@ -193,9 +99,7 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
         "trace": _trace_record(prepared.trace),
         "scenario": scenario.model_dump(mode="json"),
         **_size_record(sizing),
-        "step_times": costing_record(scenario, sizing.hardware.gpu, costing)
-        if costing is not None and sizing.hardware is not None
-        else None,
+        "step_times": _costing_record(prepared),
         "overload": dataclasses.asdict(judge_overload(plan, main)) if timed else None,
         "no_cache_overload": dataclasses.asdict(judge_overload(plan, baseline))
         if baseline is not None
@@ -279,6 +183,16 @@ def _trace_record(trace: Trace) -> dict[str, Any]:
     }
 
 
+def _costing_record(prepared: Prepared) -> dict[str, Any] | None:
+    """Return where step times come from; None where no time passes."""
+    costing, hardware = prepared.costing, prepared.sizing.hardware
+    if costing is None or hardware is None:
+        return None
+    from replay.engine.costing import costing_record
+
+    return costing_record(prepared.scenario, hardware.gpu, costing)
+
+
 def _size_record(sizing: Sizing) -> dict[str, Any]:
     hardware = sizing.hardware
     return {
@@ -319,32 +233,6 @@ def _ceiling_record(prepared: Prepared) -> dict[str, int] | None:
         "block_ceiling_tokens": found.block_ceiling_tokens,
         "granularity_tokens": found.granularity_tokens,
     }
-
-
-def bound_of(prepared: Prepared) -> str | None:
-    """Return why hits and capacity are upper bounds for the model that is named, None if not."""
-    hardware = prepared.sizing.hardware
-    if hardware is not None:
-        return upper_bound(hardware.model)
-    if "model" in prepared.scenario.model_fields_set:
-        return upper_bound(load_model(prepared.scenario.model.name))
-    return None
-
-
-def run_notes(prepared: Prepared) -> list[str]:
-    """Return what a reader of a run should know about the size and content of what was run."""
-    cache = prepared.scenario.cache
-    notes = sharing_notes(prepared.trace, content_known=prepared.content_known)
-    notes += prepared.sizing.notes
-    if prepared.costing is not None:
-        notes += [*prepared.engine_notes, *prepared.costing.notes]
-    if not prepared.content_known:
-        return notes
-    if cache.caching and cache.partial_blocks:
-        notes.append(IDS_ONLY)
-    elif cache.caching and cache.responses and not prepared.tree.has_responses:
-        notes.append(RESPONSES_UNKNOWN)
-    return notes
 
 
 def describe_size(prepared: Prepared) -> dict[str, object]:

@@ -7,18 +7,21 @@ doubled; they go on where they stopped, and the result does not depend on where 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from replay.engine.plan import Plan
 from replay.engine.tables import grown, make_engine, make_tables, with_more_peaks
-from replay.gpu.cost import StepCost
 from replay.kernels import layout
 from replay.kernels.layout import Engine, Tables
 from replay.kernels.timed import FINISHED, NEEDS_PEAKS, NEEDS_ROWS, PAUSED, replay_timed
 from replay.kernels.untimed import replay_untimed
 from replay.progress import Hook, ignore
 from replay.units import NS_PER_S
+
+if TYPE_CHECKING:
+    from replay.gpu.cost import StepCost
 
 _REQUESTS_A_CALL = 100_000
 _STEPS_A_CALL = 50_000

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from replay.config.scenario import Scenario
 from replay.engine.named_engine import default_block_size
 from replay.errors import InputError
-from replay.gpu.memory import KvPool, kv_pool
-from replay.gpu.spec import Gpu, Model, load_gpu, load_model
 from replay.units import Capacity, format_bytes
+
+if TYPE_CHECKING:
+    from replay.gpu.memory import KvPool
+    from replay.gpu.spec import Gpu, Model
 
 DEFAULT_BLOCK_SIZE = 16  # vLLM's default, for traces that have no block size of their own
 
@@ -102,6 +105,9 @@ def needed_hardware(scenario: Scenario) -> Hardware | None:
 
 def find_hardware(scenario: Scenario) -> Hardware:
     """Return the GPU and model a scenario names and the KV pool they leave."""
+    from replay.gpu.memory import kv_pool
+    from replay.gpu.spec import load_gpu, load_model
+
     gpu, model = load_gpu(scenario.gpu.name), load_model(scenario.model.name)
     pool = kv_pool(
         gpu,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from replay.engine.plan import Plan
-from replay.gpu.cost import StepCost
 from replay.kernels import layout
 from replay.kernels.cost import SUMS
 from replay.kernels.heap import HEAP_FIELDS
 from replay.kernels.layout import Engine, Tables
 from replay.kernels.radix_layout import AGE_FIELDS, LEAF_FIELDS, NODE_FIELDS
+
+if TYPE_CHECKING:
+    from replay.gpu.cost import StepCost
 
 BINS = 1024  # intervals of the timeline; they widen as time goes on
 _COUNTED_FROM_ZERO = (

@@ -23,6 +23,7 @@ from numba.core import serialize, sigutils, types
 from numba.core.caching import NullCache
 from numba.core.compiler import CompileResult
 from numba.core.registry import CPUDispatcher, cpu_target
+from numba.core.runtime import rtsys
 from numba.extending import intrinsic
 
 from replay.kernels import code_cache
@@ -55,7 +56,7 @@ class KeptCode(NullCache):
         """Return the code kept for these types, or None."""
         if code_cache.FOLDER is None:
             return None
-        target_context.refresh()
+        rtsys.initialize(target_context)
         key = self._key(sig, target_context.codegen())
         path = self._path(key)
         payload = code_cache.read_entry(path)
@@ -125,7 +126,7 @@ def _load_entry(path: Path) -> bool:
     if payload is None:
         return True
     context = cpu_target.target_context
-    context.refresh()
+    rtsys.initialize(context)
     try:
         key, code = pickle.loads(payload)
         if key[-1] != _machine(context.codegen()):

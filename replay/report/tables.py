@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from replay.errors import UnknownNameError
 from replay.writing.failures import writing
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from replay.report.db import Result
 
-    AnyTable = Table | FrameTable | Result
+    AnyTable: TypeAlias = "Table | FrameTable | Result"
 
 # DuckDB takes 0.15 s to import and a table on the terminal needs none of it, so the functions
 # below that do need it import it themselves.
@@ -61,7 +61,7 @@ class FrameTable:
 
     def copy(self, options: str, sink: BinaryIO) -> None:
         """Write the rows to a stream as DuckDB's COPY does, such as `FORMAT csv`."""
-        from replay.report.db import copy_frame
+        from replay.report.copying import copy_frame
 
         copy_frame(self._frame, options, sink)
 
@@ -160,12 +160,16 @@ def _write(table: AnyTable, format: str, sink: BinaryIO) -> None:
     if format == "md":
         sink.write(markdown(in_memory(table)).encode())
     elif isinstance(table, Table):
-        from replay.report.db import copy_rows
+        from replay.report.copying import copy_rows
 
-        types = table.types or [_inferred(table, index) for index in range(len(table.columns))]
-        copy_rows(table.columns, types, table.rows, COPY_OPTIONS[format], sink)
+        copy_rows(table.columns, types_of(table), table.rows, COPY_OPTIONS[format], sink)
     else:
         table.copy(COPY_OPTIONS[format], sink)
+
+
+def types_of(table: Table) -> Sequence[str]:
+    """Return the DuckDB type of each column: those it was given, else such as hold its values."""
+    return table.types or [_inferred(table, index) for index in range(len(table.columns))]
 
 
 def _inferred(table: Table, index: int) -> str:
