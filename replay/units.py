@@ -14,6 +14,7 @@ from replay.errors import InputError
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
+MAX_DURATION_NS = 2**60  # 36 years: added to any time of a trace, it is one still
 
 _NUMBER = re.compile(r"\s*([0-9][0-9_,]*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)\s*([A-Za-zµ]*)\s*")
 _BYTES = {
@@ -65,20 +66,15 @@ def parse_capacity(text: str) -> Capacity:
     )
 
 
-def parse_bytes(text: str) -> int:
-    """Return the bytes in a size such as `8GiB` or `500MB`; a bare number is bytes."""
-    number, suffix = _split(text, "a size", "8GiB or 500MB")
-    if (suffix or "b") not in _BYTES:
-        raise InputError(f"not a size (got {text!r})", hint="write 8GiB or 500MB")
-    return _whole(number * _BYTES[suffix or "b"], text, "a size")
-
-
 def parse_duration_ns(text: str) -> int:
     """Return the nanoseconds in a duration such as `80ms`, `10m` or `1.5h`; a bare number is s."""
     number, suffix = _split(text, "a duration", "80ms, 30s, 10m or 1.5h")
     if (suffix or "s") not in _DURATION_NS:
         raise InputError(f"not a duration (got {text!r})", hint="write 80ms, 30s, 10m or 1.5h")
-    return _whole(number * _DURATION_NS[suffix or "s"], text, "a duration")
+    amount = number * _DURATION_NS[suffix or "s"]
+    if not 1 <= amount <= MAX_DURATION_NS:
+        raise InputError(f"a duration must be between 1 ns and 36 years (got {text!r})")
+    return int(amount)
 
 
 def parse_bytes(text: str) -> int:

@@ -13,7 +13,7 @@ from replay.trace.anonymize import anonymize
 from replay.trace.block_units import units_of_blocks
 from replay.trace.ceilings import block_hit_tokens, content_hit_tokens
 from replay.trace.content import block_ids_of
-from replay.trace.frame import Trace
+from replay.trace.frame import Trace, TraceMeta, canonical_trace
 from replay.trace.merge import merge_traces
 from replay.trace.readers import load_trace
 from replay.trace.readers.options import ReadOptions
@@ -168,3 +168,76 @@ def test_wrong_ids_of_responses_are_told_by_line(ids, message, tmp_path):
     with pytest.raises(TraceError) as told:
         read(tmp_path, (0, 6, 7, [1, 2], ids))
     assert message.replace("\\", "") in str(told.value)
+
+
+@st.composite
+def replies_that_agree(draw) -> Trace:
+    """Draw prompts that end anywhere in a few texts, and responses that go on with the text."""
+    texts = [
+        draw(st.lists(st.integers(0, 1), min_size=24, max_size=24)),
+        draw(st.lists(st.integers(0, 1), min_size=24, max_size=24)),
+    ]
+    rows = []
+    for at in range(draw(st.integers(1, 8))):
+        text = draw(st.sampled_from(texts))
+        end = draw(st.integers(1, 20))
+        stop = draw(st.integers(end + 1, 24))
+        rows.append((at, text[:end], text[end:stop]))
+    frame = pl.DataFrame(
+        {
+            "arrival_ns": [at for at, _, _ in rows],
+            "input_tokens": [len(prompt) for _, prompt, _ in rows],
+            "output_tokens": [len(reply) for _, _, reply in rows],
+            "tokens": [prompt for _, prompt, _ in rows],
+            "response_tokens": [reply for _, _, reply in rows],
+        }
+    )
+    meta = TraceMeta(path="t", name="t", sha256="", format="t", block_size=None, content="drawn")
+    return canonical_trace(frame, meta)
+
+
+@settings(deadline=None, max_examples=200)
+@given(replies_that_agree(), st.sampled_from([3, 4, 5, 8]))
+def test_prompts_that_end_at_several_places_of_one_block_are_cut_at_all_of_them(trace, size):
+    made = block_ids_of(trace, size)
+    blocks = made.changed(made.frame.drop("tokens", "response_tokens"))
+    if blocks.has_block_responses:
+        flat = units_of_blocks(blocks).flat
+        upto = np.append(0, np.cumsum(flat.unit_tokens))
+        prompts = upto[flat.prompt_stops] - upto[flat.offsets[:-1]]
+        assert prompts.tolist() == trace.column("input_tokens").tolist()
+    assert hits(blocks, size) == hits(trace, size)
+    assert hits(blocks, 2 * size) == hits(trace, 2 * size)
+    hashed = anonymize(trace, size).trace
+    assert hits(hashed, size) == hits(trace, size)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(st.tuples(st.integers(1, 14), st.integers(1, 14), st.data()), min_size=1, max_size=6)
+)
+def test_ids_that_contradict_each_other_are_told_or_do_no_harm(drawn):
+    """Any ids at all: a fault by request, or a run in which every token is counted once."""
+    rows = []
+    for at, (tokens, output, data) in enumerate(drawn):
+        several = [-(-tokens // 4), (tokens + output - 1) // 4 - tokens // 4]
+        lists = [data.draw(st.lists(st.integers(0, 5), min_size=n, max_size=n)) for n in several]
+        rows.append((at, tokens, output, *lists))
+    names = ("arrival_ns", "input_tokens", "output_tokens", "block_ids", "response_block_ids")
+    frame = pl.DataFrame(
+        {name: [row[at] for row in rows] for at, name in enumerate(names)},
+        schema_overrides=dict.fromkeys(names[3:], pl.List(pl.UInt64)),
+    )
+    meta = TraceMeta(path="t", name="t", sha256="", format="t", block_size=4, content="drawn")
+    trace = canonical_trace(frame, meta)
+    try:
+        tree = build_tree(trace)
+    except TraceError as error:
+        told = str(error)
+        tree = None
+    if tree is None:
+        assert "stands for two lengths or begins in two ways" in told
+        return
+    prompts = tree.prompts_only()
+    last = prompts.path_edges[prompts.path_offsets[1:] - 1]
+    assert tree.edge_stop[last].tolist() == [tokens for _, tokens, *_ in rows]

@@ -80,7 +80,8 @@ def test_all_mistakes_are_reported_at_once_in_file_order(write):
         ("seed: -1", "s.yaml:1:7: seed: must be greater than or equal to 0 (got -1)"),
         ("engine: {max_batched_tokens: 3, max_sequences: 5}", "must be at least max_sequences (5)"),
         ("trace: {arrival_jitter: 12:30}", "not a duration (got '12:30')"),
-        ("trace: {speedup: .nan}", "s.yaml:1:18: trace.speedup: must be less than or equal to"),
+        ('model: {name: "\\uD800"}', "s.yaml:1:15: must not hold half of a surrogate pair"),
+        ("trace: {speedup: .nan}", "s.yaml:1:18: trace.speedup: must be a finite number (got nan)"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_was_got(write, content, problem):

@@ -2,7 +2,7 @@
 
 Whatever hands out its rows by the Arrow PyCapsule interface (pyarrow, DuckDB, Polars itself) is
 taken as it is. pandas goes column by column, which needs nothing else and knows what pandas means
-by a gap. What only knows the older dataframe protocol goes by pyarrow or pandas, if either is there.
+by a gap. What only knows the older dataframe protocol goes by pyarrow or pandas, if one is there.
 """
 
 from __future__ import annotations

@@ -52,8 +52,7 @@ def _left_out(frame: pl.DataFrame) -> str:
         return ""
     rows, columns = min(frame.height, ROWS), min(frame.width, COLUMNS)
     return (
-        f" ({rows:,} of {frame.height:,} rows, {columns} of {frame.width} columns: "
-        "frame() has all)"
+        f" ({rows:,} of {frame.height:,} rows, {columns} of {frame.width} columns: frame() has all)"
     )
 
 

@@ -69,7 +69,7 @@ class PublicTrace(Section):
     address: Annotated[str, AfterValidator(_address)] = Field(
         description="https address of the file"
     )
-    size_bytes: PositiveInt | None = Field(None, description="size of the file, if known")
+    size_bytes: PositiveInt | None = Field(None, le=2**50, description="size of the file, if known")
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = Field(
         None, description="SHA-256 of the file; left out: the first download pins it"
     )
@@ -77,7 +77,7 @@ class PublicTrace(Section):
     columns: Columns | None = Field(
         None, description="what its columns mean, for the format `columns`"
     )
-    requests: PositiveInt | None = Field(None, description="how many there are, if known")
+    requests: PositiveInt | None = Field(None, le=2**40, description="how many there are, if known")
     licence: Text = Field(description="under what terms it may be used")
     citation: Text = Field(description="what to cite")
     description: Text = Field(description="one sentence: what traffic this is")

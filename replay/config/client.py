@@ -82,7 +82,9 @@ class ThinkTime(Section):
 class ByInputTokens(Section):
     """Chances for prompts of some length."""
 
-    below: PositiveInt | None = Field(None, description="prompts shorter than this; last: none")
+    below: PositiveInt | None = Field(
+        None, le=2**31, description="prompts shorter than this; last: none"
+    )
     chance: Chances = Field(description="after the first, second, ... request; the last repeats")
 
 

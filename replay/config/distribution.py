@@ -10,7 +10,7 @@ import difflib
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from replay.config.scenario import Section
 
@@ -18,16 +18,19 @@ MAX_TOKENS = 2**24
 MAX_SECONDS = 1e8
 MAX_ZIPF_VALUES = 10**6
 
-Positive = Annotated[FiniteFloat, Field(gt=0)]
+MOST = 1e12  # of any parameter: beyond it lie no tokens, seconds or shares
+
+Number = Annotated[float, Field(ge=-MOST, le=MOST)]
+Positive = Annotated[float, Field(gt=0, le=MOST)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Bounded(Section):
     """Bounds that the unbounded families need and the others have of themselves."""
 
-    min: FiniteFloat = Field(description="lower bound; what is drawn below it is moved to it")
-    max: FiniteFloat = Field(description="upper bound; what is drawn above it is moved to it")
-    shift: FiniteFloat = Field(0.0, description="added to each draw before the bounds apply")
+    min: Number = Field(description="lower bound; what is drawn below it is moved to it")
+    max: Number = Field(description="upper bound; what is drawn above it is moved to it")
+    shift: Number = Field(0.0, description="added to each draw before the bounds apply")
 
     @model_validator(mode="after")
     def _bounds_in_order(self) -> _Bounded:
@@ -42,13 +45,13 @@ class _Weighted(Section):
 
 class _Constant(Section):
     distribution: Literal["constant"]
-    value: FiniteFloat = Field(description="every draw is this")
+    value: Number = Field(description="every draw is this")
 
 
 class _Range(Section):
     distribution: Literal["uniform"]
-    min: FiniteFloat = Field(description="smallest value")
-    max: FiniteFloat = Field(description="largest value")
+    min: Number = Field(description="smallest value")
+    max: Number = Field(description="largest value")
 
     @model_validator(mode="after")
     def _bounds_in_order(self) -> _Range:
@@ -57,16 +60,16 @@ class _Range(Section):
 
 class _Normal(Section):
     distribution: Literal["normal"]
-    mean: FiniteFloat = Field(description="mean")
+    mean: Number = Field(description="mean")
     sd: Positive = Field(description="standard deviation")
 
 
 class _LogNormal(Section):
     distribution: Literal["lognormal"]
-    mu: Annotated[FiniteFloat, Field(ge=-50, le=50)] = Field(
+    mu: Annotated[float, Field(ge=-50, le=50)] = Field(
         description="mean of the natural logarithm; the median is exp(mu)"
     )
-    sigma: Annotated[FiniteFloat, Field(gt=0, le=20)] = Field(
+    sigma: Annotated[float, Field(gt=0, le=20)] = Field(
         description="standard deviation of the natural logarithm"
     )
 
@@ -78,7 +81,7 @@ class _Exponential(Section):
 
 class _Gamma(Section):
     distribution: Literal["gamma"]
-    shape: Annotated[FiniteFloat, Field(ge=0.01, le=1e6)] = Field(
+    shape: Annotated[float, Field(ge=0.01, le=1e6)] = Field(
         description="shape k; the mean is shape times scale"
     )
     scale: Positive = Field(description="scale theta")
@@ -86,7 +89,7 @@ class _Gamma(Section):
 
 class _Weibull(Section):
     distribution: Literal["weibull"]
-    shape: Annotated[FiniteFloat, Field(ge=0.05, le=1e3)] = Field(
+    shape: Annotated[float, Field(ge=0.05, le=1e3)] = Field(
         description="shape k; below one is heavier than exponential"
     )
     scale: Positive = Field(description="scale; 63% of draws are below it")
@@ -94,7 +97,7 @@ class _Weibull(Section):
 
 class _Pareto(Section):
     distribution: Literal["pareto"]
-    shape: Annotated[FiniteFloat, Field(ge=0.05)] = Field(
+    shape: Annotated[float, Field(ge=0.05, le=1e3)] = Field(
         description="tail index alpha; the mean is finite above one"
     )
     scale: Positive = Field(description="smallest value")
@@ -136,11 +139,11 @@ class Zipf(Section):
     """Whole numbers from `min` to `max`, each as likely as its power -`exponent`."""
 
     distribution: Literal["zipf"]
-    exponent: Annotated[FiniteFloat, Field(ge=0, le=100)] = Field(
+    exponent: Annotated[float, Field(ge=0, le=100)] = Field(
         description="larger means more of the smallest value"
     )
-    min: int = Field(1, ge=1, description="smallest value")
-    max: int = Field(description="largest value")
+    min: int = Field(1, ge=1, le=MAX_TOKENS, description="smallest value")
+    max: int = Field(le=MAX_TOKENS, description="largest value")
 
     @model_validator(mode="after")
     def _bounds_in_order(self) -> Zipf:
@@ -154,8 +157,8 @@ class Empirical(Section):
     """Quantiles of measured values, with straight lines between them."""
 
     distribution: Literal["empirical"]
-    quantiles: tuple[FiniteFloat, ...] = Field(description="measured values in ascending order")
-    levels: tuple[FiniteFloat, ...] | None = Field(
+    quantiles: tuple[Number, ...] = Field(description="measured values in ascending order")
+    levels: tuple[Number, ...] | None = Field(
         None, description="share of values up to each quantile, from 0 to 1; default: equal steps"
     )
     log: bool = Field(False, description="straight lines between the logarithms of the values")

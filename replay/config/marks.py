@@ -20,6 +20,7 @@ KeyPath = tuple[str | int, ...]
 MAX_DEPTH = 64
 MAX_NODES = 100_000
 
+_HALF = "must not hold half of a surrogate pair"
 _TAG = "tag:yaml.org,2002:"
 _RESOLVERS = (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -119,6 +120,9 @@ class _Walk:
             return self.mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.build(item, (*path, index)) for index, item in enumerate(node.value)]
+        if not _is_text(str(node.value)):
+            self.document.problems.append(mark.problem(f"{_HALF} (got {str(node.value)[:40]!a})"))
+            return _HALF
         return _scalar(str(node.tag).removeprefix(_TAG), str(node.value))
 
     def mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, object]:
@@ -130,6 +134,9 @@ class _Walk:
                 self.document.problems.append(mark.problem("a key must be plain text"))
                 continue
             key = str(key_node.value)
+            if not _is_text(key):
+                self.document.problems.append(mark.problem(f"{_HALF} (got {key[:40]!a})"))
+                continue
             if key in built:
                 first = self.document.keys[(*path, key)].line
                 message = f"key {key!r} given twice (first on line {first})"
@@ -150,6 +157,15 @@ def _scalar(kind: str, text: str) -> object:
         return _SCALARS.get(kind, str)(text)
     except (ValueError, KeyError):
         return text
+
+
+def _is_text(value: str) -> bool:
+    """Return whether escapes such as \\uD800 left no half of a character."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _integer(text: str) -> int:

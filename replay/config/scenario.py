@@ -13,7 +13,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    NonNegativeInt,
     PlainSerializer,
     PositiveInt,
     ValidationInfo,
@@ -24,7 +23,7 @@ from pydantic import (
 from replay.config.backends import BACKENDS, TAKES_A_TABLE, told_apart
 from replay.config.policies import policy_names
 from replay.errors import InputError
-from replay.units import Capacity, parse_capacity, parse_duration_ns
+from replay.units import MAX_DURATION_NS, Capacity, parse_capacity, parse_duration_ns
 
 _UNITS_NS = (("h", 3600 * 10**9), ("m", 60 * 10**9), ("s", 10**9), ("ms", 10**6), ("us", 10**3))
 
@@ -57,8 +56,12 @@ def write_duration(duration_ns: int) -> str:
 
 
 DurationNs = Annotated[
-    int, BeforeValidator(_duration), PlainSerializer(write_duration, when_used="json-unless-none")
+    int,
+    Field(ge=1, le=MAX_DURATION_NS),
+    BeforeValidator(_duration),
+    PlainSerializer(write_duration, when_used="json-unless-none"),
 ]
+PromptTokens = Annotated[int, Field(ge=1, le=2**31)]
 CapacityText = Annotated[str, BeforeValidator(_capacity)]
 if TYPE_CHECKING:
     Backend = str
@@ -82,7 +85,7 @@ Separation = Annotated[str | tuple[str, ...], BeforeValidator(_names)]
 class Section(BaseModel):
     """A part of the scenario: no unknown keys, no changes after it was read."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 DEFAULT_PREFIX_LENGTHS = (
@@ -155,13 +158,13 @@ class SessionStoreSection(Section):
     prefix_eviction_policy: StorePolicy = Field(
         "lru", description="which stored prefix makes room for another"
     )
-    prefix_lengths: tuple[PositiveInt, ...] = Field(
+    prefix_lengths: tuple[PromptTokens, ...] = Field(
         DEFAULT_PREFIX_LENGTHS,
         min_length=1,
         max_length=1000,
         description="token counts at which a prefix of a prompt is stored",
     )
-    prefix_length_step: PositiveInt | None = Field(
+    prefix_length_step: PromptTokens | None = Field(
         None, description="store at every multiple of this instead"
     )
     store_whole_prompts: bool = Field(
@@ -233,7 +236,7 @@ class CacheSection(Section):
     ttl: DurationNs | None = Field(
         None, description="drop KV that nobody used for longer than this; default: never"
     )
-    pinned_prefixes: tuple[NonNegativeInt, ...] = Field(
+    pinned_prefixes: tuple[Annotated[int, Field(ge=0, le=2**31)], ...] = Field(
         (),
         max_length=10_000,
         description="prefixes that are never evicted once computed, as `prefix_id` of a run's "
@@ -317,7 +320,9 @@ class EngineSection(Section):
         description="a step computes prompts and decodes; off: prompts while any fit, else decodes",
     )
     prefill_chunk_tokens: PositiveInt | None = Field(
-        None, description="most prompt tokens of one request in one step; default: no limit"
+        None,
+        le=2**31,
+        description="most prompt tokens of one request in one step; default: no limit",
     )
     horizon: DurationNs | None = Field(
         None, description="stop the clock here; what is not done is reported as unfinished"

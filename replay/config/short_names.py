@@ -1,4 +1,4 @@
-"""Short names of the keys of a scenario that are asked for most, as options and keywords have them."""
+"""Short names of the keys of a scenario that are asked for most: options and keywords alike."""
 
 from __future__ import annotations
 

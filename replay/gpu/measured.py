@@ -189,8 +189,10 @@ def _count(record: dict[str, str], name: str, *, least: int = 0) -> int:
         value = float(text or "")
     except ValueError:
         raise ValueError(f"{name} must be a whole number (got {text!r})") from None
-    if value != int(value) or not least <= value <= MAX_COUNT:
+    if not value >= least or not value.is_integer():
         raise ValueError(f"{name} must be a whole number from {least} (got {text!r})")
+    if value > MAX_COUNT:
+        raise ValueError(f"{name} must be at most {MAX_COUNT:,} (got {text!r})")
     return int(value)
 
 

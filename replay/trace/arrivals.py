@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from replay.errors import InputError
-from replay.trace.frame import Trace
+from replay.trace.frame import MOST_SPAN_NS, Trace
 from replay.units import NS_PER_S, format_duration
 
 WINDOWS_S = (1, 10, 60, 300)
@@ -61,7 +61,7 @@ def speed_up(trace: Trace, factor: float) -> Trace:
         raise InputError(f"speed-up must be a positive number (got {factor})")
     with np.errstate(over="ignore"):  # what is out of range is told below
         arrival = np.floor(trace.column("arrival_ns") / factor)
-    if arrival[-1] > 2**62:
+    if arrival[-1] > MOST_SPAN_NS:
         raise InputError(f"speed-up leaves arrivals out of range (got {factor})")
     frame = trace.frame.with_columns(arrival_ns=pl.Series(arrival.astype(np.int64)))
     return trace.changed(frame, trace.meta.noting(f"arrival times divided by {factor:g}"))

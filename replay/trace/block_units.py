@@ -38,8 +38,8 @@ class NamedUnits:
 def units_of_blocks(trace: Trace) -> NamedUnits:
     """Return the content of a trace with block ids of prompts and of responses.
 
-    Raises TraceError where a response has another number of ids than full blocks it completes;
-    none at all stands for a response that is unknown.
+    Raises TraceError where a response has another number of ids than full blocks it completes,
+    none at all standing for a response that is unknown, and where ids contradict each other.
     """
     size = trace.meta.block_size
     assert size is not None
@@ -60,6 +60,7 @@ def units_of_blocks(trace: Trace) -> NamedUnits:
     pieces = _Pieces.of(tokens, whole.tolist(), part.tolist())
     own = np.where(responses.counts > 0, last - last // size * size, 0)
     flat = _joined(prompts, of_prompt, responses, of_response, pieces, own, cut, part)
+    _check_sums(trace, flat, np.where(responses.counts > 0, last, input_tokens))
     names = np.zeros(count + trace.requests, np.uint64)
     names[codes] = ids
     return NamedUnits(flat, names)
@@ -80,6 +81,28 @@ def _check_counts(trace: Trace, given: np.ndarray, wanted: np.ndarray) -> None:
         ),
         lines=None,
     )
+    problems.raise_any()
+
+
+def _check_sums(trace: Trace, flat: FlatUnits, last: np.ndarray) -> None:
+    """Raise TraceError unless units add up to prompts and to all that leaves KV.
+
+    They do not where an id stands for blocks of two lengths, or begins in two ways.
+    """
+    upto = np.zeros(len(flat.units) + 1, np.int64)
+    np.cumsum(flat.unit_tokens, out=upto[1:])
+    start = upto[flat.offsets[:-1]]
+    wrong = upto[flat.prompt_stops] - start != trace.column("input_tokens")
+    wrong |= upto[flat.offsets[1:]] - start != last
+    owner = np.repeat(np.arange(trace.requests), np.diff(flat.offsets))
+    wrong[owner[flat.unit_tokens < 1]] = True
+    problems = ProblemList(trace.meta.path)
+    problems.add_rows(
+        np.flatnonzero(wrong),
+        lambda row: f"request {row}: a block id of it stands for two lengths or begins in two ways",
+        lines=None,
+    )
+    problems.hint("block ids must be prefix-chained: an id names a block and all that precedes it")
     problems.raise_any()
 
 

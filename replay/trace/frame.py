@@ -36,6 +36,7 @@ _DTYPES: dict[str, pl.DataType] = {
     "List(Int32)": pl.List(pl.Int32),
     "List(UInt32)": pl.List(pl.UInt32),
 }
+MOST_SPAN_NS = 2**61  # 73 years from first to last: with any duration added, a time still
 _LOWEST = {
     "arrival_ns": 0, "input_tokens": 1, "output_tokens": 1,
     "session_id": 0, "turn": 0, "parent_request_id": 0, "forgotten_tokens": 0,
@@ -161,7 +162,11 @@ def canonical_trace(frame: pl.DataFrame, meta: TraceMeta) -> Trace:
     _check_ranges(frame, meta.path)
     frame = _in_order(frame, meta.path)
     _check_links(frame, meta.path)
-    first = int(frame["arrival_ns"][0])
+    first, last = int(frame["arrival_ns"][0]), int(frame["arrival_ns"][-1])
+    if last - first > MOST_SPAN_NS:
+        years = (last - first) / (365.25 * 86_400e9)
+        text = f"request {frame.height - 1} arrives {years:.0f} years after the first one"
+        raise TraceError([Problem(meta.path, text)], hint="are all times in one unit?")
     if first:
         frame = frame.with_columns(pl.col("arrival_ns") - first)
         if meta.clock_start_ns is None:

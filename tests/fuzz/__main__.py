@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -62,6 +63,8 @@ def _campaign(options: argparse.Namespace, made: Path) -> int:
         for index in range(options.start, options.start + count)
     ]
     work.sort(key=lambda pair: (pair[1] / counts[pair[0]], pair[0]))  # all targets all the time
+    # Compiled kernels first: no case is slow for want of them.
+    subprocess.run([sys.executable, "-m", "replay", "doctor", "--warm"], check=True, capture_output=True)
     started, told = time.monotonic(), []
     known: dict[tuple[str, str], list[Finding]] = {}
     for one in run_all(work, seed=options.seed, samples=made, workers=options.workers):
@@ -70,7 +73,9 @@ def _campaign(options: argparse.Namespace, made: Path) -> int:
             same = known.setdefault(one.finding.cause, [])
             same.append(one.finding)
             if len(same) == 1:
-                print(f"{one.finding.kind}: {one.finding.what} ({one.target} {one.index})", flush=True)
+                print(
+                    f"{one.finding.kind}: {one.finding.what} ({one.target} {one.index})", flush=True
+                )
         if len(told) % 5_000 == 0:
             _tell(told, known, started)
     for same in known.values():
@@ -102,7 +107,9 @@ def _keep(options: argparse.Namespace, same: list[Finding], made: Path) -> None:
     folder = options.keep / name
     folder.mkdir(parents=True, exist_ok=True)
     case.write(folder)
-    again = f"python -m tests.fuzz --seed {options.seed} --target {first.target} --only {first.index}"
+    again = (
+        f"python -m tests.fuzz --seed {options.seed} --target {first.target} --only {first.index}"
+    )
     lines = [case.command, "", f"{len(same)} cases; made by: {again}", "", first.detail]
     (folder / "cmd").write_text("\n".join(lines), errors="backslashreplace")
     print(f"kept: {folder}")

@@ -22,7 +22,9 @@ from tests.fuzz.case import Case, Finding
 MOST_BYTES = 2 * 2**30
 PROCESS_LIMIT_S = 60
 _FRAME = re.compile(r'File "[^"]*?/(replay/[^"]+)", line (\d+)')
-_CONTROL = re.compile(r"[^\P{C}]" if False else "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(
+    r"[^\P{C}]" if False else "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
 _OUTPUTS = ("RUN", "out.parquet", "out.jsonl", "out.tokens.jsonl", "o.yaml", "o.jsonl", "o.parquet")
 _run_before = 0
 
@@ -52,7 +54,10 @@ def call(argv: tuple[str, ...]) -> tuple[int, str, str, list[str]]:
     global _run_before
     from replay.cli import main
 
-    streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="backslashreplace") for _ in range(2)]  # noqa: E501
+    streams = [
+        io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="backslashreplace")
+        for _ in range(2)
+    ]  # noqa: E501
     kept = sys.stdin, sys.stdout, sys.stderr, sys.argv
     sys.stdin = io.TextIOWrapper(io.BytesIO(b""))
     sys.stdout, sys.stderr = streams
@@ -73,13 +78,14 @@ def call(argv: tuple[str, ...]) -> tuple[int, str, str, list[str]]:
     if _run_before % 50 == 0:
         gc.collect()
     out, err = (stream.buffer.getvalue().decode("utf-8", "backslashreplace") for stream in streams)  # type: ignore[attr-defined]
-    told = [f"{one.category.__name__}: {one.filename.rpartition('/replay/')[2]}:{one.lineno}" for one in caught]  # noqa: E501
+    told = [
+        f"{one.category.__name__}: {one.filename.rpartition('/replay/')[2]}:{one.lineno}"
+        for one in caught
+    ]  # noqa: E501
     return (code if isinstance(code, int) else 0), out, err, told
 
 
-def _judged_texts(
-    case: Case, code: int, out: str, err: str, warned: list[str]
-) -> Finding | None:
+def _judged_texts(case: Case, code: int, out: str, err: str, warned: list[str]) -> Finding | None:
     if "internal error" in err:
         return Finding("internal", _where(case, err), detail=err)
     if "Error: out of memory" in err:
@@ -125,7 +131,11 @@ def _judged_process(case: Case) -> Finding | None:
     argv = [sys.executable, "-m", "replay", "--debug", *case.argv]
     try:
         done = subprocess.run(
-            argv, capture_output=True, timeout=PROCESS_LIMIT_S, check=False, stdin=subprocess.DEVNULL
+            argv,
+            capture_output=True,
+            timeout=PROCESS_LIMIT_S,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
         return Finding("hang", f"{case.argv[0]}: a process", detail=case.command)

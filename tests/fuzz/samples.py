@@ -210,6 +210,11 @@ def write_binary(folder: Path) -> None:
             path.write_bytes(text)
             target = folder / f"{name}.parquet"
             writer_for(target, None).write(load_trace(path), target)
-    chats = [{"id": "a", "conversations": [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "yo"}]}]  # noqa: E501
+    chats = [
+        {
+            "id": "a",
+            "conversations": [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "yo"}],
+        }
+    ]  # noqa: E501
     pl.DataFrame(chats).write_parquet(folder / "sharegpt.parquet")
     write_run(folder / "run", run_fixture.tables(), run_fixture.manifest(), "seed: 0\n")

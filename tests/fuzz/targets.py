@@ -47,7 +47,9 @@ def targets() -> dict[str, Target]:
         for reader in READERS
     ]
     hardware = {"gpus": "--gpu", "models": "--model", "hosts": "--host"}
-    found += [Target(f"hardware-{kind}", _hardware(kind, option)) for kind, option in hardware.items()]
+    found += [
+        Target(f"hardware-{kind}", _hardware(kind, option)) for kind, option in hardware.items()
+    ]
     found += [
         Target("hardware-engines", _engine),
         Target("scenario", _scenario, 4),
@@ -221,9 +223,11 @@ def _options(random: Random) -> Case:
         if isinstance(parameter, click.Argument):
             argv.append(value)
         else:
-            argv += [parameter.opts[-1]] if getattr(parameter, "is_flag", False) else [
-                max(parameter.opts, key=len), value
-            ]
+            argv += (
+                [parameter.opts[-1]]
+                if getattr(parameter, "is_flag", False)
+                else [max(parameter.opts, key=len), value]
+            )
     if name in ("generate", "convert", "anonymize", "calibrate") and "--output" not in argv:
         argv += ["-o", "out.jsonl"]
     files = {

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from replay.config.hardware.gpu import Gpu
-from replay.config.hardware.section import Efficiency, HardwareSection, SourcedFile
+from replay.config.hardware.section import Efficiency, FixedNs, HardwareSection, SourcedFile
+
+StepTokens = Annotated[int, Field(ge=1, le=2**20)]
+NonNegativeBytes = Annotated[int, Field(ge=0, le=2**60)]
 
 
 class Overhead(HardwareSection):
     """A time outside the GPU, with the range that was seen."""
 
-    typical: NonNegativeFloat
-    low: NonNegativeFloat
-    high: NonNegativeFloat
+    typical: FixedNs
+    low: FixedNs
+    high: FixedNs
 
     @model_validator(mode="after")
     def _in_order(self) -> Overhead:
@@ -27,12 +30,14 @@ class Overhead(HardwareSection):
 class SchedulerDefaults(HardwareSection):
     """What an engine does on GPUs with at least this much memory."""
 
-    memory_from_bytes: NonNegativeInt = Field(description="smallest GPU these are for")
+    memory_from_bytes: NonNegativeBytes = Field(description="smallest GPU these are for")
     except_architectures: tuple[str, ...] = Field(
         (), description="architectures that have the defaults of a smaller GPU instead"
     )
-    max_batched_tokens: PositiveInt = Field(description="token budget of one step")
-    max_sequences: PositiveInt = Field(description="requests running at once")
+    max_batched_tokens: StepTokens = Field(description="token budget of one step")
+    max_sequences: Annotated[int, Field(ge=1, le=2**16)] = Field(
+        description="requests running at once"
+    )
 
 
 class Engine(SourcedFile):
@@ -48,7 +53,7 @@ class Engine(SourcedFile):
     cache_kind: Literal["block", "radix"] = Field(
         description="block: a pool of hashed blocks; radix: a tree of token runs"
     )
-    block_size: PositiveInt = Field(description="tokens in a KV block")
+    block_size: StepTokens = Field(description="tokens in a KV block")
     memory_utilization: Efficiency = Field(description="share of GPU memory it takes")
     memory_share_of: Literal["total", "left_after_weights"] = Field(
         description="what memory_utilization is a share of"

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
-from replay.config.hardware.section import Efficiency, HardwareSection, SourcedFile
+from replay.config.hardware.section import (
+    Bytes,
+    Efficiency,
+    FixedNs,
+    HardwareSection,
+    Percent,
+    PerSecond,
+    SourcedFile,
+)
+
+Rows = Annotated[int, Field(ge=1, le=10**9)]
 
 
 class ErrorBand(HardwareSection):
     """Absolute percentage error of step times against measured rows."""
 
-    rows: PositiveInt | None = Field(None, description="rows compared; null when not published")
-    median_percent: float = Field(ge=0)
-    p90_percent: float = Field(ge=0)
+    rows: Rows | None = Field(None, description="rows compared; null when not published")
+    median_percent: Percent
+    p90_percent: Percent
 
 
 class FitError(HardwareSection):
@@ -45,34 +55,32 @@ class GpuFit(HardwareSection):
     elementwise_efficiency: Efficiency = Field(
         description="share of hbm_bytes_per_s of norms, rotary embedding, activation and residuals"
     )
-    attention_tile_rows: PositiveInt = Field(
+    attention_tile_rows: Annotated[int, Field(ge=1, le=2**16)] = Field(
         description="query rows of one head that one thread block works through"
     )
-    attention_tile_ns: float = Field(
-        4_000, ge=0, description="fixed time of one attention tile: it starts, and writes its rows"
+    attention_tile_ns: FixedNs = Field(
+        4_000, description="fixed time of one attention tile: it starts, and writes its rows"
     )
     mixed_decode: Literal["apart", "by_tile"] = Field(
         "apart",
         description="decodes beside prompt chunks cost what they do alone (apart), or each of "
         "their query heads is one tile (by_tile: FlashAttention-2)",
     )
-    layer_ns: float = Field(
-        ge=0, description="fixed time per layer: launches, tails, small kernels"
-    )
-    all_reduce_ns: float = Field(ge=0, description="latency of one all-reduce")
+    layer_ns: FixedNs = Field(description="fixed time per layer: launches, tails, small kernels")
+    all_reduce_ns: FixedNs = Field(description="latency of one all-reduce")
     all_reduce_efficiency: Efficiency = Field(
         description="share of link_bytes_per_s that an all-reduce moves data at"
     )
-    nccl_all_reduce_ns: float = Field(
-        35_000, ge=0, description="latency of one all-reduce as an eager NCCL call"
+    nccl_all_reduce_ns: FixedNs = Field(
+        35_000, description="latency of one all-reduce as an eager NCCL call"
     )
     fp8_gemm_efficiency: Efficiency = Field(0.6, description="GEMM share of fp8_flop_per_s")
     fp4_gemm_efficiency: Efficiency = Field(0.5, description="GEMM share of fp4_flop_per_s")
     moe_efficiency: Efficiency = Field(
         0.45, description="share of the peak that the GEMMs of routed experts reach"
     )
-    moe_layer_ns: float = Field(
-        30_000, ge=0, description="fixed time more per layer with experts: routing and sorting"
+    moe_layer_ns: FixedNs = Field(
+        30_000, description="fixed time more per layer with experts: routing and sorting"
     )
     provenance: str = Field(description="where each parameter comes from")
     error: FitError
@@ -121,35 +129,35 @@ class Gpu(SourcedFile):
     architecture: str = Field(
         "unknown", description="generation, as ampere, ada, hopper, blackwell, cdna3"
     )
-    memory_bytes: PositiveInt = Field(description="device memory as CUDA reports it")
-    hbm_bytes_per_s: PositiveInt = Field(description="memory bandwidth")
-    bf16_flop_per_s: PositiveInt = Field(description="dense bf16 tensor peak, FP32 accumulate")
-    fp8_flop_per_s: PositiveInt | None = Field(
+    memory_bytes: Bytes = Field(description="device memory as CUDA reports it")
+    hbm_bytes_per_s: PerSecond = Field(description="memory bandwidth")
+    bf16_flop_per_s: PerSecond = Field(description="dense bf16 tensor peak, FP32 accumulate")
+    fp8_flop_per_s: PerSecond | None = Field(
         None, description="dense FP8 tensor peak; null: no FP8 arithmetic"
     )
-    fp4_flop_per_s: PositiveInt | None = Field(
+    fp4_flop_per_s: PerSecond | None = Field(
         None, description="dense FP4 tensor peak; null: no FP4 arithmetic"
     )
-    int8_op_per_s: PositiveInt | None = Field(
+    int8_op_per_s: PerSecond | None = Field(
         None, description="dense INT8 tensor peak; null: none, or not found"
     )
-    sms: PositiveInt = Field(
+    sms: Annotated[int, Field(ge=1, le=2**20)] = Field(
         description="units that each work through one attention tile: SMs, compute units, cores"
     )
-    l2_bytes: PositiveInt | None = Field(
+    l2_bytes: Bytes | None = Field(
         None, description="L2 cache that all SMs share; null: so large that KV stays in it"
     )
-    pcie_bytes_per_s: PositiveInt | None = Field(
+    pcie_bytes_per_s: PerSecond | None = Field(
         None, description="nominal PCIe bandwidth to the host, one direction; null: no PCIe"
     )
-    link_bytes_per_s: PositiveInt = Field(
+    link_bytes_per_s: PerSecond = Field(
         default_factory=_assumed_link,
         description="scale-up bandwidth to the other GPUs, one direction; null: that of PCIe",
     )
-    c2c_bytes_per_s: PositiveInt | None = Field(
+    c2c_bytes_per_s: PerSecond | None = Field(
         None, description="coherent link to the host's CPU, one direction; null: none"
     )
-    nvl_domain: PositiveInt | None = Field(
+    nvl_domain: Annotated[int, Field(ge=1, le=2**20)] | None = Field(
         None, description="GPUs that share the scale-up link; null: one node of 8"
     )
     host: str | None = Field(None, description="the machine it usually stands in, a file of hosts/")

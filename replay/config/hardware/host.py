@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
-from replay.config.hardware.section import HardwareSection, SourcedFile
+from replay.config.hardware.section import Bytes, HardwareSection, PerSecond, SourcedFile
 from replay.units import NS_PER_S
 
 
@@ -18,11 +18,11 @@ class Link(HardwareSection):
     kind: Literal["host_link", "host_memory", "drive", "network"] = Field(
         description="host_link: GPU to host; drive and network: host or GPU to storage and peers"
     )
-    nominal_bytes_per_s: PositiveInt | None = Field(
+    nominal_bytes_per_s: PerSecond | None = Field(
         None, description="what it is sold as, one direction; null: known from measurement only"
     )
-    effective_bytes_per_s: PositiveInt = Field(description="what a long transfer reaches")
-    fixed_ns: NonNegativeInt = Field(description="time of a transfer of nothing")
+    effective_bytes_per_s: PerSecond = Field(description="what a long transfer reaches")
+    fixed_ns: int = Field(ge=0, le=10**12, description="time of a transfer of nothing")
     source: str = Field(description="where the values were found")
     unverified: tuple[str, ...] = Field((), description="keys whose value rests on no source read")
 
@@ -59,9 +59,9 @@ class Host(SourcedFile):
     """A machine with its GPUs: host memory, and the links by name (see links.yaml)."""
 
     name: str
-    gpus: PositiveInt = Field(description="GPUs in the machine")
-    dram_bytes: PositiveInt | None = Field(None, description="host memory; null: varies")
-    dram_bytes_per_s: PositiveInt | None = Field(
+    gpus: Annotated[int, Field(ge=1, le=2**20)] = Field(description="GPUs in the machine")
+    dram_bytes: Bytes | None = Field(None, description="host memory; null: varies")
+    dram_bytes_per_s: PerSecond | None = Field(
         None, description="bandwidth of host memory, all channels of the machine together"
     )
     gpu_link: str = Field(description="from each GPU to host memory")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from replay.config.hardware.attention import AttentionGroup
 from replay.config.hardware.dtypes import WeightDtype, weight_bytes_in
@@ -16,27 +16,31 @@ from replay.config.hardware.layers import (
     SparseIndex,
     Window,
 )
-from replay.config.hardware.section import SourcedFile
+from replay.config.hardware.section import Layers, SourcedFile, Width, WidthOrNone
 from replay.config.hardware.shapes import attention_groups
 
 NATIVE = "native"
+MOST_PARAMETERS = 10**15
+MOST_KV_BYTES_PER_TOKEN = 2**30
+
+Parameters = Annotated[int, Field(ge=1, le=MOST_PARAMETERS)]
 
 
 class Model(SourcedFile):
     """One decoder. Without sections it is dense, with full attention in every layer and bf16."""
 
     name: str
-    layers: PositiveInt
-    hidden: PositiveInt = Field(description="width of the residual stream")
-    heads: PositiveInt = Field(description="query heads")
-    kv_heads: PositiveInt = Field(
+    layers: Layers
+    hidden: Width = Field(description="width of the residual stream")
+    heads: Width = Field(description="query heads")
+    kv_heads: Width = Field(
         description="key and value heads; fewer than heads is GQA; 1 with mla or compressed"
     )
-    head_dim: PositiveInt = Field(description="width of a query head; follows from mla")
-    ffn: NonNegativeInt = Field(
+    head_dim: Width = Field(description="width of a query head; follows from mla")
+    ffn: WidthOrNone = Field(
         0, description="width of the dense MLP between its projections; 0: every layer has experts"
     )
-    vocab: PositiveInt
+    vocab: Width
     tied_embeddings: bool = Field(description="the LM head reuses the embedding matrix")
     gated_mlp: bool = Field(True, description="gate, up and down projection; off: up and down")
     output_gate: bool = Field(False, description="a gate as wide as the heads on attention output")
@@ -53,10 +57,10 @@ class Model(SourcedFile):
     expert_weight_dtype: WeightDtype | None = Field(
         None, description="of the published routed experts; null: weight_dtype"
     )
-    declared_parameters: PositiveInt | None = Field(
+    declared_parameters: Parameters | None = Field(
         None, description="total the publisher states, rounded; null: none found"
     )
-    declared_active_parameters: PositiveInt | None = Field(
+    declared_active_parameters: Parameters | None = Field(
         None, description="what the publisher says one token uses; null: none found, or all"
     )
     parameter_gap: str | None = Field(
@@ -105,6 +109,19 @@ class Model(SourcedFile):
             raise ValueError(f"ffn is needed: {self.dense_layers} layers have a dense MLP")
         if self.ffn and not self.dense_layers:
             raise ValueError("ffn has no effect: every layer has experts instead")
+        return self
+
+    @model_validator(mode="after")
+    def _of_a_size_that_is_modelled(self) -> Model:
+        for name, size, most in (
+            ("parameters", self.parameters, MOST_PARAMETERS),
+            ("KV bytes a token", self.kv_bytes_per_token, MOST_KV_BYTES_PER_TOKEN),
+            ("bytes of state a sequence", self.sequence_bytes(), MOST_PARAMETERS),
+        ):
+            if size > most:
+                raise ValueError(
+                    f"the dimensions make {size:.3g} {name}, above the {most:.3g} modelled"
+                )
         return self
 
     def _most_layers(self) -> tuple[tuple[str, int], ...]:

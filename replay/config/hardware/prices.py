@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, model_validator
 
 from replay.config.hardware.section import HardwareSection
+
+Dollars = Annotated[float, Field(gt=0, le=1e6)]
 
 
 class Price(HardwareSection):
@@ -16,10 +18,10 @@ class Price(HardwareSection):
     gpu: str = Field(description="a name of `replay list gpus`")
     terms: Literal["on_demand", "spot", "reserved"]
     offer: str = Field(description="who offers it, or over what market this is")
-    low: PositiveFloat | None = None
-    typical_low: PositiveFloat | None = Field(None, description="lower end of the usual range")
-    typical_high: PositiveFloat | None = Field(None, description="upper end of the usual range")
-    high: PositiveFloat | None = None
+    low: Dollars | None = None
+    typical_low: Dollars | None = Field(None, description="lower end of the usual range")
+    typical_high: Dollars | None = Field(None, description="upper end of the usual range")
+    high: Dollars | None = None
     currency: Literal["USD"] = "USD"
     date: datetime.date = Field(description="when the source gave it; the first of the month")
     source: str

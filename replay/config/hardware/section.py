@@ -8,11 +8,21 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Efficiency = Annotated[float, Field(gt=0, le=1)]
 
+# Every number of a hardware file has bounds, far above what there is and far below what would
+# overflow, or take for ever, in what is computed from it.
+Layers = Annotated[int, Field(ge=1, le=4096)]
+Width = Annotated[int, Field(ge=1, le=2**24)]  # of a matrix; a count of heads or of experts
+WidthOrNone = Annotated[int, Field(ge=0, le=2**24)]
+Bytes = Annotated[int, Field(ge=1, le=2**60)]
+PerSecond = Annotated[int, Field(ge=10**6, le=10**18)]  # bytes or operations
+FixedNs = Annotated[float, Field(ge=0, le=1e12)]
+Percent = Annotated[float, Field(ge=0, le=1e6)]
+
 
 class HardwareSection(BaseModel):
     """A part of a hardware file: no unknown keys, no changes after it was read."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class SourcedFile(HardwareSection):

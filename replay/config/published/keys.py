@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from replay.config.explain import shown
+
+MOST = 2**24  # of any number in a config but those below; a layer or a width is far smaller
+MOST_LAYERS = 4096
+MOST_TOKENS = 2**31  # of a context
+_MOST = {"num_hidden_layers": MOST_LAYERS, "max_position_embeddings": MOST_TOKENS}
+
 # What one thing is called by the families; the first name is the one that errors show.
 ALIASES: dict[str, tuple[str, ...]] = {
     "hidden_size": ("n_embd", "d_model"),
@@ -67,7 +74,7 @@ class Keys:
         if value is None:
             return default
         if not isinstance(value, bool):
-            self.wrong.append(f"{name} must be true or false (got {value!r})")
+            self.wrong.append(f"{name} must be true or false (got {shown(value)})")
         return value is True
 
     def items(self, name: str, length: int | None = None) -> list[Any] | None:
@@ -83,7 +90,9 @@ class Keys:
     def whole_numbers(self, name: str, length: int | None = None) -> list[int] | None:
         """Return a list as `items` does, of whole numbers from 0 (or true and false) alone."""
         found = self.items(name, length)
-        if found is not None and not all(isinstance(item, int) and item >= 0 for item in found):
+        if found is not None and not all(
+            isinstance(item, int) and 0 <= item <= MOST for item in found
+        ):
             self.wrong.append(f"{name} must be a list of whole numbers")
             return None
         return found
@@ -96,6 +105,10 @@ class Keys:
         if not isinstance(value, dict):
             self.wrong.append(f"{name} must be a mapping")
             return None
+        return self.inside(value)
+
+    def inside(self, value: Mapping[str, Any]) -> Keys:
+        """Return the keys of a mapping inside; what is wrong with them is noted here."""
         inner = Keys(value)
         inner.missing, inner.wrong = self.missing, self.wrong
         return inner
@@ -106,6 +119,9 @@ class Keys:
 
     def _whole(self, name: str, value: Any, *, lowest: int) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-            self.wrong.append(f"{name} must be a whole number from {lowest} (got {value!r})")
+            self.wrong.append(f"{name} must be a whole number from {lowest} (got {shown(value)})")
             return max(lowest, 1)
+        if value > (most := _MOST.get(name, MOST)):
+            self.wrong.append(f"{name} must be at most {most:,} (got {shown(value)})")
+            return most
         return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from replay.config.explain import shown
 from replay.config.published.keys import Keys
 
 _METHODS = "fp8, mxfp4, gptq, awq, modelopt, compressed-tensors"
@@ -39,11 +40,11 @@ def _type_of(config: Keys) -> str | None:
         name = str(config.get("quant_algo")).lower()
         found = {"nvfp4": "fp4", "fp8": "fp8"}.get(name)
         if found is None:
-            config.wrong.append(f"quant_algo must be NVFP4 or FP8 (got {name!r})")
+            config.wrong.append(f"quant_algo must be NVFP4 or FP8 (got {shown(name)})")
         return found
     if method == "compressed-tensors":
         return _of_groups(config)
-    config.wrong.append(f"quant_method must be one of {_METHODS} (got {method!r})")
+    config.wrong.append(f"quant_method must be one of {_METHODS} (got {shown(method)})")
     return None
 
 
@@ -52,9 +53,11 @@ def _of_groups(config: Keys) -> str | None:
     if not isinstance(groups, dict) or len(groups) != 1:
         config.wrong.append("config_groups must be a mapping of one group of weights")
         return None
-    group = Keys(next(iter(groups.values())))
-    group.missing, group.wrong = config.missing, config.wrong
-    weights = group.section("weights")
+    name, group = next(iter(groups.items()))
+    if not isinstance(group, dict):
+        config.wrong.append(f"config_groups.{name} must be a mapping (got {shown(group)})")
+        return None
+    weights = config.inside(group).section("weights")
     if weights is None:
         config.missing.append("config_groups.*.weights")
         return None
@@ -66,7 +69,7 @@ def _of_groups(config: Keys) -> str | None:
 def _of_bits(config: Keys, bits: int, kind: str) -> str | None:
     found = {(8, "float"): "fp8", (4, "float"): "fp4", (8, "int"): "int8", (4, "int"): "int4"}
     if (bits, kind) not in found:
-        config.wrong.append(f"weights of {bits} bits ({kind}) are not known")
+        config.wrong.append(f"weights of {bits} bits ({shown(kind)}) are not known")
     return found.get((bits, kind))
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
+from replay.config.explain import shown
 from replay.config.hardware import Model
 from replay.config.load import read_text
 from replay.config.published.families import FAMILIES, REFUSED, Family
@@ -48,7 +50,7 @@ def read_published(path: Path) -> Model:
     family = _family(name)
     if family is None:
         known = ", ".join(sorted(FAMILIES))
-        message = f"model_type {name!r} is not known" if name else "lacks model_type"
+        message = f"model_type {shown(name)} is not known" if name else "lacks model_type"
         for key in PLAIN:
             keys.number(key)
         if keys.missing:
@@ -73,10 +75,7 @@ def read_published(path: Path) -> Model:
         return Model.model_validate(data)
     except ValidationError as error:
         raise ConfigError(
-            [
-                Problem(str(path), details["msg"].removeprefix("Value error, "))
-                for details in error.errors()
-            ],
+            [Problem(str(path), _words(details)) for details in error.errors()],
             hint=_OWN_FILE,
         ) from error
 
@@ -91,6 +90,13 @@ def _keys(path: Path) -> tuple[Keys, Keys]:
     return outer, outer
 
 
+def _words(details: ErrorDetails) -> str:
+    """Return what pydantic says of a dimension, by the name that hardware files have for it."""
+    place = ".".join(map(str, details["loc"]))
+    text = details["msg"].removeprefix("Value error, ").replace("Input should", "must")
+    return f"{place}: {text} (got {shown(details['input'])})" if place else text
+
+
 def _mapping(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(read_text(path, MAX_BYTES))
@@ -99,6 +105,9 @@ def _mapping(path: Path) -> dict[str, Any]:
         raise ConfigError([problem]) from error
     except RecursionError as error:
         raise ConfigError([Problem(str(path), "nested too deep")]) from error
+    except ValueError as error:  # Python makes no integer of thousands of digits
+        problem = Problem(str(path), "a number of thousands of digits is out of range")
+        raise ConfigError([problem]) from error
     if not isinstance(data, dict):
         raise ConfigError([Problem(str(path), "must be a mapping of keys to values")])
     return data

@@ -268,8 +268,11 @@ def _milliseconds(turn: Mapping[str, Any], key: str, name: str) -> int | None:
 
 def _names(turn: Mapping[str, Any], kind: str, name: str) -> list[str]:
     """Return the sessions that a turn branches into, by their names, or objects that have one."""
+    named = turn.get(kind) or []
+    if not isinstance(named, list):
+        raise RowError(f"{name}.{kind} must be a list of sessions (got {shown(named)})")
     found = []
-    for one in turn.get(kind) or []:
+    for one in named:
         given = first(one, "session_id", "child") if isinstance(one, Mapping) else one
         if not isinstance(given, str):
             raise RowError(f"{name}.{kind} must name sessions (got {shown(one)})")

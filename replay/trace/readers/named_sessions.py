@@ -25,12 +25,13 @@ def with_turns(frame: pl.DataFrame, names: pl.Series) -> pl.DataFrame:
     codes = names.replace_strict(
         distinct, pl.int_range(len(distinct), eager=True), default=None, return_dtype=pl.Int64
     )
-    rows = pl.Series("_row", range(frame.height), dtype=pl.Int64)
+    rows = pl.Series("row", range(frame.height), dtype=pl.Int64)
     known = pl.col("session_id").is_not_null()
-    turn = pl.col("_row").cum_count().over("session_id").cast(pl.Int32) - 1
-    parent = pl.col("_row").shift(1).over("session_id")
-    return (
-        frame.with_columns(codes.alias("session_id"), rows)
-        .with_columns(turn=pl.when(known).then(turn), parent_request_id=pl.when(known).then(parent))
-        .drop("_row")
+    turn = pl.col("row").cum_count().over("session_id").cast(pl.Int32) - 1
+    parent = pl.col("row").shift(1).over("session_id")
+    sessions = pl.DataFrame([codes.alias("session_id"), rows]).select(
+        "session_id",
+        turn=pl.when(known).then(turn),
+        parent_request_id=pl.when(known).then(parent),
     )
+    return frame.with_columns(sessions.get_columns())

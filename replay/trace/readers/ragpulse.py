@@ -164,7 +164,7 @@ def _frame(rows: Sequence[_Row], *, has_content: bool) -> tuple[pl.DataFrame, tu
         frame = frame.with_columns(sessions.alias(SESSION), *content)
     else:  # a prompt does not hold the one before, so nothing is to be assumed of sessions
         frame = frame.with_columns(sessions.alias("conversation"))
-    other, dropped = scalar_columns([row.other for row in rows], taken=frame.columns)
+    other, dropped = scalar_columns([row.other for row in rows], taken=[*frame.columns, SESSION])
     return frame.with_columns(other), dropped_note(dropped)
 
 

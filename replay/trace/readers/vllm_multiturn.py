@@ -46,7 +46,12 @@ _COUNTED = _LOGGED.union(("input_tokens", "output_tokens", "prompt_tokens", "mod
 _TALK = messages_by(_KEYS)
 _ANSWERED = Kind(
     "a list of messages that ends with an answer",
-    lambda value: _TALK.has(value) and value[-1].get("role") == "assistant",  # type: ignore[index]
+    lambda value: (
+        isinstance(value, list)
+        and _TALK.has(value)
+        and isinstance(value[-1], dict)
+        and value[-1].get("role") == "assistant"
+    ),
 )
 _SHAPES = (
     RowShape((key("messages", kind=_ANSWERED),), never=_LOGGED),
