@@ -37,6 +37,7 @@ check: $(STAMP)  ## lint, formatting, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --strict --follow-imports=silent tests/typed/notebook.py
 	$(BIN)/lint-imports
 
 bench: $(STAMP)  ## measure speed

@@ -66,9 +66,10 @@ class FileError(InputError):
         self, problems: Iterable[Problem], *, total: int | None = None, hint: str | None = None
     ) -> None:
         self.problems = tuple(problems)
+        self.total = len(self.problems) if total is None else total
         shown = self.problems[:SHOWN_PROBLEMS]
         lines = [str(problem) for problem in shown]
-        more = (len(self.problems) if total is None else total) - len(shown)
+        more = self.total - len(shown)
         if more > 0:
             lines.append(f"... and {more:,} more")
         super().__init__("\n".join(lines), hint=hint)

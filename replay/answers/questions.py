@@ -17,6 +17,7 @@ from replay.trace.separation import separated
 from replay.units import parse_capacity, parse_duration_ns
 
 LARGEST_BLOCK = 2**20
+MOST_POINTS = 10**6
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,10 @@ def question_about(
 
 
 def _wanted(words: Words) -> Ask:
+    if words.points is not None and not 2 <= words.points <= MOST_POINTS:
+        raise InputError(f"--points must be between 2 and {MOST_POINTS:,} (got {words.points})")
+    if words.threads is not None and words.threads < 1:
+        raise InputError(f"--threads must be at least 1 (got {words.threads})")
     return Ask(
         policies=_names("--policy", words.policies),
         block_sizes=[] if words.block_sizes is None else _block_sizes(words.block_sizes.split(",")),

@@ -34,7 +34,7 @@ class Answer:
         notes: Sequence[str] = (),
         draw: Callable[[], altair.TopLevelMixin] | None = None,
     ) -> None:
-        self._tables = dict(tables)
+        self._tables = {name: _typed(frame) for name, frame in tables.items()}
         self._title = title
         self._draw = draw
         self.warnings: tuple[str, ...] = tuple(dict.fromkeys(warnings))
@@ -102,8 +102,8 @@ class Answer:
 
     def __repr__(self) -> str:
         above = "".join(f"{line}\n" for line in self.warnings)
-        notes = f"\n{len(self.notes)} notes in .notes" if self.notes else ""
-        return f"{above}{self._title}\n{self._head()}{notes}"
+        below = f"\nnotes: {len(self.notes)}, in .notes" if self.notes else ""
+        return f"{above}{self._title}\n{self._head()}{below}"
 
     def _repr_html_(self) -> str:
         return page(self._title, self._shown(), before=self.warnings, after=self.notes)
@@ -116,8 +116,16 @@ class Answer:
         return self._shown()
 
 
+def _typed(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a frame whose columns without any value are text: no table has a type for nothing."""
+    import polars as pl
+
+    empty = [name for name, dtype in frame.schema.items() if dtype == pl.Null]
+    return frame.with_columns(pl.col(empty).cast(pl.String)) if empty else frame
+
+
 def one_row(facts: Mapping[str, Any]) -> pl.DataFrame:
     """Return facts as a frame of one row."""
     import polars as pl
 
-    return pl.DataFrame({name: [value] for name, value in facts.items()}, strict=False)
+    return pl.DataFrame({name: [value] for name, value in facts.items() if value is not None})

@@ -51,10 +51,10 @@ def check_values(values: Mapping[str, object], schema: type[Model], source: str)
 
 def _mark_all(data: object, path: KeyPath, document: Document, mark: Mark) -> None:
     document.values[path] = document.keys[path] = mark
-    parts = data.items() if isinstance(data, dict) else ()
+    named = data if isinstance(data, dict) else {}
     if isinstance(data, list):
-        parts = enumerate(data)
-    for key, value in parts:
+        named = dict(enumerate(data))
+    for key, value in named.items():
         _mark_all(value, (*path, key), document, mark)
 
 

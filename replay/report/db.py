@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
@@ -70,6 +70,12 @@ class Database:
         for setting in () if self._unsafe else _LOCK:
             self._connection.execute(f"SET {setting}")
 
+    def _take(self, name: str, frame: ArrowStream) -> None:
+        """Take the rows of a frame into memory, as a table."""
+        self._connection.register("given", Stream(frame))
+        self._connection.execute(f'CREATE TABLE "{doubled(name)}" AS FROM given')
+        self._connection.unregister("given")
+
     def __enter__(self) -> Self:
         return self
 
@@ -108,9 +114,7 @@ class FrameDatabase(Database):
         super().__init__()
         with _explained(unsafe=False):
             for name, frame in frames.items():
-                self._connection.register("given", Stream(frame))
-                self._connection.execute(f'CREATE TABLE "{doubled(name)}" AS FROM given')
-                self._connection.unregister("given")
+                self._take(name, frame)
             self.lock()
 
 
@@ -121,13 +125,15 @@ class RunDatabase(Database):
     lie, lifts the lock and allows every statement. `threads` is DuckDB's setting. A query that
     needs more than `memory_bytes` (half of the machine's) fails, nothing spills to the disk.
     Time and memory bind everywhere only in a child of `replay.report.isolation.supervise`, which
-    commands are; elsewhere one SQL function may overrun them.
+    commands are; elsewhere one SQL function may overrun them. `frames` are the tables of a run in
+    memory, whose files are not there yet.
     """
 
     def __init__(
         self,
         run: Run | Path,
         *,
+        frames: Mapping[str, ArrowStream] | None = None,
         unsafe: bool = False,
         threads: int | None = None,
         memory_bytes: int | None = None,
@@ -135,13 +141,17 @@ class RunDatabase(Database):
         self.run = run if isinstance(run, Run) else open_run(run)
         super().__init__(unsafe=unsafe, memory_bytes=memory_bytes)
         with _explained(unsafe=unsafe):
-            self._create_views()
+            for name, frame in (frames or {}).items():
+                self._take(name, frame)
+            self._create_views(frames or ())
             if threads is not None:
                 self._connection.execute(f"SET threads = {threads:d}")
             self.lock()
 
-    def _create_views(self) -> None:
+    def _create_views(self, there: Container[str]) -> None:
         for name, columns in TABLES.items():
+            if name in there:
+                continue
             if name in self.run.tables:
                 self._create_table_view(name, columns)
             else:
@@ -235,6 +245,7 @@ class Result:
                 )
         sink = io.BytesIO()
         self.copy("FORMAT parquet", sink)
+        sink.seek(0)
         return pl.read_parquet(sink)
 
     def copy(self, options: str, sink: BinaryIO) -> None:

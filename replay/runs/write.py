@@ -44,7 +44,7 @@ def write_run(
     folder = named(Path(folder))
     check_target(folder, force)
     frames = conform(tables)
-    record = _record(manifest, frames)
+    record = run_record(manifest, frames)
     with (
         interrupts_held() as let_interrupt_through,
         whole_folder(folder, check=lambda: check_target(folder, force)) as beside,
@@ -60,7 +60,8 @@ def write_run(
         let_interrupt_through()
 
 
-def _record(manifest: Mapping[str, Any], frames: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
+def run_record(manifest: Mapping[str, Any], frames: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
+    """Return a run's manifest as it is written, but for its files; `frames` conform already."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return {
         "schema_version": RUN_SCHEMA_VERSION,
