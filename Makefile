@@ -19,7 +19,12 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench accuracy claims smoke dist test-lowest clean
+PARALLEL := -n auto --dist worksteal
+# Kernels, each beside its twin in plain Python.
+TWINS  := $(wildcard tests/test_*_twins.py tests/test_*policies.py) $(addprefix tests/test_, \
+	block_lifecycle.py curve.py explain.py hashing.py radix.py session_store.py trace_stream.py tree.py)
+
+.PHONY: help demo test quick nightly nojit check bench accuracy claims smoke dist test-lowest clean
 
 help:  ## show this help
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -30,8 +35,19 @@ demo: $(STAMP)  ## describe and replay the sample trace, show its reports and it
 	$(REPLAY) report $(DEMO)
 	$(REPLAY) curve $(SAMPLE) --gpu h100-sxm --unit GiB --policy lru,min
 
-test: $(STAMP)  ## run the tests; ARGS="-k name" picks some
-	$(BIN)/python -m pytest $(ARGS)
+test: $(STAMP)  ## compile all kernels and run all tests, a process a core; ARGS="-k name" picks some
+	$(BIN)/replay doctor --warm
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+quick: $(STAMP)  ## a minute of tests for while you work: no slow ones, a tenth of the examples
+	REPLAY_TEST_PROFILE=quick $(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(ARGS)
+
+nightly: $(STAMP)  ## all tests, with five times the examples
+	REPLAY_TEST_PROFILE=nightly $(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+nojit: $(STAMP)  ## the kernels' tests with the kernels as plain Python
+	NUMBA_DISABLE_JIT=1 REPLAY_TEST_PROFILE=quick $(BIN)/python -m pytest $(PARALLEL) \
+		-W ignore::RuntimeWarning -m "not slow" $(TWINS) $(ARGS)
 
 check: $(STAMP)  ## lint, formatting, types and layers
 	$(BIN)/ruff check .
@@ -72,7 +88,7 @@ test-lowest: $(STAMP)  ## run the tests with the lowest versions that pyproject.
 	rm -rf $(LOWEST)
 	$(BIN)/python -m pip install -qq --disable-pip-version-check 'uv>=0.5'
 	$(BIN)/uv venv -q --python $(BIN)/python $(LOWEST)
-	$(BIN)/uv pip compile -q --resolution lowest-direct --extra dev pyproject.toml -o $(LOWEST)/lowest.txt
+	$(BIN)/uv pip compile -q --python $(LOWEST) --resolution lowest-direct --extra dev pyproject.toml -o $(LOWEST)/lowest.txt
 	$(BIN)/uv pip sync -q --python $(LOWEST) $(LOWEST)/lowest.txt
 	PYTHONPATH=$(CURDIR) $(LOWEST)/bin/python -m pytest $(ARGS)
 

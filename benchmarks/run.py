@@ -1,17 +1,21 @@
 """What replay costs: CPU seconds of whole processes, beside peers' figures and its own twins.
 
-    python benchmarks/run.py [--trace TRACE] [--runs 5] [-o RESULTS.json]
+    python benchmarks/run.py [--trace TRACE] [--runs 5] [--peer COMMAND] [-o RESULTS.json]
 
 Each command runs once to warm the kernel cache, then `--runs` times; the median of user plus
 system time and the largest resident set are printed. Peers' figures are those of the sources
 named in benchmarks/README.md, on the same trace; absolute times of different machines compare
-only roughly, so the ratio to replay's own slow twin is printed too.
+only roughly, so the ratio to replay's own slow twin is printed too. Where kvcache-simulator is
+installed (`pip install kvcache-simulator==0.1.3`, in an environment of its own), it and `replay
+curve` take turns on the same trace and the ratio is taken pair by pair; `--peer` says where its
+command is.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -36,17 +40,36 @@ sys.exit(os.waitstatus_to_exitcode(status))
 """
 
 
+def run_once(command: list[str]) -> tuple[float, float]:
+    """Return CPU seconds and peak RSS in MB of a command."""
+    launch = [sys.executable, "-S", "-c", LAUNCHER, *command]
+    done = subprocess.run(launch, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}: exit status {done.returncode}")
+    cpu_s, peak_mb = map(float, done.stdout.split())
+    return cpu_s, peak_mb
+
+
 def measured(command: list[str], runs: int) -> dict[str, float]:
     """Return median CPU seconds and the largest peak RSS in MB of a command run several times."""
-    figures = []
-    for _ in range(runs + 1):
-        launch = [sys.executable, "-S", "-c", LAUNCHER, *command]
-        done = subprocess.run(launch, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"{' '.join(command)}: exit status {done.returncode}")
-        figures.append([float(figure) for figure in done.stdout.split()])
-    cpu, peak = zip(*figures[1:], strict=True)
+    figures = [run_once(command) for _ in range(runs + 1)][1:]
+    cpu, peak = zip(*figures, strict=True)
     return {"cpu_s": statistics.median(cpu), "peak_mb": max(peak)}
+
+
+def against_peer(replay: str, peer: str, trace: Path, runs: int) -> dict[str, float]:
+    """Return median CPU seconds of `replay curve` and of kvcache-simulator, and of their ratio."""
+    own = [replay, "curve", str(trace)]
+    other = [
+        peer, "run", "--trace", str(trace), "--model", "llama-3.1-70b", "--block-size", "512",
+        "--policies", "lru", "--no-progress",
+    ]  # fmt: skip
+    pairs = [(run_once(own)[0], run_once(other)[0]) for _ in range(runs + 1)][1:]
+    return {
+        "curve_cpu_s": statistics.median(ours for ours, _ in pairs),
+        "kvcache_simulator_cpu_s": statistics.median(theirs for _, theirs in pairs),
+        "ratio": statistics.median(ours / theirs for ours, theirs in pairs),
+    }
 
 
 def copies(trace: Path, folder: Path) -> Path:
@@ -135,6 +158,7 @@ def main() -> None:
     default = CONVERSATION if CONVERSATION.exists() else SAMPLE
     parser.add_argument("--trace", type=Path, default=default)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--peer", default=shutil.which("kvcache-simulator"), metavar="COMMAND")
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
     replay = str(Path(sys.executable).parent / "replay")
@@ -187,10 +211,18 @@ def main() -> None:
         for name, arguments, goal, peer in jobs:
             figures = measured([replay, *arguments], options.runs)
             rows.append({"job": name, **figures, "goal_cpu_s": goal, "peer_cpu_s": peer})
+        paired = {}
+        if options.peer:
+            for name, trace, runs in (("one copy", options.trace, options.runs), ("ten", many, 2)):
+                paired[name] = against_peer(replay, options.peer, trace, runs)
     print(f"{'job':34}{'CPU s':>8}{'peak MB':>9}{'goal':>7}  peer, same trace")
     for row in rows:
         line = f"{row['job']:34}{row['cpu_s']:8.2f}{row['peak_mb']:9.0f}{row['goal_cpu_s']:>7}"
         print(f"{line}  {row['peer_cpu_s']}")
+    for name, figures in paired.items():
+        line = f"curve {figures['curve_cpu_s']:.2f}, kvcache-simulator"
+        line += f" {figures['kvcache_simulator_cpu_s']:.2f} CPU s"
+        print(f"paired, {name:9} {figures['ratio']:.2f} x its CPU time: {line}")
     rates = kernel_rates(
         options.trace
     )  # last: Polars leaves settings for children in the environment
@@ -205,7 +237,8 @@ def main() -> None:
     print(f"{'':16}{query['decode']:12.0f} ns a decode step")
     rates |= {f"step_query_{name}_ns": ns for name, ns in query.items()}
     if options.output:
-        options.output.write_text(json.dumps({"commands": rows, "kernels": rates}, indent=1) + "\n")
+        results = {"commands": rows, "paired": paired, "kernels": rates}
+        options.output.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

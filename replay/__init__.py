@@ -13,102 +13,11 @@ docs/python.md shows them. Nothing heavy is imported before it is asked for.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from replay.api.answers import Answer as Answer
-    from replay.api.questions import (
-        check as check,
-    )
-    from replay.api.questions import (
-        cost as cost,
-    )
-    from replay.api.questions import (
-        curve as curve,
-    )
-    from replay.api.questions import (
-        describe as describe,
-    )
-    from replay.api.questions import (
-        gain as gain,
-    )
-    from replay.api.questions import (
-        names as names,
-    )
-    from replay.api.questions import (
-        policies as policies,
-    )
-    from replay.api.runs import (
-        Run as Run,
-    )
-    from replay.api.runs import (
-        explain as explain,
-    )
-    from replay.api.runs import (
-        open_run as open_run,
-    )
-    from replay.api.runs import (
-        query as query,
-    )
-    from replay.api.runs import (
-        run as run,
-    )
-    from replay.api.traces import (
-        Trace as Trace,
-    )
-    from replay.api.traces import (
-        anonymize as anonymize,
-    )
-    from replay.api.traces import (
-        convert as convert,
-    )
-    from replay.api.traces import (
-        from_frame as from_frame,
-    )
-    from replay.api.traces import (
-        generate as generate,
-    )
-    from replay.api.traces import (
-        load_trace as load_trace,
-    )
-    from replay.errors import (
-        ConfigError as ConfigError,
-    )
-    from replay.errors import (
-        DoesNotFitError as DoesNotFitError,
-    )
-    from replay.errors import (
-        InputError as InputError,
-    )
-    from replay.errors import (
-        OutputError as OutputError,
-    )
-    from replay.errors import (
-        OutputExistsError as OutputExistsError,
-    )
-    from replay.errors import (
-        QueryError as QueryError,
-    )
-    from replay.errors import (
-        ReplayError as ReplayError,
-    )
-    from replay.errors import (
-        TraceError as TraceError,
-    )
-    from replay.errors import (
-        UnknownNameError as UnknownNameError,
-    )
-    from replay.trace.hashing import (
-        block_hashes as block_hashes,
-    )
-    from replay.trace.hashing import (
-        prefix_digests as prefix_digests,
-    )
-    from replay.trace.vllm_hashes import vllm_block_hashes as vllm_block_hashes
+from typing import Any
 
 __version__ = "0.1.0"
 
-# Where each name is, for the first time it is asked for; the imports above are for type checkers.
+# Where each name is, for the first time it is asked for; type checkers read `__init__.pyi`.
 _PUBLIC = {
     "Answer": "replay.api.answers",
     "ConfigError": "replay.errors",

@@ -28,6 +28,14 @@ class Ends:
         return (os._exit, (3,)) if self.ends else (str, ("a word",))
 
 
+@pytest.fixture(autouse=True)
+def _few_entries(tmp_path_factory, monkeypatch):
+    """Look at a cache of no entries: the loading of them is a process, and has tests of its own."""
+    folder = tmp_path_factory.mktemp("entries")
+    folder.chmod(0o700)
+    monkeypatch.setattr(code_cache, "FOLDER", folder)
+
+
 def examine(*options, **environment):
     return CliRunner().invoke(main, ["doctor", *options], env=environment)
 

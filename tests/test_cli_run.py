@@ -285,7 +285,7 @@ def test_a_signal_stops_a_long_run(tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=600,
     )
     assert done.returncode == 130, done.stderr
     assert "Traceback" not in done.stderr

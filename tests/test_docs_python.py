@@ -1,7 +1,7 @@
 """docs/python.md and docs/notebook.ipynb run, and print what they show.
 
-The cells of the notebook are run in order by `exec`, in a process of their own: that needs no kernel,
-and its magic commands are none.
+The cells of the notebook are run in order in one process of their own, as a script: it has no magic
+commands, and a kernel would be much to install for that.
 """
 
 from __future__ import annotations

@@ -50,7 +50,9 @@ def test_a_pair_that_never_ended_is_none():
         if row["status"] == "completed":
             row |= {"no_cache_status": "unfinished", "no_cache_ttft_ns": 10**15}
     pairs = [row for row in rows if row["status"] == row["no_cache_status"] == "completed"]
-    result = RunResult(run_fixture.tables(requests=rows), run_fixture.manifest(), None)
+    result = RunResult(
+        run_fixture.tables(requests=rows), run_fixture.manifest(content_known=True), None
+    )
     lines = dict(headline(result))
     mean = sum(row["no_cache_ttft_ns"] for row in pairs) / len(pairs)
     assert f"mean {format_duration(round(mean))}" in lines["... caching off"]

@@ -117,3 +117,12 @@ def test_verify_tells_of_a_trace(trace, tmp_path):
     done = CliRunner().invoke(main, ["verify", str(plain)])
     assert done.exit_code == 0
     assert "not verifiable" in done.stdout
+
+
+def test_a_small_file_that_decodes_to_very_much_is_refused(tmp_path):
+    path = tmp_path / "t.parquet"
+    pl.select(pl.repeat(7, 20_000_000, dtype=pl.Int64).alias("a")).write_parquet(path)
+    assert path.stat().st_size < 100_000
+    with pytest.raises(TraceError, match="unpack to more than 64MiB"):
+        check_parquet(path.read_bytes(), "t.parquet")
+    assert not check_parquet(path.read_bytes(), "t.parquet", most_bytes=2**30).sealed

@@ -112,7 +112,8 @@ def test_every_table_can_be_asked(trace, run):
 
 
 def test_types_of_sql_survive_or_are_refused(run):
-    row = run.sql("SELECT sum(hit_tokens) AS big, true AS yes, [1, 2] AS list FROM requests").frame()
+    sql = "SELECT sum(hit_tokens) AS big, true AS yes, [1, 2] AS list FROM requests"
+    row = run.sql(sql).frame()
     assert row.schema == {"big": pl.Int64, "yes": pl.Boolean, "list": pl.List(pl.Int32)}
     with pytest.raises(replay.QueryError, match="INTERVAL"):
         run.sql("SELECT INTERVAL 1 DAY AS day")

@@ -61,7 +61,7 @@ def test_pages_are_shared_whole():
 def test_one_token_pages_are_the_default_whatever_the_trace_has():
     scenario = Scenario(cache={"kind": "radix"}, engine={"mode": "untimed"})
     trace = unit_trace_of([row(0, (1, 10))])
-    assert execute(prepare_trace(trace, scenario)).scenario.cache.block_size == 1
+    assert execute(prepare_trace(trace, scenario)).manifest["cache"]["block_size"] == 1
 
 
 def test_a_leaf_is_evicted_whole():

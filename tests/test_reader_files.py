@@ -15,12 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replay.errors import InputError, TraceError
+from replay.trace import limits
 from replay.trace.readers import READERS, load_trace
 from replay.trace.readers import unpack as unpacking
 from replay.trace.readers.head import head_rows
 from replay.trace.readers.options import ReadOptions
 from replay.trace.readers.shapes import INTEGER, LIST, RowShape, key
-from replay.trace.readers.unpack import unpacked, usual_limit_bytes
+from replay.trace.readers.unpack import unpacked
 from tests.shared_data import SHARED, needs
 from tests.trace_samples import row
 
@@ -80,7 +81,7 @@ def test_a_document_that_ends_early_says_so(tmp_path, indent):
 def test_a_bomb_stops_at_the_bound_and_the_bound_is_an_option(tmp_path, pack, monkeypatch):
     path = tmp_path / "bomb.jsonl.gz"
     path.write_bytes(pack(b"\0" * 3_000_000))
-    monkeypatch.setattr(unpacking, "_LEAST_BYTES", 1_000_000)
+    monkeypatch.setattr(limits, "_LEAST_BYTES", 1_000_000)
     with pytest.raises(TraceError, match="unpack to more than") as caught:
         load_trace(path)
     assert "--max-unpacked" in str(caught.value.hint)
@@ -110,10 +111,10 @@ def test_a_bomb_is_not_unpacked_first(monkeypatch):
 
 
 def test_the_usual_limit_grows_with_the_file_up_to_half_of_the_memory(monkeypatch):
-    monkeypatch.setattr(unpacking, "_memory_bytes", lambda: 2**33)
-    assert usual_limit_bytes(1) == 2**26
-    assert usual_limit_bytes(10**7) == 2 * 10**9
-    assert usual_limit_bytes(10**9) == 2**32
+    monkeypatch.setattr(limits, "half_of_memory", lambda: 2**32)
+    assert limits.usual_limit_bytes(1) == 2**26
+    assert limits.usual_limit_bytes(10**7) == 2 * 10**9
+    assert limits.usual_limit_bytes(10**9) == 2**32
 
 
 def test_an_empty_file_among_others_is_passed_over_with_a_note(tmp_path):

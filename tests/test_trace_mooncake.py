@@ -14,6 +14,7 @@ from replay.errors import InputError, TraceError
 from replay.trace.problems import ProblemList
 from replay.trace.readers import load_trace, mooncake
 from replay.trace.readers.options import ReadOptions
+from replay.trace.readers.source import Source
 from tests.trace_samples import CONVERSATION, mooncake_text, needs_conversation, row, trace_of
 
 FULL = row(0, 512, 3, [0])
@@ -399,3 +400,32 @@ def test_ids_that_break_the_chain_are_told_by_line_when_other_rows_are_put_aside
         (1, "input_length"), (3, "block"),
     ]  # fmt: skip
     assert trace.requests == 1
+
+
+def lines_in_blocks_of(size, lengths):
+    ids = iter(range(10**6))
+    return "".join(
+        '{"timestamp": 0, "input_length": %d, "output_length": 1, "hash_ids": %s}\n'
+        % (length, [next(ids) for _ in range(-(-length // size))])
+        for length in lengths
+    ).encode()
+
+
+@pytest.mark.parametrize(
+    ("size", "lengths", "found"),
+    [
+        (16, [126, 112, 140], 16),  # no other size has as many blocks in every row
+        (512, [126, 1024], 512),
+        (16, [5, 7], 512),  # many fit: nothing is told, and the format's holds
+    ],
+)
+def test_blocks_of_another_size_are_known_where_only_one_fits(size, lengths, found):
+    trace = mooncake.read_mooncake(Source("t", "t", lines_in_blocks_of(size, lengths), ""))
+    assert trace.meta.block_size == found
+    assert ("the only size that fits" in " ".join(trace.meta.notes)) == (found != 512)
+
+
+def test_a_row_that_contradicts_the_others_leaves_the_formats_size():
+    data = lines_in_blocks_of(16, [126, 112]) + lines_in_blocks_of(512, [1024])
+    with pytest.raises(TraceError, match="in blocks of 512 needs 1 hash_ids"):
+        mooncake.read_mooncake(Source("t", "t", data, ""))

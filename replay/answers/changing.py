@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from replay.errors import InputError
+from replay.reading import read_whole
 from replay.trace.arrivals import speed_up
 from replay.trace.frame import Trace
 from replay.trace.merge import merge_traces
 from replay.trace.select import sample, window
 from replay.trace.sessions import infer_sessions
+
+MOST_KEY_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +56,9 @@ def joined(traces: Sequence[Trace], paths: Sequence[str | Path]) -> Trace:
 def key_in(path: Path) -> bytes:
     """Return the secret in a file; raises InputError where it cannot be read."""
     try:
-        return path.read_bytes()
-    except OSError as error:
+        return read_whole(path, most_bytes=MOST_KEY_BYTES)
+    except (OSError, ValueError) as error:
         raise InputError(
-            f"cannot read the key {path}: {error.strerror}",
+            f"cannot read the key {path}: {getattr(error, 'strerror', None) or error}",
             hint="make one with: head -c 32 /dev/urandom > key",
         ) from error

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from replay.answers.sensitivity_tables import band_record
 from replay.config.dump import dump_scenario
 from replay.engine.prepare import Prepared
 from replay.engine.run import RunResult, execute
-from replay.engine.sensitivity import Variant, band_runs
 from replay.progress import Hook, ignore
 from replay.runs.write import write_run
 from replay.trace.rejected import rejected_text
+
+if TYPE_CHECKING:
+    from replay.engine.sensitivity import Variant
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ def replayed(
     result = execute(prepared, threads=threads, progress=progress)
     band = None
     if sensitivity:
+        from replay.engine.sensitivity import band_runs  # which knows GPUs; no other run needs to
+
         band = band_runs(prepared, result, threads=threads, progress=progress)
     return Ran(prepared, result, band)
 

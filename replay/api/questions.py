@@ -12,7 +12,7 @@ from replay.api.answers import Answer
 from replay.api.progress import Progress, working
 from replay.api.scenarios import CACHE_KEYS, SCENARIO_KEYS, CacheKeys, ScenarioKeys, scenario_of
 from replay.api.traces import Path_, Trace, share_of, source_of
-from replay.engine.parts import CURVES, QUEUES, RANKS, READING, engine_part
+from replay.engine.parts import CONTENT, CURVES, QUEUES, RANKS, READING, engine_part
 from replay.report.rows import table_frame
 from replay.units import parse_duration_ns
 
@@ -47,7 +47,7 @@ def describe(trace: TraceLike, *, no_sessions: bool = False, progress: Progress 
     from replay.answers.describe_tables import flat_table
     from replay.answers.looking import described
 
-    with working(progress, READING) as hook:
+    with working(progress, READING, CONTENT) as hook:
         found = source_of(trace).trace(hook)
         facts, notes = described(found, sessions=not no_sessions, progress=hook)
     return Answer(
@@ -76,7 +76,7 @@ def check(
     source = source_of(trace)
     if isinstance(source, FileSource):
         source = FileSource(source.path, source.format_name, ReadOptions(max_rejected=1.0))
-    with working(progress, READING) as hook:
+    with working(progress, READING, CONTENT) as hook:
         found = source.trace(hook)
         findings = checked(
             found, context_tokens=context, rejected_allowed=share_of(max_rejected), progress=hook
@@ -119,7 +119,7 @@ def curve(
     words = _words(policy, capacity, block_size, unit, ttl, threads, points, sample, by)
     found = scenario_of(scenario, CACHE_KEYS, {"engine.mode": "untimed"})
     window_ns = None if window is None else parse_duration_ns(window)
-    with working(progress, READING, CURVES) as hook:
+    with working(progress, READING, CONTENT, CURVES) as hook:
         question = question_about(source_of(trace), found, words, hook)
         answer = answer_curves(question, by=by, window_ns=window_ns, progress=hook)
     known = question.prepared.content_known
@@ -164,8 +164,8 @@ def policies(
 
     words = _words(policy, capacity, block_size, unit, ttl, threads)
     found = scenario_of(scenario, CACHE_KEYS, {"engine.mode": "untimed"})
-    parts = (READING, CURVES) if words.policies else (READING, CURVES, QUEUES, RANKS)
-    with working(progress, *parts) as hook:
+    every = () if words.policies else (QUEUES, RANKS)
+    with working(progress, READING, CONTENT, CURVES, *every) as hook:
         question = question_about(source_of(trace), found, words, hook)
         lines = compare_policies(question, progress=hook)
     return Answer(
@@ -188,7 +188,7 @@ def gain(
 
     found = scenario_of(scenario, SCENARIO_KEYS, {"cache.kind": "session_store"})
     part = engine_part(found.engine.mode, found.cache.kind)
-    with working(progress, READING, CURVES, part) as hook:
+    with working(progress, READING, CONTENT, CURVES, part) as hook:
         answer = gain_answer(source_of(trace), found, hook)
     return Answer(
         {"gain": table_frame(gain_table(answer))},

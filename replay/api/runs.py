@@ -17,7 +17,7 @@ from replay.api.scenarios import SCENARIO_KEYS, ScenarioKeys, scenario_of
 from replay.api.traces import Path_, Trace, source_of
 from replay.config.load import load_scenario
 from replay.engine.headline import headline
-from replay.engine.parts import CURVES, READING, engine_part
+from replay.engine.parts import CONTENT, CURVES, READING, engine_part
 from replay.engine.run import RunResult
 from replay.errors import InputError
 from replay.report.notices import notes, unverified, warnings
@@ -196,7 +196,7 @@ def run(
         check_target(Path(output), force)
     source = source_of(trace)
     part = engine_part(found.engine.mode, found.cache.kind)
-    with working(progress, READING, CURVES, part) as hook:
+    with working(progress, READING, CONTENT, CURVES, part) as hook:
         prepared = source.prepared(found, hook)
         ran = replayed(prepared, threads=threads, sensitivity=sensitivity, progress=hook)
     frames = conform(ran.result.tables)
@@ -247,7 +247,7 @@ def explain(
     opened = _opened(run)
     held = trace if trace is not None else opened._trace
     scenario = opened._result.scenario
-    parts = READING, engine_part(opened.manifest["mode"], scenario.cache.kind)
+    parts = READING, CONTENT, engine_part(opened.manifest["mode"], scenario.cache.kind)
     with working(progress, *parts) as hook, opened._on_disk() as folder:
         if held is None:
             told = explain_request(folder, request, progress=hook)

@@ -15,7 +15,7 @@ from replay.api.answers import Answer, one_row
 from replay.api.frames import as_polars, is_frame
 from replay.api.mapping import mapping_of
 from replay.api.progress import Progress, working
-from replay.engine.parts import GENERATOR, READING
+from replay.engine.parts import CONTENT, GENERATOR, READING
 from replay.errors import InputError
 from replay.trace.anonymize import anonymize as anonymized
 from replay.trace.content import natural_block_size
@@ -144,7 +144,7 @@ def load_trace(
         if isinstance(max_unpacked, str)
         else max_unpacked,
     )
-    with working(progress, READING) as hook:
+    with working(progress, READING, CONTENT) as hook:
         hook("Reading the trace", 0, 0)
         trace = read(path_text(path), format_name=format_in, options=options, progress=hook)
     return Trace(separated(trace, separate_by))
@@ -255,7 +255,7 @@ def convert(
     _check_output(output, format_out, *traces, force=force)
     bounds = None if window is None else parse_window(window)
     change = Change(bounds, None if sample is None else share_of(sample), by, seed, speedup)
-    with working(progress, READING) as hook:
+    with working(progress, READING, CONTENT) as hook:
         read_ones = [source_of(one).trace(hook) for one in traces]
         names = [one.meta.path for one in read_ones]
         made = Trace(changed(joined(read_ones, names), change))
@@ -282,7 +282,7 @@ def anonymize(
     """
     _check_output(output, "mooncake", trace, key_file, force=force)
     key = None if key_file is None else key_in(Path(key_file))
-    with working(progress, READING) as hook:
+    with working(progress, READING, CONTENT) as hook:
         given = source_of(trace).trace(hook)
         hook("Hashing", 0, 0)
         made = anonymized(

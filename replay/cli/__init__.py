@@ -32,6 +32,7 @@ from replay.cli.fetch import fetch
 from replay.cli.gain import gain
 from replay.cli.generate import generate
 from replay.cli.list import list_
+from replay.cli.output import say, wrapped
 from replay.cli.policies import policies
 from replay.cli.query import query
 from replay.cli.report import report
@@ -39,6 +40,7 @@ from replay.cli.run import run
 from replay.cli.verify import verify
 from replay.errors import Interrupted, OutputError, ReplayError
 from replay.kernels import code_cache
+from replay.printable import printable
 
 
 class _Commands(click.Group):
@@ -47,11 +49,18 @@ class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*self.commands]  # `list` is a module here
 
+    def main(self, *args: Any, **extra: Any) -> Any:
+        _open_closed_streams()
+        return super().main(*args, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+        except click.ClickException as error:
+            error.message = printable(error.message)
+            raise
+        except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click's own; it also ends quietly when whoever read the output has gone
         except SystemExit:
             raise  # of a child, which has said all there is to say
@@ -101,12 +110,28 @@ for _command in (
     main.add_command(_command)
 
 
+def _open_closed_streams() -> None:
+    """Let a standard stream that is closed be as /dev/null.
+
+    Else the next file that is opened would take its number, and what is printed would go there.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is not None:
+            continue
+        descriptor = os.open(os.devnull, os.O_RDWR)
+        if descriptor != number:
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+        if number:
+            setattr(sys, name, os.fdopen(number, "w", closefd=False))
+
+
 def _tell_kernel_troubles() -> None:
     """Say what of the kernel cache could not be used; its kernels were compiled anew."""
     troubles = code_cache.troubles
     if troubles:
         more = f", and {len(troubles) - 1:,} more" if len(troubles) > 1 else ""
-        click.echo(f"Note: kernels were compiled anew: {troubles[0]}{more}", err=True)
+        say(f"Note: kernels were compiled anew: {troubles[0]}{more}", err=True)
         troubles.clear()
 
 
@@ -117,11 +142,9 @@ def _fail(ctx: click.Context, error: BaseException) -> NoReturn:
 
         traceback.print_exception(error)
     message, hint, exit_code = _explained(error)
-    click.echo(f"Error: {message}", err=True)
+    say(f"Error: {message}", err=True)
     if hint:
-        from replay.cli.output import wrapped
-
-        click.echo(wrapped(f"Hint: {hint}"), err=True)
+        say(wrapped(f"Hint: {hint}"), err=True)
     if isinstance(error, OSError):
         _drop_unwritten_output()
     ctx.exit(exit_code)

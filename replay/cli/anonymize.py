@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from replay.cli.output import say
 from replay.cli.trace_options import read_trace, trace_options
 
 
@@ -61,10 +62,10 @@ def anonymize(
     """
     from replay.answers.changing import key_in
     from replay.cli.ceiling_lines import ceiling_line
-    from replay.cli.output import note
+    from replay.cli.output import note, note_all
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import claim, read_beside
-    from replay.engine.parts import READING
+    from replay.engine.parts import CONTENT, READING
     from replay.trace.anonymize import anonymize as anonymized
     from replay.trace.content import natural_block_size
     from replay.trace.rejected import rejected_beside, write_rejected
@@ -78,25 +79,24 @@ def anonymize(
     round_ns = None if rounding is None else parse_duration_ns(rounding)
     jitter_ns = None if jitter is None else parse_duration_ns(jitter)
     key = None if key_file is None else key_in(key_file)
-    with progress("Reading the trace", patience_s=compile_first(READING)) as bar:
+    with progress("Reading the trace", patience_s=compile_first(READING, CONTENT)) as bar:
         source = read_trace(trace, parameters, bar.hook)
         bar.hook("Hashing", 0, 0)
         size = block_size or natural_block_size(source)
         made = anonymized(source, size, key=key, round_ns=round_ns, jitter_ns=jitter_ns)
         lost = write_mooncake(made.trace, output, block_size=size, force=force)
         aside = write_rejected(source.rejected, rejected_beside(output), force=force)
-    for text in sharing_notes(source, content_known=True):
-        note(f"Note: {text}")
-    click.echo(f"{'requests':14}{made.trace.requests:,}")
-    click.echo(f"{'kept':14}lengths, and what requests share in blocks of {size} tokens")
-    click.echo(f"{'hits before':14}{ceiling_line(source, size)}")
-    click.echo(f"{'hits after':14}{ceiling_line(made.trace, size)}")
-    click.echo(f"{'times':14}{made.times}")
-    click.echo(f"{'removed':14}{', '.join(made.removed) or 'nothing but names of blocks'}")
+    note_all(sharing_notes(source, content_known=True))
+    say(f"{'requests':14}{made.trace.requests:,}")
+    say(f"{'kept':14}lengths, and what requests share in blocks of {size} tokens")
+    say(f"{'hits before':14}{ceiling_line(source, size)}")
+    say(f"{'hits after':14}{ceiling_line(made.trace, size)}")
+    say(f"{'times':14}{made.times}")
+    say(f"{'removed':14}{', '.join(made.removed) or 'nothing but names of blocks'}")
     for text in lost:
-        click.echo(f"{'':14}{text}")
-    click.echo(f"{'key':14}{'drawn and forgotten' if key is None else key_file}")
+        say(f"{'':14}{text}")
+    say(f"{'key':14}{'drawn and forgotten' if key is None else key_file}")
     if aside:
-        click.echo(f"{'put aside':14}{len(source.rejected):,} rows as they stood, in {aside}")
+        say(f"{'put aside':14}{len(source.rejected):,} rows as they stood, in {aside}")
         note(f"Note: {aside} holds rows of the source, with all they say: do not pass it on")
     note(f"\nTrace written to {output}; `replay describe {output}` says more")

@@ -49,12 +49,12 @@ def check(
     from replay.answers.looking import checked, finding_table
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import check_output, read_beside
-    from replay.engine.parts import READING
+    from replay.engine.parts import CONTENT, READING
     from replay.trace.check import FAULT, WARNING
 
     check_output(format, output, force=force, inputs=[trace, *read_beside(parameters)])
     allowed = parameters["max_rejected"]
-    with progress("Reading the trace", patience_s=compile_first(READING)) as bar:
+    with progress("Reading the trace", patience_s=compile_first(READING, CONTENT)) as bar:
         bar.update(0, 0)
         # All rows are looked at: how many are faulty is for the verdict to say.
         requests = read_trace(trace, {**parameters, "max_rejected": 1.0}, bar.hook)

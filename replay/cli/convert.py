@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from replay.cli import completion
+from replay.cli.output import say
 from replay.cli.trace_options import SHARE, read_trace, trace_options
 from replay.errors import InputError
 
@@ -84,7 +85,7 @@ def convert(
     from replay.cli.output import note, note_all
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import claim, read_beside
-    from replay.engine.parts import READING
+    from replay.engine.parts import CONTENT, READING
     from replay.trace.content import natural_block_size
     from replay.trace.rejected import rejected_beside, write_rejected
     from replay.trace.separation import sharing_notes
@@ -99,21 +100,21 @@ def convert(
     claim(rejected_beside(output), force=force, inputs=read)
     bounds = None if window is None else parse_window(window)
     change = Change(bounds, sample, by, seed, speedup)
-    with progress("Reading the trace", patience_s=compile_first(READING)) as bar:
+    with progress("Reading the trace", patience_s=compile_first(READING, CONTENT)) as bar:
         traces = [read_trace(path, parameters, bar.hook) for path in inputs]
         trace = changed(joined(traces, inputs), change)
         bar.hook("Writing the trace", 0, 0)
         lost = writer.write(trace, output, block_size=block_size, force=force)
         aside = write_rejected(trace.rejected, rejected_beside(output), force=force)
     note_all((*trace.meta.notes, *sharing_notes(trace, content_known=trace.has_content)))
-    click.echo(f"{'requests':14}{trace.requests:,}")
-    click.echo(f"{'content':14}{trace.meta.content}")
-    click.echo(f"{'sessions':14}{trace.meta.sessions}")
+    say(f"{'requests':14}{trace.requests:,}")
+    say(f"{'content':14}{trace.meta.content}")
+    say(f"{'sessions':14}{trace.meta.sessions}")
     if trace.has_content and (block_size is not None or writer.name == "mooncake"):
         size = block_size or natural_block_size(trace)
-        click.echo(f"{'hits kept':14}{ceiling_line(trace, size)}")
+        say(f"{'hits kept':14}{ceiling_line(trace, size)}")
     for number, text in enumerate(lost or ["nothing"]):
-        click.echo(f"{'lost' if not number else '':14}{text}")
+        say(f"{'lost' if not number else '':14}{text}")
     if aside:
-        click.echo(f"{'put aside':14}{len(trace.rejected):,} rows, in {aside}")
+        say(f"{'put aside':14}{len(trace.rejected):,} rows, in {aside}")
     note(f"\nTrace written to {output}; `replay describe {output}` says more")

@@ -81,7 +81,7 @@ def curve(
     from replay.answers.curve_tables import curve_tables, long_table
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import check_output, claim, read_beside
-    from replay.engine.parts import CURVES, READING
+    from replay.engine.parts import CONTENT, CURVES, READING
     from replay.report.charts import check_plot
 
     inputs = [trace, *read_beside(parameters)]
@@ -89,7 +89,7 @@ def curve(
     if plot is not None:
         claim(plot, force=force, inputs=inputs)
         check_plot(plot)
-    with progress("Starting", patience_s=compile_first(READING, CURVES)) as bar:
+    with progress("Starting", patience_s=compile_first(READING, CONTENT, CURVES)) as bar:
         from replay.engine.curves import answer_curves, capacity_notes
         from replay.units import parse_duration_ns
 

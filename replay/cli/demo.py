@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from replay.cli.output import say
 from replay.cli.report import show_reports
 from replay.cli.run import run
 
@@ -40,7 +41,7 @@ def demo(ctx: click.Context, output: Path, force: bool) -> None:
 
     trace = data_folder("traces") / SAMPLE
     ctx.invoke(run, trace=trace, output=output, force=force)
-    click.echo()
+    say()
     show_reports(output, REPORTS)
     note(
         f"\nTo go on:\n"

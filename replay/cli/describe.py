@@ -35,11 +35,11 @@ def describe(
     from replay.answers.looking import described
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import check_output, read_beside
-    from replay.engine.parts import READING
+    from replay.engine.parts import CONTENT, READING
 
     inputs = [trace, *read_beside(parameters)]
     chosen = check_output(format, output, force=force, inputs=inputs)
-    with progress("Reading the trace", patience_s=compile_first(READING)) as bar:
+    with progress("Reading the trace", patience_s=compile_first(READING, CONTENT)) as bar:
         bar.update(0, 0)
         requests = read_trace(trace, parameters, bar.hook)
         facts, notes = described(requests, sessions=not no_sessions, progress=bar.hook)

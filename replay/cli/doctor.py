@@ -11,6 +11,7 @@ from typing import NamedTuple
 import click
 
 from replay import __version__
+from replay.cli.output import say
 
 LIBRARIES = ("polars", "duckdb", "numba", "numpy", "pydantic", "click", "rich")
 MIN_PYTHON = (3, 11)
@@ -44,10 +45,10 @@ def doctor(ctx: click.Context, warm: bool) -> None:
     """
     failed = 0
     for check in _checks(warm=warm):
-        click.echo(f"{check.verdict:4}  {check.name:12}  {check.detail}")
+        say(f"{check.verdict:4}  {check.name:12}  {check.detail}")
         failed += check.verdict == "fail"
     if failed:
-        click.echo(f"{failed} of the checks failed", err=True)
+        say(f"{failed} of the checks failed", err=True)
         ctx.exit(1)
 
 

@@ -51,7 +51,7 @@ def explain(
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import check_output, read_beside
     from replay.config.load import load_scenario
-    from replay.engine.parts import READING, engine_part
+    from replay.engine.parts import CONTENT, READING, engine_part
     from replay.runs.layout import SCENARIO
     from replay.runs.open import open_run
 
@@ -59,7 +59,7 @@ def explain(
     chosen = check_output(format, output, force=force, inputs=inputs)
     opened = open_run(run)
     kind = load_scenario(opened.folder / SCENARIO).cache.kind
-    patience_s = compile_first(READING, engine_part(opened.manifest["mode"], kind))
+    patience_s = compile_first(READING, CONTENT, engine_part(opened.manifest["mode"], kind))
     with progress("Starting", patience_s=patience_s) as bar:
         from replay.answers.explain_table import folded_table, path_table
         from replay.engine.explain import explain_request

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from replay.cli import completion
+from replay.cli.output import say
 
 if TYPE_CHECKING:
     from replay.config.catalogue import PublicTrace
@@ -57,7 +58,7 @@ def fetch(name: str, output: Path | None, catalogue: Path | None, force: bool) -
         note("What came is kept: the same command goes on from there")
         raise
     for label, text in _facts(trace, fetched):
-        click.echo(f"{label:14}{text}")
+        say(f"{label:14}{text}")
     if trace.sha256 is None:
         note("\nNot verified: the catalogue knows no sha256 of it")
         note("Its own is recorded beside it: later downloads from that address must match")

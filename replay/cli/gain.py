@@ -32,12 +32,12 @@ def gain(
     """
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import check_output, read_beside
-    from replay.engine.parts import CURVES, READING, engine_part
+    from replay.engine.parts import CONTENT, CURVES, READING, engine_part
 
     check_output(format, output, force=force, inputs=[trace, *read_beside(parameters)])
     scenario = read_scenario(parameters, {"cache.kind": "session_store"})
     engine = engine_part(scenario.engine.mode, scenario.cache.kind)
-    patience_s = compile_first(READING, CURVES, engine)
+    patience_s = compile_first(READING, CONTENT, CURVES, engine)
     with progress("Starting", patience_s=patience_s) as bar:
         from replay.answers.gains import gain_answer, gain_table
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from replay.cli import completion
+from replay.cli.output import say
 from replay.errors import InputError
 
 
@@ -87,7 +88,7 @@ def generate(
         lines = summary(trace)
     note_all(notes)
     for label, line in lines:
-        click.echo(f"{label:14}{line}")
+        say(f"{label:14}{line}")
     note(f"\nTrace written to {output}; `replay describe {output}` says more")
 
 

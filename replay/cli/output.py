@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from replay.errors import InputError
+from replay.printable import on_one_line, printable
 from replay.units import NS_PER_MS, NS_PER_S, format_bytes
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def emit(
         )
     for line in preface if chosen not in PEOPLE else ():
         note(line)
-    above = "".join(f"{line}\n\n" for line in preface)
+    above = "".join(f"{printable(line)}\n\n" for line in preface)
     if chosen == "table":
         text = above + _as_text([in_memory(table) for table in tables], output)
         _deliver(text, output, force=force)
@@ -124,7 +125,12 @@ def _say_where(output: Path | None) -> None:
 
 def note(message: str) -> None:
     """Print a line for the person at the terminal, beside the data, wrapped at words."""
-    click.echo(wrapped(message), err=True)
+    say(wrapped(message), err=True)
+
+
+def say(text: str = "", *, err: bool = False) -> None:
+    """Print lines as they are, but nothing in them that could steer a terminal."""
+    click.echo(printable(text), err=err)
 
 
 def note_all(texts: Iterable[str]) -> None:
@@ -238,7 +244,7 @@ def render(table: Table, width: int) -> Iterator[Any]:
     from rich.text import Text
 
     if table.title:
-        yield Text(table.title, style="bold")
+        yield Text(on_one_line(table.title), style="bold")
     if len(table.rows) == 1:
         yield _vertical(table)
         return
@@ -255,7 +261,7 @@ def render(table: Table, width: int) -> Iterator[Any]:
             yield Text("")
         yield _horizontal([columns[position] for position in part], len(table.rows), width)
     if empty:
-        shown = empty if table.of_sql else map(_words, empty)
+        shown = map(on_one_line if table.of_sql else _words, empty)
         yield Text(f"0% everywhere: {', '.join(shown)}", style="dim")
 
 
@@ -275,7 +281,7 @@ class _Column:
         from rich.cells import cell_len
 
         unit, scale = _time_unit(name, values)
-        self.header = _printable(name) if as_called else f"{_words(name)} {unit}".strip()
+        self.header = on_one_line(name) if as_called else f"{_words(name)} {unit}".strip()
         self.cells = [_cell(name, value, scale) for value in values]
         if as_called and unit:
             self.cells = [cell if cell == NULL else f"{cell} {unit}" for cell in self.cells]
@@ -374,7 +380,7 @@ def _vertical(table: Table) -> RichTable:
         cell = _cell(name, value, scale)
         styled = _styled(f"{cell} {unit}" if unit and value is not None else cell)
         styled.justify = "right" if value is None or _is_number(value) else "left"
-        grid.add_row(_printable(name) if table.of_sql else _words(name), styled)
+        grid.add_row(on_one_line(name) if table.of_sql else _words(name), styled)
     return grid
 
 
@@ -386,7 +392,8 @@ def _styled(cell: str) -> Text:
 
 def _words(name: str) -> str:
     """Return a column's name for people; times and shares show their unit with the values."""
-    return name.removesuffix("_ns").removesuffix("_share").replace("_", " ")
+    words = name.removesuffix("_ns").removesuffix("_share").replace("_", " ")
+    return on_one_line(words)
 
 
 def _time_unit(name: str, values: Sequence[object]) -> tuple[str, int]:
@@ -404,12 +411,7 @@ def _cell(name: str, value: object, scale: int) -> str:
         return "yes" if value else "no"
     if isinstance(value, int | float):
         return _number(name, value, scale)
-    return _printable(str(value))
-
-
-def _printable(text: str) -> str:
-    """Return a text that cannot steer the terminal, whatever a trace calls its things."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return on_one_line(str(value))
 
 
 def _number(name: str, value: float, scale: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
@@ -54,7 +53,7 @@ def query(
     chosen = check_output(format, output, force=force, inputs=[run])
     timeout_s = parse_duration_ns(timeout) / NS_PER_S
     if sql == "-":
-        sql = sys.stdin.read()
+        sql = _sql_from_input()
     opened = open_run(run)
     limit = memory_of([*opened.tables.values()]) if memory is None else parse_bytes(memory)
     with swept(output):
@@ -73,3 +72,14 @@ def query(
     emit([table], format=format, output=output, force=force)
     if len(table.rows) == PRINTED_ROWS:
         note(f"The first {PRINTED_ROWS:,} rows; --format csv or -o FILE.parquet has them all.")
+
+
+def _sql_from_input() -> str:
+    """Return the SQL on standard input; raises QueryError where it is no text."""
+    from replay.errors import QueryError
+    from replay.reading import read_standard_input
+
+    try:
+        return read_standard_input().decode()
+    except UnicodeDecodeError as error:
+        raise QueryError("the query is not UTF-8 text") from error

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from replay.cli.options import read_scenario, scenario_options
+from replay.cli.output import say
 from replay.cli.trace_options import file_source, trace_options
 
 if TYPE_CHECKING:
@@ -66,14 +67,14 @@ def run(
     """
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import claim_run, read_beside
-    from replay.engine.parts import CURVES, READING, engine_part
+    from replay.engine.parts import CONTENT, CURVES, READING, engine_part
 
     scenario = read_scenario(parameters)
     target = output or _default_folder(trace)
     if not dry_run:
         claim_run(target, force=force, inputs=[trace, *read_beside(parameters)])
     engine = engine_part(scenario.engine.mode, scenario.cache.kind)
-    patience_s = compile_first(READING, CURVES, engine)
+    patience_s = compile_first(READING, CONTENT, CURVES, engine)
     with progress("Starting", patience_s=patience_s) as bar:
         from replay.answers.running import replayed, write_ran
 
@@ -96,7 +97,7 @@ def _tell_plan(scenario: Scenario, prepared: Prepared) -> None:
     from replay.report.tables import Table
 
     size = describe_size(prepared)
-    click.echo(dump_scenario(scenario))
+    say(dump_scenario(scenario))
     emit([Table(tuple(size), [tuple(size.values())])])
 
 
@@ -110,11 +111,11 @@ def _tell(target: Path, ran: Ran) -> None:
 
     note_all(notes(ran.result.manifest))
     for line in warnings(ran.result.manifest):
-        click.echo(f"{wrapped(line)}\n")
+        say(f"{wrapped(line)}\n")
     for label, line in headline(ran.result):
-        click.echo(f"{label:18}{line}")
+        say(f"{label:18}{line}")
     if ran.band is not None:
-        click.echo()
+        say()
         emit(band_tables(ran.band))
     if ran.prepared.trace.rejected:
         aside = len(ran.prepared.trace.rejected)
@@ -124,6 +125,6 @@ def _tell(target: Path, ran: Ran) -> None:
 
 def _default_folder(trace: Path) -> Path:
     now = datetime.datetime.now()
-    plain = re.sub(r"[^\w.-]+", "-", trace.stem).strip("-")  # of a pattern, say
+    plain = re.sub(r"[^\w.-]+", "-", trace.stem).strip("-")  # of a pattern
     name = "stdin" if str(trace) == "-" else plain or "trace"
     return Path("runs") / f"{now:%Y%m%d-%H%M%S}-{name}"

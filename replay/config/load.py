@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -13,6 +14,7 @@ from replay.config.marks import Document, KeyPath, Mark, compose
 from replay.config.overrides import Override, apply
 from replay.config.scenario import Scenario
 from replay.errors import ConfigError, InputError, Problem
+from replay.reading import read_whole
 
 MAX_BYTES = 250_000
 
@@ -94,15 +96,16 @@ def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
     Raises InputError where it cannot be read or is far too long, ConfigError where it is not UTF-8.
     """
     try:
-        with path.open("rb") as file:
-            raw = file.read(max_bytes + 1)
+        raw = read_whole(path, most_bytes=max_bytes)
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise InputError(
+                f"{path}: longer than {max_bytes:,} bytes, too long for a configuration file",
+                hint="is this a trace? `replay run TRACE -c SCENARIO.yaml` takes both",
+            ) from error
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if len(raw) > max_bytes:
-        raise InputError(
-            f"{path}: longer than {max_bytes:,} bytes, too long for a configuration file",
-            hint="is this a trace? `replay run TRACE -c SCENARIO.yaml` takes both",
-        )
+    except ValueError as error:  # a name that cannot be one
+        raise InputError(f"{path}: cannot be read: {error}") from error
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

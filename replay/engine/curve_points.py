@@ -108,7 +108,7 @@ def _points(
     columns |= {name: np.ravel(values) for name, values in known.items()}
     frame = pl.DataFrame(columns)
     lacking = [pl.lit(None, dtype=POINTS[name]).alias(name) for name in POINTS if name not in frame]
-    return frame.with_columns(lacking).select(*POINTS).cast(dict(POINTS)).fill_nan(None)
+    return frame.with_columns(lacking).select(*POINTS).cast(POINTS).fill_nan(None)
 
 
 def _rates(part: np.ndarray, whole: np.ndarray) -> pl.Series:

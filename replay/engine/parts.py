@@ -23,6 +23,7 @@ class Part(NamedTuple):
 _TABLES = {"block": "Tables", "radix": "RadixTables", "session_store": "StoreTables"}
 
 READING = "reading"
+CONTENT = "other content"
 CURVES = "curves"
 QUEUES = "queue policies"
 RANKS = "ranked policies"
@@ -44,7 +45,8 @@ PARTS = (
     ),
     Part(QUEUES, 9, ("replay_recency", "replay_two_queues")),
     Part(RANKS, 9, ("replay_ranked", "replay_levelled")),
-    Part(READING, 7, ("reuse_distances", "scan_lines", "batch_paths", "insert_units")),
+    Part(READING, 4, ("reuse_distances", "scan_lines")),
+    Part(CONTENT, 4, ("codes_of_any_ids", "batch_paths", "insert_units")),
     Part(CURVES, 3, ("stack_depths", "replay_optimum")),
     Part(GENERATOR, 5, ("write_prompts", "murmur3_prefixes")),
     Part(COSTS, 3, ("time_all", "attend_all")),

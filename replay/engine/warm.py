@@ -84,14 +84,19 @@ def _compile_engine(mode: str, kind: str) -> None:
 
 
 def _compile_reading() -> None:
-    """Build trees of small ids, of any ids, of segments and of token ids; read what has kernels."""
-    for ids in ([[0, 1], [0, 2]], [[0, 1], [0, 2**60]]):
-        trace = _two_requests(ids)
-        describe(trace, build_tree(trace))
+    """Read a Mooncake line; build a tree of small ids and describe it."""
+    read_mooncake(Source("", "", _MOONCAKE, ""), ReadOptions(block_size=_BLOCK))
+    trace = _trace()
+    describe(trace, build_tree(trace))
+
+
+def _compile_content() -> None:
+    """Build trees of any ids, of segments and of token ids; chain blocks; read in batches."""
+    trace = _two_requests([[0, 1], [0, 2**60]])
+    describe(trace, build_tree(trace))
     for content in (_SEGMENTS, _TOKENS):
         frame = pl.DataFrame({"arrival_ns": [0], "input_tokens": [1], "output_tokens": [1]})
         build_tree(canonical_trace(frame.with_columns(content), _META))
-    read_mooncake(Source("", "", _MOONCAKE, ""), ReadOptions(block_size=_BLOCK))
     chained(pl.Series([[0]], dtype=pl.List(pl.UInt64)), np.array([1]), _BLOCK)
     with tempfile.TemporaryDirectory() as folder:
         stream_trace(write_trace(trace, Path(folder) / "trace.parquet"))
@@ -135,6 +140,7 @@ _COMPILE: dict[str, Callable[[], None]] = {
     parts.RANKS: partial(_compile_policies, {one.name for one in RANKED_POLICIES}),
     parts.CURVES: partial(_compile_policies, _LRU | {"min", "min_bypass"}),
     parts.READING: _compile_reading,
+    parts.CONTENT: _compile_content,
     parts.GENERATOR: _compile_generator,
     parts.COSTS: _compile_costs,
 }

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from replay.config.hardware import ErrorBand, FitError
+from replay.errors import InputError
 from replay.gpu.calibrate import Calibration, summary
 from replay.gpu.measured import Measured
 from replay.gpu.spec import Gpu
 
+_MOST_PERCENT = 100_000
 _DIGITS = 4  # that parameters are rounded to: no fit knows more
 
 
@@ -20,7 +22,8 @@ def calibrated_gpu(
 ) -> Gpu:
     """Return the fitted GPU under a name of its own, with provenance and its error.
 
-    The error is that of models left out where there are several, else that of the fit.
+    The error is that of models left out where there are several, else that of the fit. Raises
+    InputError where that is beyond any measurement.
     """
     held_out = not np.isnan(calibration.held_out).all()
     relative = calibration.held_out if held_out else calibration.in_sample
@@ -60,6 +63,11 @@ def _band(measured: Measured, relative: np.ndarray, rows: np.ndarray) -> ErrorBa
     found = summary(relative[rows])
     if found is None:
         return None
+    if not found[1] <= _MOST_PERCENT:
+        raise InputError(
+            f"the times measured are up to {found[1]:.3g} % off: no parameters fit them",
+            hint="are they in milliseconds, and is this the GPU that they were measured on?",
+        )
     return ErrorBand(
         rows=int(rows.sum()), median_percent=round(found[0], 1), p90_percent=round(found[1], 1)
     )

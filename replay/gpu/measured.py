@@ -10,6 +10,7 @@ decodes of `decode_ctx` keys each. Other columns are left alone.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +20,13 @@ from numpy.typing import NDArray
 
 from replay.errors import ConfigError, InputError, Problem
 from replay.gpu.spec import Model, load_model, model_names
+from replay.reading import read_whole
 
 COLUMNS = ("gpu", "model", "tp", "phase", "new_tokens", "context_tokens", "batch", "measured_ms")
 PHASES = ("prefill", "decode", "mixed")
 TIME_COLUMN = "measured_ms"
 MAX_COUNT = 2**24
+MAX_BYTES = 2**28
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,16 +131,18 @@ def read_measured(
 
 def _records(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            missing = [name for name in columns if name not in (reader.fieldnames or ())]
-            if missing:
-                raise InputError(
-                    f"{path}: no column {', '.join(missing)}",
-                    hint=f"columns: {', '.join(COLUMNS)}, and decode_ctx for mixed steps",
-                )
-            return list(reader)
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_whole(path, most_bytes=MAX_BYTES).decode("utf-8-sig")
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        missing = [name for name in columns if name not in (reader.fieldnames or ())]
+        if missing:
+            raise InputError(
+                f"{path}: no column {', '.join(missing)}",
+                hint=f"columns: {', '.join(COLUMNS)}, and decode_ctx for mixed steps",
+            )
+        return list(reader)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
 
 

@@ -27,7 +27,7 @@ def _slot(node, unit, offset, mask):
     """Return the home slot of a child: the edge below `node` that starts with this token."""
     mixed = np.uint64(unit) * np.uint64(0x9E3779B97F4A7C15)
     mixed ^= mixed >> np.uint64(29)
-    mixed += np.uint64(node + 2**33) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed += np.uint64(np.int64(node) + 2**33) * np.uint64(0xBF58476D1CE4E5B9)
     mixed ^= np.uint64(offset) * np.uint64(0x94D049BB133111EB)
     mixed ^= mixed >> np.uint64(32)
     return np.int64((mixed * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(20)) & mask

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from replay.errors import UnknownNameError
+from replay.printable import printable
 from replay.writing.failures import writing
 from replay.writing.whole import whole_file
 
@@ -153,7 +154,8 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\r", " ").replace("\n", " ")
+    one_line = text.replace("\\", "\\\\").replace("|", "\\|").replace("\r", " ").replace("\n", " ")
+    return printable(one_line)
 
 
 def _write(table: AnyTable, format: str, sink: BinaryIO) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from replay.errors import InputError
+from replay.reading import read_whole
 from replay.trace.jinja_templates import SOLE, Message, Render, jinja_template
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
 UNDATED = datetime(2025, 1, 1, tzinfo=UTC)  # what is now, where nobody knows
 _CONFIG, _TOKENS = "tokenizer_config.json", "special_tokens_map.json"
 _TEMPLATES = ("chat_template.jinja", "chat_template.json")
+_MOST_BYTES = 2**24
 _NAMED = "additional_chat_templates"
 _USUAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
 
@@ -144,8 +146,8 @@ def _of_file(path: Path, tokenizer: Path | None) -> ChatTemplate | None:
 
 def _text_of(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return read_whole(path, most_bytes=_MOST_BYTES).decode()
+    except (OSError, ValueError) as error:
         raise InputError(f"cannot read the chat template {path}: {error}") from error
 
 

@@ -3,8 +3,8 @@
 What it hands to a template, in its `utils/chat_template_utils.py`: `messages`, `tools`,
 `documents`, `add_generation_prompt`, the special tokens by name, whatever else a request gives;
 the functions `raise_exception` and `strftime_now`; a `tojson` that neither sorts nor escapes; the
-tag `generation` and the controls of loops. A sandbox keeps a template from all but its arguments,
-though not from using time and memory.
+tag `generation` and the controls of loops. A sandbox keeps a template from all but its arguments;
+time and memory have limits.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from replay.errors import InputError
+from replay.trace.limits import limited
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 Message = Mapping[str, Any]
 Render = Callable[[Sequence[Message], Any, Mapping[str, Any], bool, datetime], str]
 SOLE = ""  # the name of a template that has none
+_MOST_CPU_S = 5.0  # for one text; they take milliseconds
+_MOST_BYTES = 2**29
+_LONGEST_POWER_BITS = 2**16
 _OWN = frozenset(("messages", "tools", "add_generation_prompt", "continue_final_message"))
 _PROBE = "\ufdd2probe"
 
@@ -107,13 +111,15 @@ class _Rendering:
             "add_generation_prompt": open_reply,
             "strftime_now": now.strftime,
         }
+        what = f"the chat template in {self._name}"
         try:
-            return self._templates[name].render(handed)
+            with limited(what, cpu_s=_MOST_CPU_S, memory_bytes=_MOST_BYTES):
+                return self._templates[name].render(handed)
         except (
             TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError,
             ValueError,
         ) as error:  # fmt: skip
-            raise InputError(f"the chat template in {self._name} fails: {error}") from error
+            raise InputError(f"{what} fails: {error}") from error
 
 
 def _in_parts(message: Message) -> Message:
@@ -131,7 +137,8 @@ def _compiled(source: str, path: str) -> Template:
             "chat templates need the package jinja2", hint="pip install 'kvreplay[text]'"
         ) from error
     try:
-        return _environment().from_string(source)
+        with limited(f"{path}: the template", cpu_s=_MOST_CPU_S, memory_bytes=_MOST_BYTES):
+            return _environment().from_string(source)
     except (TemplateError, SyntaxError, RecursionError) as error:
         raise InputError(f"{path} is no chat template: {error}") from error
 
@@ -170,7 +177,19 @@ def _environment() -> SandboxedEnvironment:
             sort_keys=sort_keys,
         )
 
-    environment = ImmutableSandboxedEnvironment(
+    class Sandbox(ImmutableSandboxedEnvironment):
+        """The sandbox of Jinja, where no power takes for ever."""
+
+        intercepted_binops = frozenset(("**",))
+
+        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+            if isinstance(left, int) and isinstance(right, int):
+                bits = left.bit_length() * max(right, 0)
+                if bits > _LONGEST_POWER_BITS:
+                    raise TemplateError(f"a power of {bits:,} bits")
+            return super().call_binop(context, operator, left, right)
+
+    environment = Sandbox(
         trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation]
     )
     environment.filters["tojson"] = dumps

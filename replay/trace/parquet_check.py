@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from replay.errors import Problem, TraceError
+from replay.trace.limits import too_large, usual_limit_bytes
 from replay.writing.whole import Sink
 
 MAGIC = b"PAR1"
@@ -29,19 +30,29 @@ _CHUNK_BYTES = 1 << 20
 _CUT_SHORT = "not a Parquet file, or one that was cut short"
 _BYTES_PER_CPU_S = 5 * 2**20  # a fifth of the slowest decoding measured
 _LEAST_CPU_S = 60
+_SLACK_BYTES = 3 * 2**30  # of address space: the interpreter, libraries, their threads
+_TOO_LARGE = 2  # the exit code below
 _decoded: set[bytes] = set()  # digests of files that another process has decoded
 _TRIAL = """\
 import io, json, resource, sys
 sys.path[:] = json.loads(sys.argv[1])
-limit = int(sys.argv[2])
-resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
+cpu_s, most_bytes, slack_bytes = map(int, sys.argv[2:5])
+resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 import polars
-path = sys.argv[3]
+path = sys.argv[5]
+source = path if path else io.BytesIO(sys.stdin.buffer.read())
+hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+if hard == resource.RLIM_INFINITY:
+    resource.setrlimit(resource.RLIMIT_AS, (most_bytes + slack_bytes, hard))
+size = 0
 try:
-    source = path if path else io.BytesIO(sys.stdin.buffer.read())
     for batch in polars.scan_parquet(source, glob=False).collect_batches():
-        pass
+        size += batch.estimated_size()
+        if size > most_bytes:
+            sys.exit(2)
+except SystemExit:
+    raise
 except BaseException as error:
     print((str(error).splitlines() or [type(error).__name__])[0])
     sys.exit(1)
@@ -67,13 +78,14 @@ class Checked:
     sha256: str
 
 
-def check_parquet(data: bytes, shown: str) -> Checked:
+def check_parquet(data: bytes, shown: str, *, most_bytes: int | None = None) -> Checked:
     """Return what vouches for a Parquet file; raises TraceError where it is damaged.
 
-    A file without seal has been decoded once when this returns.
+    A file without seal has been decoded once when this returns; it is refused where that makes more
+    than `most_bytes`, by default `usual_limit_bytes` of its size.
     """
     with memoryview(data) as view:
-        return _checked(view, data, shown)
+        return _checked(view, data, shown, most_bytes)
 
 
 def check_parquet_file(path: Path) -> Checked:
@@ -94,10 +106,12 @@ def _checked_file(path: Path, shown: str, inode: int, size_bytes: int, changed_n
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as pages,
         memoryview(pages) as view,
     ):
-        return _checked(view, path, shown)
+        return _checked(view, path, shown, None)
 
 
-def _checked(data: memoryview, source: bytes | Path, shown: str) -> Checked:
+def _checked(
+    data: memoryview, source: bytes | Path, shown: str, most_bytes: int | None
+) -> Checked:
     footer_at = len(data) - _TRAILER_BYTES - int.from_bytes(data[-_TRAILER_BYTES:-4], "little")
     whole = len(data) >= _LEAST_BYTES and data[:4] == MAGIC and data[-4:] == MAGIC
     if not whole or footer_at < len(MAGIC):
@@ -111,7 +125,7 @@ def _checked(data: memoryview, source: bytes | Path, shown: str) -> Checked:
     own.update(data[hole:])
     if mark < 0:
         if own.digest() not in _decoded:
-            _try(source, shown)
+            _try(source, shown, most_bytes or usual_limit_bytes(len(data)))
             _decoded.add(own.digest())
         return Checked(sealed=False, sha256=own.hexdigest())
     sealed.update(UNSEALED.encode())
@@ -124,12 +138,13 @@ def _checked(data: memoryview, source: bytes | Path, shown: str) -> Checked:
     return Checked(sealed=True, sha256=own.hexdigest())
 
 
-def _try(source: bytes | Path, shown: str) -> None:
+def _try(source: bytes | Path, shown: str, most_bytes: int) -> None:
     """Decode a file in another process; raises TraceError where that fails in whatever way."""
     size = len(source) if isinstance(source, bytes) else source.stat().st_size
     path = "" if isinstance(source, bytes) else str(source)
     command = [sys.executable, "-c", _TRIAL, json.dumps(sys.path)]
-    command += [str(_LEAST_CPU_S + size // _BYTES_PER_CPU_S), path]
+    command += [str(_LEAST_CPU_S + size // _BYTES_PER_CPU_S)]
+    command += [str(most_bytes), str(_SLACK_BYTES + size), path]
     done = subprocess.run(
         command,
         input=source if isinstance(source, bytes) else b"",
@@ -138,6 +153,8 @@ def _try(source: bytes | Path, shown: str) -> None:
     )
     if done.returncode == 0:
         return
+    if done.returncode == _TOO_LARGE:
+        raise too_large(shown, size, most_bytes)
     reason = done.stdout.decode(errors="replace").strip()
     if done.returncode < 0:
         reason = f"decoding it ended with signal {-done.returncode}"

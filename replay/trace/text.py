@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from replay.errors import InputError
+from replay.reading import read_whole
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -122,9 +123,10 @@ def _of_file(path: Path) -> Splitter:
             "--tokenizer needs the package tokenizers", hint="pip install 'kvreplay[text]'"
         ) from error
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read the tokenizer {path}: {error.strerror}") from error
+        data = read_whole(path)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot read the tokenizer {path}: {reason}") from error
     try:
         tokenizer = Tokenizer.from_buffer(data)
     except (ValueError, TypeError) as error:

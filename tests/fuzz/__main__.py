@@ -64,7 +64,9 @@ def _campaign(options: argparse.Namespace, made: Path) -> int:
     ]
     work.sort(key=lambda pair: (pair[1] / counts[pair[0]], pair[0]))  # all targets all the time
     # Compiled kernels first: no case is slow for want of them.
-    subprocess.run([sys.executable, "-m", "replay", "doctor", "--warm"], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "replay", "doctor", "--warm"], check=True, capture_output=True
+    )
     started, told = time.monotonic(), []
     known: dict[tuple[str, str], list[Finding]] = {}
     for one in run_all(work, seed=options.seed, samples=made, workers=options.workers):
@@ -127,7 +129,7 @@ def _one(options: argparse.Namespace, made: Path) -> int:
 
 
 def _in_a_child(work: object) -> None:
-    """Do work that imports heavy libraries where their threads do not stand in the way of a fork."""
+    """Do work that imports heavy libraries elsewhere: their threads would not survive a fork."""
     assert callable(work)
     pid = os.fork()
     if pid == 0:

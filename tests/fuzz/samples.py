@@ -215,6 +215,6 @@ def write_binary(folder: Path) -> None:
             "id": "a",
             "conversations": [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "yo"}],
         }
-    ]  # noqa: E501
+    ]
     pl.DataFrame(chats).write_parquet(folder / "sharegpt.parquet")
     write_run(folder / "run", run_fixture.tables(), run_fixture.manifest(), "seed: 0\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -256,8 +257,8 @@ def _value(random: Random, parameter: object) -> str:
         if isinstance(kind, click.Path) or parameter.name in ("trace", "run", "in", "profile"):
             return random.choice(
                 ("in.jsonl", "in.csv", "in.yaml", "p.yaml", "R", "R/manifest.json", "empty", ".",
-                 "out.csv", "out.parquet", "nowhere", "R/requests.parquet", "/dev/null", "in.jsonl/x",
-                 "", "x" * 300, "out.yaml", "/dev/full", "/proc/self/mem", "-")
+                 "out.csv", "out.parquet", "nowhere", "R/requests.parquet", "/dev/null",
+                 "in.jsonl/x", "", "x" * 300, "out.yaml", "/dev/full", "/proc/self/mem", "-")
             )  # fmt: skip
     return _word(random)
 
@@ -305,7 +306,7 @@ def _config(random: Random) -> Case:
     file = "m/config.json"
     argv = _pick(
         random,
-        ("cost", "--model", file, "--gpu", "b200-sxm", "--tp", "8", "--new", "512", "--format", "jsonl"),
+        ("cost", "--model", file, "--gpu", "b200-sxm", "--tp", "8", "--new", "512"),
         ("cost", "--model", "m", "--new", "512", "--decode", "4x100"),
         ("list", "models", file),
         ("run", "t.jsonl", "-o", "RUN", "--model", file, "--gpu", "b300-sxm", "--tp", "8"),
@@ -357,10 +358,8 @@ def _manifest(random: Random) -> Case:
         record["schema_version"] = 3
     data = mutated(random, json.dumps(record).encode(), "json")
     if not old:
-        try:
+        with suppress(ValueError, TypeError, AttributeError, RecursionError):
             data = sealed(json.loads(data)).encode("utf-8", "surrogatepass")
-        except (ValueError, TypeError, AttributeError, RecursionError):
-            pass
     return Case({**files, "R/manifest.json": data}, _opening(random), "R/manifest.json")
 
 

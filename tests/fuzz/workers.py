@@ -1,4 +1,4 @@
-"""Worker processes with limits, so that an abort, a hang or a bomb is laid to the case it came from.
+"""Worker processes with limits: an abort, a hang or a bomb is laid to the case it came from.
 
 A worker is forked from a process that has no threads and has imported nothing heavy. It says which
 case it is at, and what it found; a process that ends, or takes too long over one case, is replaced
@@ -18,6 +18,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -120,10 +121,8 @@ def _ended(worker: _Worker, *, hung: bool) -> Iterator[Told]:
 
 
 def _stop(worker: _Worker) -> int:
-    try:
+    with suppress(ProcessLookupError):
         os.kill(worker.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     os.close(worker.pipe)
     _, status = os.waitpid(worker.pid, 0)
     return status

@@ -166,7 +166,8 @@ def suffixes_of(readers: Iterable[Reader]) -> tuple[str, ...]:
 def _read(path: str | Path, reader: Reader | None, options: ReadOptions) -> Trace:
     source = read_source(path, max_unpacked_bytes=options.max_unpacked_bytes)
     if looks_like_parquet(source.data[:_HEAD_BYTES]):
-        check_parquet(source.data, source.path)  # some damage would end this process
+        # Some damage would end this process, and some small files are very large ones.
+        check_parquet(source.data, source.path, most_bytes=options.max_unpacked_bytes)
     if reader is None:
         reader = COLUMNS if options.columns is not None else _recognised(source)
     reader.refuse_others(options)

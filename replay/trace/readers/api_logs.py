@@ -201,7 +201,7 @@ def time_in(row: Row, *names: str, needed: bool = False) -> int | None:
         return None
     value = row[name]
     if isinstance(value, str) and _NUMBER.fullmatch(value):
-        value = float(value) if "." in value else int(value)
+        value = int(value) if value.isdecimal() else float(value)
     found = ns_since_1970(value)
     if found is None:
         raise RowError(f"{name} must be a date or a time since 1970 (got {shown(row[name])})")

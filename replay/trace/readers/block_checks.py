@@ -116,11 +116,16 @@ def powers_of_two_between(lowest: int, highest: int) -> list[int]:
     return [size for size in (2**k for k in range(_LARGEST_POWER + 1)) if lowest <= size <= highest]
 
 
-def hint_at_sizes(problems: ProblemList, tokens: np.ndarray, counts: np.ndarray) -> None:
-    """Add to the problems which block sizes fit every row, if any do; counts are rounded up."""
-    fits = [
+def sizes_that_fit(tokens: np.ndarray, counts: np.ndarray) -> list[int]:
+    """Return the usual block sizes of which every row has as many as it needs, rounded up."""
+    return [
         size for size in powers_of_two_between(1, 2**20) if (counts == -(-tokens // size)).all()
     ]
+
+
+def hint_at_sizes(problems: ProblemList, tokens: np.ndarray, counts: np.ndarray) -> None:
+    """Add to the problems which block sizes fit every row, if any do; counts are rounded up."""
+    fits = sizes_that_fit(tokens, counts)
     if fits:
         problems.hint(f"every row fits a block size of {' or '.join(map(str, fits))}")
 

@@ -32,7 +32,13 @@ from replay.trace.frame import (
 )
 from replay.trace.lists import list_column
 from replay.trace.problems import ProblemList, shown
-from replay.trace.readers.block_checks import bare_note, check_chained, hint_at_sizes, with_fresh
+from replay.trace.readers.block_checks import (
+    bare_note,
+    check_chained,
+    hint_at_sizes,
+    sizes_that_fit,
+    with_fresh,
+)
 from replay.trace.readers.checked_row import LARGEST_NS
 from replay.trace.readers.column_tables import TableColumn
 from replay.trace.readers.column_values import Telling, times_in
@@ -100,18 +106,20 @@ def looks_like_mooncake(head: bytes) -> bool:
 
 
 def read_mooncake(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
-    """Return the trace in a Mooncake file; blocks have 512 tokens unless the options say else.
+    """Return the trace in a Mooncake file, in blocks of the size that the options say.
+
+    Otherwise they have 512 tokens, or where these do not fit the rows the only size that does.
 
     Raises TraceError that names the line of each row that breaks the format, where more do than
     the options allow.
     """
-    size = options.block_size or BLOCK_SIZE
     problems = ProblemList(source.path, allowed=options.max_rejected)
     rows = _parse_plain(source.data) or _parse_lines(source.data, problems)
     read = rows.frame.height + problems.total
     if not read:
         problems.add("no requests")
     known = bool(rows.frame[_IDS].list.len().fill_null(0).sum())
+    size = options.block_size or _size_that_fits(rows)
     checks: list[Callable[[_Rows, ProblemList], None]] = [_check_lengths, _check_order]
     if known:
         checks.append(partial(_check_counts, size=size))
@@ -140,7 +148,7 @@ def read_mooncake(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
         content=chained if known else LENGTHS_ONLY,
         sessions=sessions,
         rejected_rows=len(problems.rejected),
-        notes=(*rows.notes, *bare_note(bare)),
+        notes=(*rows.notes, *_size_note(options, size if known else None), *bare_note(bare)),
     )
     return replace(canonical_trace(frame, meta), rejected=source.put_aside(problems))
 
@@ -281,6 +289,22 @@ def _check_order(rows: _Rows, problems: ProblemList) -> None:
         problems.hint("sort the lines by timestamp with a stable sort, so that ties stay in order")
 
 
+def _size_that_fits(rows: _Rows) -> int:
+    """Return the block size of rows that do not tell it: the format's, or the only one that fits."""
+    frame = rows.frame.filter(pl.col(_IDS).is_not_null())
+    tokens, counts = (
+        column.to_numpy() for column in (frame["input_length"], frame[_IDS].list.len())
+    )
+    fits = sizes_that_fit(tokens, counts.astype(np.int64))
+    return fits[0] if len(fits) == 1 and BLOCK_SIZE not in fits else BLOCK_SIZE
+
+
+def _size_note(options: ReadOptions, size: int | None) -> tuple[str, ...]:
+    if size in (None, BLOCK_SIZE) or options.block_size is not None:
+        return ()
+    return (f"blocks of {size} tokens: the only size that fits all rows, as none is told",)
+
+
 def _check_counts(rows: _Rows, problems: ProblemList, *, size: int) -> None:
     """Count the rows with too few or too many ids, but those with none at all."""
     flat = flat_blocks(rows.frame[_IDS].fill_null([]))
@@ -373,7 +397,7 @@ MOONCAKE = Reader(
     meaning="JSON lines: timestamp in ms, lengths, prefix-chained hash_ids of 512-token blocks",
     content="prefix-chained block ids, where it has them; responses have none",
     sessions="inferred by prefix chaining, unless every row has a session_id",
-    assumes="blocks of 512 tokens, unless --trace-block-size says otherwise",
+    assumes="blocks of 512 tokens, or of the only size that fits, unless --trace-block-size is given",
     sniff=looks_like_mooncake,
     read=read_mooncake,
     takes=("block_size",),

@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from replay.errors import InputError, Problem, TraceError
+from replay.reading import read_standard_input, read_whole
 from replay.trace.frame import Rejected
 from replay.trace.problems import ProblemList
 from replay.trace.readers.unpack import unpacked
@@ -61,7 +61,7 @@ def read_source(path: str | Path, *, max_unpacked_bytes: int | None = None) -> S
     if path.is_dir():
         raise InputError(f"{shown} is a folder", hint="name a file")
     try:
-        raw = sys.stdin.buffer.read() if shown == STANDARD_INPUT else path.read_bytes()
+        raw = read_standard_input() if shown == STANDARD_INPUT else read_whole(path)
     except FileNotFoundError as error:
         raise InputError(f"no such trace file (got {shown!r})", hint=_near(path)) from error
     except (OSError, ValueError) as error:

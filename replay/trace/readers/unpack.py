@@ -6,27 +6,20 @@ and a stream that ends before its end is told rather than taken for all there is
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Protocol
 
 import zstandard
 
 from replay.errors import Problem, TraceError
-from replay.units import format_bytes
+from replay.trace.limits import too_large, usual_limit_bytes
 
 _GZIP = b"\x1f\x8b"
 _ZSTANDARD = b"\x28\xb5\x2f\xfd"
 _GZIP_WINDOW = 31  # with the header and the checksum of a gzip member
-_LEAST_BYTES = 2**26
-_USUAL_RATIO = (
-    200  # text seldom shrinks more; zeros shrink 1,000 times in gzip, 32,000 in zstandard
-)
 _ZSTANDARD_RATIO = 2**15
 _PIECE_BYTES = 2**10, 2**16
-_CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 class _Member(Protocol):
@@ -60,7 +53,7 @@ def unpacked(raw: bytes, shown: str, *, most_bytes: int | None = None) -> bytes:
     try:
         pieces = list(_pieces(raw, member, limit=limit, ratio=ratio))
     except OverflowError as error:
-        raise _too_large(shown, len(raw), limit) from error
+        raise too_large(shown, len(raw), limit) from error
     except EOFError as error:
         what = f"the file ends early: its {kind} stream is cut off ({error})"
         hint = "copy or download it again; nothing of it is used"
@@ -68,11 +61,6 @@ def unpacked(raw: bytes, shown: str, *, most_bytes: int | None = None) -> bytes:
     except (zlib.error, zstandard.ZstdError) as error:
         raise TraceError([Problem(shown, f"damaged {kind} file ({error})")]) from error
     return b"".join(pieces)
-
-
-def usual_limit_bytes(packed_bytes: int) -> int:
-    """Return how much a file of this size may unpack to: what text does, and half of the memory."""
-    return min(max(_LEAST_BYTES, _USUAL_RATIO * packed_bytes), _memory_bytes() // 2)
 
 
 def _pieces(
@@ -107,20 +95,3 @@ def _gzip_member() -> _Member:
 
 def _zstandard_member() -> _Member:
     return zstandard.ZstdDecompressor().decompressobj()
-
-
-def _too_large(shown: str, packed_bytes: int, limit: int) -> TraceError:
-    what = (
-        f"{format_bytes(packed_bytes)} that unpack to more than {format_bytes(limit)}: too much to "
-        "be text as traces are"
-    )
-    return TraceError([Problem(shown, what)], hint="--max-unpacked SIZE allows more, such as 8GiB")
-
-
-def _memory_bytes() -> int:
-    """Return the memory of this machine, or what this process may take of it."""
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    try:
-        return min(total, int(_CGROUP_LIMIT.read_text()))
-    except (OSError, ValueError):
-        return total
