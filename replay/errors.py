@@ -22,8 +22,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from replay.near_names import near_names
+from replay.printable import printable
 
 SHOWN_PROBLEMS = 10
+SHOWN_NAMES = 100
 
 
 class ReplayError(Exception):
@@ -68,7 +70,7 @@ class FileError(InputError):
         self.problems = tuple(problems)
         self.total = len(self.problems) if total is None else total
         shown = self.problems[:SHOWN_PROBLEMS]
-        lines = [str(problem) for problem in shown]
+        lines = [printable(str(problem)) for problem in shown]  # one problem, one line
         more = self.total - len(shown)
         if more > 0:
             lines.append(f"... and {more:,} more")
@@ -90,7 +92,9 @@ class UnknownNameError(InputError):
         self.kind, self.name, self.known = kind, name, sorted(known)
         near = near_names(name, self.known)
         hint = f"did you mean {', '.join(near)}?" if near else None
-        listing = f"known: {', '.join(self.known)}"
+        more = len(self.known) - SHOWN_NAMES
+        listing = f"known: {', '.join(self.known[:SHOWN_NAMES])}"
+        listing += f" and {more:,} more" if more > 0 else ""
         super().__init__(
             f"unknown {kind} (got {name!r})", hint=f"{hint} {listing}" if hint else listing
         )

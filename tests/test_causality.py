@@ -65,10 +65,11 @@ def test_links_tell_the_turn_where_responses_are_unknown():
 
 
 def test_a_request_is_premature_by_what_is_left_of_the_turn_it_contains():
-    outcome = np.zeros((4, 30), np.int64)
-    outcome[2, 0] = 1  # rejected
     early, known = premature_ns(
-        np.array([-1, 0, 1, 2]), np.array([0, 5, 9, 9]), np.array([8, 9, 0, 12]), outcome
+        np.array([-1, 0, 1, 2]),
+        np.array([0, 5, 9, 9]),
+        np.array([8, 8, 9, 0]),
+        np.array([False, False, False, True]),
     )
     assert early.tolist() == [0, 3, 0, 0]
     assert known.tolist() == [False, True, True, False]

@@ -251,8 +251,8 @@ def test_a_full_disk_is_said_and_leaves_nothing(trace, tmp_path):
         "replay.engine.prepare.load_trace",
         "replay.engine.growing.build_tree",
         "replay.engine.run.simulate_timed",
-        "replay.engine.run.requests_frame",
-        "replay.runs.write.result_digest",
+        "replay.engine.run.prefix_rows",
+        "replay.runs.write.ResultDigest",
         "replay.runs.write._parquet",
     ],
 )

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from replay.cli import main
 from replay.engine.headline import headline
 from replay.engine.run import RunResult
+from replay.runs.rows import rows_of
 from replay.units import format_duration
 from tests import run_fixture
 
@@ -50,9 +51,9 @@ def test_a_pair_that_never_ended_is_none():
         if row["status"] == "completed":
             row |= {"no_cache_status": "unfinished", "no_cache_ttft_ns": 10**15}
     pairs = [row for row in rows if row["status"] == row["no_cache_status"] == "completed"]
-    result = RunResult(
-        run_fixture.tables(requests=rows), run_fixture.manifest(content_known=True), None
-    )
+    tables = run_fixture.tables(requests=rows)
+    made = {name: rows_of(frame) for name, frame in tables.items()}
+    result = RunResult(made, run_fixture.manifest(content_known=True), None)
     lines = dict(headline(result))
     mean = sum(row["no_cache_ttft_ns"] for row in pairs) / len(pairs)
     assert f"mean {format_duration(round(mean))}" in lines["... caching off"]

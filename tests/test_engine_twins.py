@@ -24,7 +24,11 @@ from replay.trace.tree import build_tree
 from tests import naive, naive_attention
 from tests.random_traces import BLOCK, mixed, rows, trace_of, unit_rows, unit_trace_of
 
-STATUSES = {"completed": 0, "rejected": 1, "unfinished": 2}
+STATUSES = {
+    "completed": layout.COMPLETED,
+    "rejected": layout.REJECTED,
+    "unfinished": layout.UNFINISHED,
+}
 KINDS = {  # of attention, in the words of tests/naive_attention.py
     "pair": 0.9, "tile_key": 0.7, "tile_start": 1.5, "tile_rows": 4, "heads": 2, "sms": 3,
     "key": 1.3, "row": 0.4, "expand": 0.2, "decode_pair": 0.8, "decode_key": 1.1,

@@ -171,6 +171,6 @@ def test_memory_goes_with_the_tables(tmp_path, monkeypatch):
 
 def test_a_size_is_a_number_with_a_unit():
     assert parse_bytes("1.5GiB") == 3 * 2**29
-    for text in ("much", "3", "0GiB"):
+    for text in ("much", "3 apples", "0GiB"):
         with pytest.raises(InputError):
             parse_bytes(text)

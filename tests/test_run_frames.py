@@ -18,10 +18,12 @@ from replay.cache.hints import RecomputeCost, hints_of
 from replay.cache.references import references
 from replay.config.scenario import Scenario
 from replay.engine import costing as costs
-from replay.engine import simulate, sizing, tables
+from replay.engine import generating, outcome, run, simulate, sizing, tables
+from replay.engine import prefix_rows as prefix_rows_module
 from replay.engine.costing import Costing, EngineOverhead
 from replay.engine.plan import make_plan
 from replay.engine.run import RunResult, execute, prepare_trace
+from replay.runs import rows as runs_rows
 from replay.schema import REQUESTS, TIMELINE, column_names
 from replay.trace.frame import Trace
 from replay.trace.tree import PrefixTree, build_tree
@@ -54,6 +56,29 @@ from tests.test_engine_twins import (
 
 WIDTH_NS, INTERVALS = 40, 8  # of the timeline, so that it has to widen
 A0_NS, A1_NS = 7, 3
+
+
+@pytest.fixture(autouse=True)
+def long_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make every run one that is taken apart: tables in stretches, rows taken out when done.
+
+    What is given back is overwritten: who still reads it, or relies on it, gets it wrong.
+    """
+    for module, name in (
+        (outcome, "_ROWS_AT_ONCE"), (run, "ROWS_AT_ONCE"), (runs_rows, "ROWS_AT_ONCE"),
+        (prefix_rows_module, "_REQUESTS_AT_ONCE"), (prefix_rows_module, "_PLACES_AT_ONCE"),
+        (prefix_rows_module, "_EDGES_AT_ONCE"),
+        (generating, "_REQUESTS_AT_ONCE"), (simulate, "_REQUESTS_A_CALL"),
+        (simulate, "_STEPS_A_CALL"),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, 2)
+
+    def overwrite(rows: outcome.LazyRows, start: int, stop: int) -> None:
+        rows.table[start:stop] = -(10**12)
+
+    monkeypatch.setattr(outcome.LazyRows, "release", overwrite)
+
+
 DIAGNOSED = ("sufficient_capacity_blocks", "optimum_hit_tokens", "avoidable_miss_tokens")
 
 

@@ -13,7 +13,7 @@ import pytest
 from replay.runs.digest import result_digest
 from replay.schema import TABLES
 
-GOLDEN = "9997f21fa99951995036c34d40968693eea7b6998dbd150f6e228cb8728519b8"
+GOLDEN = "5016d5455e1ebd40ce635efb6c5c51b001a347aaddceba5164db06c155107820"
 ROWS = 30
 
 

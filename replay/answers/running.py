@@ -53,7 +53,7 @@ def write_ran(
     """Write the run directory, whole or not at all; `told` is what else its manifest says."""
     write_run(
         folder,
-        ran.result.tables,
+        ran.result.rows,
         {**(told or {}), **ran.manifest},
         dump_scenario(ran.result.scenario),
         rejected=rejected_text(ran.prepared.trace.rejected),

@@ -23,9 +23,11 @@ from replay.errors import InputError
 from replay.report.notices import notes, unverified, warnings
 from replay.report.rows import table_frame
 from replay.runs.conform import conform
+from replay.runs.digest import result_digest
 from replay.runs.layout import SCENARIO, check_target
 from replay.runs.open import Run as Folder
 from replay.runs.open import open_run as open_folder
+from replay.runs.rows import rows_of
 from replay.runs.write import run_record
 from replay.units import NS_PER_S, parse_bytes, parse_duration_ns
 
@@ -200,7 +202,9 @@ def run(
         prepared = source.prepared(found, hook)
         ran = replayed(prepared, threads=threads, sensitivity=sensitivity, progress=hook)
     frames = conform(ran.result.tables)
-    made = Run(frames, run_record(ran.manifest, frames), ran.result, ran=ran, trace=trace)
+    heights = {name: frame.height for name, frame in frames.items()}
+    record = run_record(ran.manifest, result_digest(frames), heights)
+    made = Run(frames, record, ran.result, ran=ran, trace=trace)
     if output is not None:
         made.save(output, force=force)
     return made
@@ -210,7 +214,8 @@ def open_run(folder: Path_) -> Run:
     """Return the run in a folder that `replay run` or `Run.save` wrote; raises InputError."""
     there = open_folder(Path(folder))
     tables = {name: pl.read_parquet(path.read_bytes()) for name, path in there.tables.items()}
-    result = RunResult(tables, dict(there.manifest), load_scenario(there.folder / SCENARIO))
+    rows = {name: rows_of(frame) for name, frame in tables.items()}
+    result = RunResult(rows, dict(there.manifest), load_scenario(there.folder / SCENARIO))
     return Run(tables, there.manifest, result, folder=there, more=unverified(there))
 
 

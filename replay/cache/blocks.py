@@ -18,8 +18,8 @@ from replay.trace.tree import PrefixTree
 class BlockPaths:
     """Edges and paths in blocks, with tails and responses appended as edges of their own.
 
-    Edges: the tree's E edges come first; `first` and `blocks` int64 (index of the first block
-    along the prompt, number of blocks), `stop_tokens` int64. Requests (R): path_edges
+    Edges: the tree's E edges come first; `first` and `blocks` int64, in a plan int32 (index of the
+    first block along the prompt, number of blocks), `stop_tokens` alike. Requests (R): path_edges
     [start:prompt_stop] is the prompt (with its tail, in partial mode), [prompt_stop:stop] the
     response; `prompt_blocks`, `match_blocks` (the most a look-up may return, 0 where none is made)
     and `path_blocks` int64. `tree_edge` int64 maps every edge to the tree edge it reports to, -1

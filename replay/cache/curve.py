@@ -15,6 +15,7 @@ import numpy as np
 from replay.kernels.references import References
 from replay.kernels.stack import stack_depths
 
+_REQUESTS_AT_ONCE = 1 << 18
 KNEES = (0.9, 0.95, 0.99)
 
 
@@ -181,6 +182,23 @@ def sufficient_capacity(uses: Uses, requests: int) -> np.ndarray:
     """
     needed = np.zeros(requests, np.int64)
     np.maximum.at(needed, uses.request, uses.depth + uses.blocks)
+    return needed
+
+
+def sufficient_capacities(refs: References) -> np.ndarray:
+    """Return `sufficient_capacity` of all uses, int64[R], without holding them all at once."""
+    depth = stack_depths(refs.blocks, refs.offsets, refs.edges)
+    needed = np.zeros(len(refs.limit), np.int64)
+    for start in range(0, len(refs.limit), _REQUESTS_AT_ONCE):
+        stop = min(start + _REQUESTS_AT_ONCE, len(refs.limit))
+        places = slice(int(refs.offsets[start]), int(refs.offsets[stop]))
+        counts = np.diff(refs.offsets[start : stop + 1])
+        edges = refs.edges[places]
+        left = np.repeat(refs.limit[start:stop], counts) - refs.first[edges]
+        blocks = np.minimum(refs.blocks[edges], left)
+        kept = (depth[places] >= 0) & (blocks > 0)
+        request = np.repeat(np.arange(start, stop), counts)
+        np.maximum.at(needed, request[kept], (depth[places] + blocks)[kept])
     return needed
 
 

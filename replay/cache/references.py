@@ -11,22 +11,23 @@ from replay.kernels.references import References
 def references(paths: BlockPaths) -> References:
     """Return what the requests of `paths` use, without the edges on which no block ends."""
     used = paths.blocks > 0
-    number = np.cumsum(used) - 1
+    number = np.cumsum(used, dtype=np.int32) - np.int32(1)
     keep = used[paths.path_edges]
-    upto = np.zeros(len(keep) + 1, np.int64)
+    upto = np.zeros(len(keep) + 1, np.int32 if len(keep) < 2**31 else np.int64)
     np.cumsum(keep, out=upto[1:])
-    offsets = np.append(upto[paths.start], upto[-1:])
-    edges = number[paths.path_edges[keep]].astype(np.int32)
+    offsets = np.append(upto[paths.start], upto[-1:]).astype(np.int64)
+    del upto  # as long as all paths together
+    edges = number[paths.path_edges[keep]]
     parent = np.full(int(used.sum()), -1, np.int32)
     parent[edges[1:]] = edges[:-1]
     parent[edges[offsets[:-1][np.diff(offsets) > 0]]] = -1
     return References(
-        first=paths.first[used],
-        blocks=paths.blocks[used],
+        first=paths.first[used].astype(np.int64),
+        blocks=paths.blocks[used].astype(np.int64),
         parent=parent,
         offsets=offsets,
         edges=edges,
-        limit=paths.match_blocks,
+        limit=np.ascontiguousarray(paths.match_blocks),
     )
 
 

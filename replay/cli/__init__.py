@@ -32,7 +32,7 @@ from replay.cli.fetch import fetch
 from replay.cli.gain import gain
 from replay.cli.generate import generate
 from replay.cli.list import list_
-from replay.cli.output import say, wrapped
+from replay.cli.output import say
 from replay.cli.policies import policies
 from replay.cli.query import query
 from replay.cli.report import report
@@ -40,7 +40,7 @@ from replay.cli.run import run
 from replay.cli.verify import verify
 from replay.errors import Interrupted, OutputError, ReplayError
 from replay.kernels import code_cache
-from replay.printable import printable
+from replay.printable import printable_lines
 
 
 class _Commands(click.Group):
@@ -51,14 +51,19 @@ class _Commands(click.Group):
 
     def main(self, *args: Any, **extra: Any) -> Any:
         _open_closed_streams()
-        return super().main(*args, **extra)
+        try:
+            return super().main(*args, **extra)
+        except OSError as error:  # of what click prints itself, such as help
+            say(f"Error: {error.strerror}", err=True)
+            _drop_unwritten_output()
+            raise SystemExit(OutputError.exit_code) from error
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
         except click.ClickException as error:
-            error.message = printable(error.message)
+            error.message = printable_lines(error.message)
             raise
         except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click's own; it also ends quietly when whoever read the output has gone
@@ -131,7 +136,8 @@ def _tell_kernel_troubles() -> None:
     troubles = code_cache.troubles
     if troubles:
         more = f", and {len(troubles) - 1:,} more" if len(troubles) > 1 else ""
-        say(f"Note: kernels were compiled anew: {troubles[0]}{more}", err=True)
+        text = f"Note: kernels were compiled anew: {troubles[0]}{more}"
+        click.echo(printable_lines(text), err=True)
         troubles.clear()
 
 
@@ -140,11 +146,14 @@ def _fail(ctx: click.Context, error: BaseException) -> NoReturn:
     if ctx.params["debug"]:
         import traceback
 
-        traceback.print_exception(error)
+        lines = "".join(traceback.format_exception(error))
+        click.echo(printable_lines(lines), err=True, nl=False)
     message, hint, exit_code = _explained(error)
-    say(f"Error: {message}", err=True)
+    click.echo(printable_lines(f"Error: {message}"), err=True)
     if hint:
-        say(wrapped(f"Hint: {hint}"), err=True)
+        from replay.cli.output import wrapped
+
+        click.echo(wrapped(printable_lines(f"Hint: {hint}")), err=True)
     if isinstance(error, OSError):
         _drop_unwritten_output()
     ctx.exit(exit_code)

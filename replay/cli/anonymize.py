@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from replay.cli.output import say
 from replay.cli.trace_options import read_trace, trace_options
 
 
@@ -62,7 +61,7 @@ def anonymize(
     """
     from replay.answers.changing import key_in
     from replay.cli.ceiling_lines import ceiling_line
-    from replay.cli.output import note, note_all
+    from replay.cli.output import note, note_all, say
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import claim, read_beside
     from replay.engine.parts import CONTENT, READING

@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from replay.cli import completion
-from replay.cli.output import say
 from replay.cli.trace_options import SHARE, read_trace, trace_options
 from replay.errors import InputError
 
@@ -82,7 +81,7 @@ def convert(
     """
     from replay.answers.changing import Change, changed, joined
     from replay.cli.ceiling_lines import ceiling_line
-    from replay.cli.output import note, note_all
+    from replay.cli.output import note, note_all, say
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import claim, read_beside
     from replay.engine.parts import CONTENT, READING

@@ -50,7 +50,7 @@ DTYPES = ("native", "bf16", "fp8", "fp4")
 @click.option("--decode", metavar="NxCONTEXT", help="Decodes beside them, such as 32x4096.")
 @click.option(
     "--budget",
-    type=click.IntRange(1),
+    type=click.IntRange(1, MOST_NEW),
     default=8192,
     metavar="TOKENS",
     show_default=True,

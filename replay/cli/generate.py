@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from replay.cli import completion
-from replay.cli.output import say
 from replay.errors import InputError
 
 
@@ -66,7 +65,7 @@ def generate(
     replay generate my-profile.yaml --duration 1h --rate 20 --seed 3 -o mine.parquet
     """
     from replay.answers.drawing import drawn
-    from replay.cli.output import note, note_all
+    from replay.cli.output import note, note_all, say
     from replay.cli.progress import compile_first, progress
     from replay.engine.parts import GENERATOR
     from replay.trace.writers import writer_for

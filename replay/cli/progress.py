@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import click
+from replay.printable import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -34,11 +34,14 @@ class Bar:
             if not sys.stderr.isatty() or time.monotonic() < self._appears_at:
                 return
             self._display = _display()
-            self._task = self._display.add_task(self.title, total=None)
+            self._task = self._display.add_task(printable(self.title), total=None)
             self._display.start()
         if self._task is not None:
             self._display.update(
-                self._task, description=self.title, completed=done, total=total or None
+                self._task,
+                description=printable(self.title),
+                completed=done,
+                total=total or None,
             )
 
     def hook(self, title: str, done: int, total: int) -> None:
@@ -59,6 +62,7 @@ def compile_first(*parts: str) -> float:
     Two processes share the work and leave it in the cache. Where there is no cache, or a process
     fails, the command compiles for itself what it needs.
     """
+    from replay.cli.output import note
     from replay.engine.compiling import compile_apart
     from replay.engine.parts import uncompiled
     from replay.kernels.code_cache import FOLDER
@@ -67,10 +71,10 @@ def compile_first(*parts: str) -> float:
     if not left:
         return PATIENCE_S
     if FOLDER is None:
-        click.echo("Compiling kernels, on every run: `replay doctor` says why", err=True)
+        note("Compiling kernels, on every run: `replay doctor` says why")
         return 0.0
     seconds = max(left[0].seconds, sum(part.seconds for part in left) // 2)
-    click.echo(f"Compiling kernels, {seconds} seconds or so (on first use only)", err=True)
+    note(f"Compiling kernels, {seconds} seconds or so (on first use only)")
     with progress("Compiling kernels", patience_s=0) as bar:
         bar.update(0, len(left))
         for done, _ in enumerate(compile_apart([part.name for part in left]), start=1):
@@ -100,7 +104,7 @@ def _display() -> Progress:
     from replay.cli.output import console
 
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TimeRemainingColumn(),

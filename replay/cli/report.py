@@ -37,9 +37,10 @@ def report(
     replay report runs/a ttft -o ttft.csv
     """
     if sql:
+        from replay.cli.output import say
         from replay.report.library import load_report, report_names
 
-        click.echo("\n".join(load_report(name).sql for name in names or report_names()), nl=False)
+        say("\n".join(load_report(name).sql for name in names or report_names()).rstrip())
         return
     show_reports(run, names, format=format, output=output, force=force)
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from replay.cli.options import read_scenario, scenario_options
-from replay.cli.output import say
 from replay.cli.trace_options import file_source, trace_options
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ def run(
 
 def _tell_plan(scenario: Scenario, prepared: Prepared) -> None:
     """Print what would run."""
-    from replay.cli.output import emit
+    from replay.cli.output import emit, say
     from replay.config.dump import dump_scenario
     from replay.engine.run import describe_size
     from replay.report.tables import Table
@@ -104,7 +103,7 @@ def _tell_plan(scenario: Scenario, prepared: Prepared) -> None:
 def _tell(target: Path, ran: Ran) -> None:
     """Print the summary of a run, and where it lies."""
     from replay.answers.sensitivity_tables import band_tables
-    from replay.cli.output import emit, note, note_all, wrapped
+    from replay.cli.output import emit, note, note_all, say, wrapped
     from replay.engine.headline import headline
     from replay.report.notices import notes, warnings
     from replay.runs.layout import REJECTED

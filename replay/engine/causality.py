@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from replay.kernels import layout
 from replay.trace.follow_ups import NONE
 
 
 def premature_ns(
-    turn: np.ndarray, arrival_ns: np.ndarray, end_ns: np.ndarray, outcome: np.ndarray
+    turn: np.ndarray, arrival_ns: np.ndarray, end_ns: np.ndarray, rejected: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return (ns before the end of the turn it contains that each request came, known), both [R].
 
-    `turn` int64[R] names that turn, -1 for none, and `end_ns` int64[R] when each request had ended;
-    of one that the run stopped in, it is where the run stopped. Nothing is known of requests that
-    contain none, or one that was rejected. int64 and bool; 0 where the turn had ended.
+    `turn` int64[R] names that turn, -1 for none; `end_ns` int64[R] is when that turn had ended, or
+    where the run stopped in it, and `rejected` bool[R] whether it was. Nothing is known of requests
+    that contain none, or one that was rejected. int64 and bool; 0 where the turn had ended.
     """
-    before = np.maximum(turn, 0)
-    known = (turn != NONE) & (outcome[before, layout.STATUS] != layout.REJECTED)
-    return np.where(known, np.maximum(end_ns[before] - arrival_ns, 0), 0), known
+    known = (turn != NONE) & ~rejected
+    return np.where(known, np.maximum(end_ns - arrival_ns, 0), 0), known

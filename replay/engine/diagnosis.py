@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from replay.cache.curve import stack_uses, sufficient_capacity
+from replay.cache.curve import sufficient_capacities
 from replay.cache.ranked_policies import optimum_hit_blocks
 from replay.cache.references import hit_tokens, references
+from replay.engine.outcome import Outcome, narrowed
 from replay.engine.plan import Plan
 from replay.kernels import layout
 
@@ -32,20 +33,44 @@ class Diagnosis:
     avoidable_miss_tokens: np.ndarray
 
 
-def diagnose(plan: Plan, outcome: np.ndarray) -> Diagnosis | None:
+@dataclass(frozen=True, slots=True)
+class Alternatives:
+    """What other caches do, whatever the replay did: two of the columns of `Diagnosis`, int[R]."""
+
+    sufficient_capacity_blocks: np.ndarray
+    optimum_hit_tokens: np.ndarray
+
+    def diagnosis(
+        self, outcome: np.ndarray | Outcome, start: int = 0, stop: int | None = None
+    ) -> Diagnosis:
+        """Return the diagnosis of the requests start..stop of a replay."""
+        rows = slice(start, stop)
+        optimum = self.optimum_hit_tokens[rows].astype(np.int64)
+        more = np.maximum(optimum - outcome[rows, layout.HIT], 0)
+        return Diagnosis(
+            sufficient_capacity_blocks=self.sufficient_capacity_blocks[rows].astype(np.int64),
+            optimum_hit_tokens=optimum,
+            avoidable_miss_tokens=np.minimum(more, outcome[rows, layout.CAPACITY_MISS]),
+        )
+
+
+def diagnose(plan: Plan, outcome: np.ndarray | Outcome) -> Diagnosis | None:
     """Return the diagnosis of a replay, None where caching is off or the cache has no blocks."""
+    others = alternatives(plan)
+    return None if others is None else others.diagnosis(outcome)
+
+
+def alternatives(plan: Plan) -> Alternatives | None:
+    """Return what other caches do, None where caching is off or the cache has no blocks."""
     if plan.store is not None or not plan.rules[layout.ENABLED]:
         return None
     size = int(plan.rules[layout.BLOCK_SIZE])
     tokens = plan.table[:, layout.INPUT_TOKENS]
     refs = references(plan.paths)
-    uses = stack_uses(refs, tokens, size)
+    needed = narrowed(sufficient_capacities(refs))
     enough = max(int(refs.blocks.sum()), 1)  # for all content there is: nothing is ever evicted
     best = optimum_hit_blocks(refs, min(plan.capacity_blocks, enough))
-    optimum = hit_tokens(best, tokens, size)
-    more = np.maximum(optimum - outcome[:, layout.HIT], 0)
-    return Diagnosis(
-        sufficient_capacity_blocks=sufficient_capacity(uses, plan.requests),
-        optimum_hit_tokens=optimum,
-        avoidable_miss_tokens=np.minimum(more, outcome[:, layout.CAPACITY_MISS]),
+    return Alternatives(
+        sufficient_capacity_blocks=needed,
+        optimum_hit_tokens=narrowed(hit_tokens(best, tokens, size)),
     )

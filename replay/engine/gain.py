@@ -12,12 +12,17 @@ import polars as pl
 
 from replay.config.scenario import Scenario
 from replay.engine.run import Prepared, execute
+from replay.engine.totals import total
 from replay.progress import Hook, ignore
 
 _ABOUT_CONTENT = (
     "request_hit_rate", "token_hit_rate", "session_hit_share", "cross_request_hit_share",
     "tokens_prefilled", "prefill_reduction", "ttft_saving", "hit_ttft_saving",
 )  # fmt: skip
+_COLUMNS = [
+    "status", "input_tokens", "hit_tokens", "session_hit_tokens", "cross_request_hit_tokens",
+    "recomputed_tokens", "ttft_ns",
+]  # fmt: skip
 VARIANTS = {
     "none": (False, False),
     "session": (True, False),
@@ -69,7 +74,7 @@ def _lines(prepared: Prepared, progress: Hook) -> Iterator[Gain]:
             progress(f"Replaying with {name}", done, total)
 
         result = execute(dataclasses.replace(prepared, scenario=scenario), progress=titled)
-        requests = result.tables["requests"]
+        requests = result.rows["requests"].frame(_COLUMNS)
         if without is None:
             without = requests
         overload = result.manifest["overload"]
@@ -108,7 +113,7 @@ def _gain(
         cross_request_hit_share=_share(_total(done, "cross_request_hit_tokens"), tokens),
         tokens_prefilled=tokens - saved,
         prefill_reduction=_share(saved, tokens),
-        ttft_mean_ms=int(ttft.sum()) / len(ttft) / 1e6 if len(ttft) else None,
+        ttft_mean_ms=total(ttft) / len(ttft) / 1e6 if len(ttft) else None,
         ttft_p50_ms=_quantile_ms(ttft, 0.5),
         ttft_p99_ms=_quantile_ms(ttft, 0.99),
         ttft_saving=_saving(pairs),
@@ -127,7 +132,7 @@ def _share(part: int, whole: int) -> float | None:
 
 
 def _total(done: pl.DataFrame, column: str) -> int:
-    return int(done[column].sum() or 0)  # of unknown content there is no number
+    return total(done[column])  # of unknown content there is no number: 0
 
 
 def _quantile_ms(ordered: pl.Series, share: float) -> float | None:

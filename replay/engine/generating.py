@@ -9,12 +9,16 @@ not cold are those of the content ceiling.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from replay.engine.outcome import Outcome
 from replay.engine.plan import Plan
 from replay.kernels import layout
+
+_REQUESTS_AT_ONCE = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +30,13 @@ class Generating:
     edge of the plan's paths, R for none.
     """
 
-    outcome: np.ndarray
+    outcome: np.ndarray | Outcome
     start_tokens: np.ndarray
     stop_tokens: np.ndarray
     author: np.ndarray
 
 
-def count_generating(plan: Plan, outcome: np.ndarray, left_queue: int) -> Generating:
+def count_generating(plan: Plan, outcome: np.ndarray | Outcome, left_queue: int) -> Generating:
     """Return the outcome of a replay with what was still being generated counted as such.
 
     `left_queue` is how many requests were admitted or rejected, the first so many.
@@ -49,24 +53,53 @@ def count_generating(plan: Plan, outcome: np.ndarray, left_queue: int) -> Genera
         return Generating(outcome, ideal, ideal, author)
     never = (outcome[:, layout.STATUS] == layout.REJECTED) & (outcome[:, layout.PREEMPTIONS] == 0)
     never[left_queue:] = True
-    owner = np.repeat(np.arange(plan.requests), paths.stop - paths.start)
-    ran = ~never[owner]
-    author[paths.path_edges[ran][::-1]] = owner[ran][::-1]
-    had = np.arange(len(owner)) < paths.prompt_stop[owner]
-    had &= author[paths.path_edges] < owner
+    for start, stop in reversed(_stretches(plan.requests)):  # the first of several stands last
+        edge, owner, _ = _places(plan, start, stop)
+        ran = ~never[owner]
+        author[edge[ran][::-1]] = owner[ran][::-1]
     depth = np.zeros(plan.requests, np.int64)
-    depth[owner[had]] = paths.stop_tokens[paths.path_edges[had]]  # the deepest stands last
+    for start, stop in _stretches(plan.requests):
+        edge, owner, in_prompt = _places(plan, start, stop)
+        had = in_prompt & (author[edge] < owner)
+        depth[owner[had]] = paths.stop_tokens[edge[had]]  # the deepest stands last
     looked_up = outcome[:, layout.INPUT_BLOCKS] > 0
     known = np.where(looked_up, np.maximum(seen, depth), seen)
     whole = np.minimum(known // size, plan.table[:, layout.MATCH_BLOCKS]) * size
     reach = np.where(known > seen, np.maximum(ideal, whole), ideal)
-    changed = outcome.copy()
-    changed[:, layout.COLD] = np.where(looked_up, tokens - known, outcome[:, layout.COLD])
     off = (plan.table[:, layout.SKIPS] > 0) | (plan.rules[layout.ENABLED] == 0)
-    changed[:, layout.IN_FLIGHT] += np.where(off, 0, reach - ideal)
+    columns = {
+        layout.COLD: np.where(looked_up, tokens - known, outcome[:, layout.COLD]),
+        layout.IN_FLIGHT: outcome[:, layout.IN_FLIGHT] + np.where(off, 0, reach - ideal),
+    }
     for cause, counted, count in (
         (layout.GRANULARITY, looked_up & ~off, known - reach),
         (layout.DISABLED, looked_up & off, known),
     ):
-        changed[:, cause] = np.where(counted, count, outcome[:, cause])
-    return Generating(changed, ideal, reach, author)
+        columns[cause] = np.where(counted, count, outcome[:, cause])
+    return Generating(_with(outcome, columns), ideal, reach, author)
+
+
+def _with(outcome: np.ndarray | Outcome, columns: Mapping[int, np.ndarray]) -> np.ndarray | Outcome:
+    """Return an outcome with other columns in the place of some."""
+    if isinstance(outcome, Outcome):
+        return outcome.changed(columns)
+    changed = outcome.copy()
+    for field, values in columns.items():
+        changed[:, field] = values
+    return changed
+
+
+def _stretches(requests: int) -> list[tuple[int, int]]:
+    """Return (start, stop) of so many requests that memory does not go with the trace's length."""
+    starts = range(0, requests, _REQUESTS_AT_ONCE)
+    return [(start, min(start + _REQUESTS_AT_ONCE, requests)) for start in starts]
+
+
+def _places(plan: Plan, start: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return edge, owner and whether it is of the prompt of each place of some requests' paths."""
+    paths = plan.paths
+    first, lengths = paths.start[start:stop], paths.stop[start:stop] - paths.start[start:stop]
+    owner = np.repeat(np.arange(start, stop), lengths)
+    begin = int(first[0])
+    place = np.arange(begin, begin + len(owner))
+    return paths.path_edges[begin : begin + len(owner)], owner, place < paths.prompt_stop[owner]

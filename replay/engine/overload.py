@@ -26,6 +26,7 @@ import numpy as np
 
 from replay.engine.plan import Plan
 from replay.engine.simulate import Simulation
+from replay.engine.totals import exact_sum
 from replay.kernels import layout
 
 FIFTHS = 5
@@ -104,7 +105,7 @@ def _trend(arrival_ns: np.ndarray, queue_ns: np.ndarray) -> tuple[float, bool]:
     """Return (least-squares slope, whether each fifth waits longer) over the last three fifths."""
     start = len(arrival_ns) * (FIFTHS - LAST_FIFTHS) // FIFTHS
     fifths = np.array_split(queue_ns[start:], LAST_FIFTHS)
-    means = [int(fifth.sum()) // max(len(fifth), 1) for fifth in fifths]
+    means = [exact_sum(fifth) // max(len(fifth), 1) for fifth in fifths]
     rising = all(one < other for one, other in pairwise(means))
     seconds = (arrival_ns[start:] - arrival_ns[start]) / 1e9
     spread = seconds - seconds.mean()

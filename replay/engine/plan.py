@@ -104,6 +104,8 @@ def make_plan(
     table[:, layout.PRIORITY_OF] = 0
     if cache.policy == "priority":
         table[:, layout.PRIORITY_OF] = _priorities(trace)
+    if store is None:
+        paths = _slim(paths, table)
     capacity = UNLIMITED_BLOCKS if capacity_blocks is None else capacity_blocks
     pinned = None
     if cache.pinned_prefixes:
@@ -111,6 +113,28 @@ def make_plan(
     longest_path = int((paths.stop - paths.start).max(initial=0))
     rules = _rules(scenario, block_size, tree.requests, longest_path, responses=responses)
     return Plan(table, rules, paths, capacity, store, pinned)
+
+
+def _slim(paths: BlockPaths, table: np.ndarray) -> BlockPaths:
+    """Return the same paths in less memory: what the plan's table holds is seen there.
+
+    Edges are counted in 32 bits where the longest prompt and its response allow it.
+    """
+    fits = int(paths.stop_tokens.max(initial=0)) < 2**31 and len(paths.first) < 2**31
+    dtype = np.int32 if fits else np.int64
+    return replace(
+        paths,
+        first=paths.first.astype(dtype),
+        blocks=paths.blocks.astype(dtype),
+        stop_tokens=paths.stop_tokens.astype(dtype),
+        tree_edge=paths.tree_edge.astype(dtype),
+        start=table[:, layout.PATH_START],
+        prompt_stop=table[:, layout.PATH_PROMPT_STOP],
+        stop=table[:, layout.PATH_STOP],
+        prompt_blocks=table[:, layout.PROMPT_BLOCKS],
+        match_blocks=table[:, layout.MATCH_BLOCKS],
+        path_blocks=table[:, layout.PATH_BLOCKS],
+    )
 
 
 def _cut_where_stored(paths: BlockPaths, scenario: Scenario) -> StorePaths:

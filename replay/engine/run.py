@@ -7,17 +7,21 @@ import platform
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from replay.config.scenario import Scenario
-from replay.engine.diagnosis import diagnose
-from replay.engine.frames import prefixes_frame, requests_frame, timeline_frame
+from replay.engine.diagnosis import Alternatives, alternatives
+from replay.engine.frames import RequestTable, timeline_frame
 from replay.engine.generating import count_generating
+from replay.engine.memory import give_back
+from replay.engine.outcome import Outcome, narrowed
 from replay.engine.overload import judge_overload
 from replay.engine.plan import Plan, make_plan
+from replay.engine.prefix_rows import edge_totals, prefix_rows
 from replay.engine.prepare import Prepared, bound_of, prepare, prepare_trace, run_notes
 from replay.engine.simulate import Simulation, simulate_timed, simulate_untimed
 from replay.engine.sizing import Sizing
@@ -25,6 +29,7 @@ from replay.errors import Interrupted
 from replay.kernels import layout
 from replay.kernels.jit import VERSION as NUMBA_VERSION
 from replay.progress import Hook, ignore
+from replay.runs.rows import ROWS_AT_ONCE, Rows, rows_of
 from replay.trace.ceilings import ceilings, global_prefix_tokens
 from replay.trace.follow_ups import contained_turns
 from replay.trace.frame import Trace
@@ -40,28 +45,38 @@ __all__ = [  # a run is prepared, then executed: both are found here
     "run_notes",
 ]
 
+_SIDE_BY_SIDE_REQUESTS = 2_000_000  # more are replayed one after the other: half the memory
+_COMPARED = (layout.STATUS, layout.SCHEDULED_NS, layout.FIRST_TOKEN_NS, layout.DONE_NS)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class RunResult:
-    """The tables of a run, its manifest, and the scenario as it was given.
+    """The tables of a run as rows to be made, its manifest, and the scenario as it was given.
 
     What the scenario leaves to the hardware and the trace, such as `capacity: auto`, stays so; the
     manifest's `cache` and `gpu` say what it came to.
     """
 
-    tables: dict[str, pl.DataFrame]
+    rows: dict[str, Rows]
     manifest: dict[str, Any]
     scenario: Scenario
+
+    @cached_property
+    def tables(self) -> dict[str, pl.DataFrame]:
+        """The tables in memory, made when they are first asked for: 400 bytes a request."""
+        return {name: rows.frame() for name, rows in self.rows.items()}
 
 
 def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) -> RunResult:
     """Replay a prepared trace, and beside it the same requests with caching off.
 
-    The pair runs in two threads where `threads` allows; the result is the same either way. Where
-    the content is unknown there is no pair: both would be the same run.
+    The pair runs in two threads where `threads` allows and the trace is not so long that two
+    would take too much memory; the result is the same either way. Where the content is unknown
+    there is no pair: both would be the same run.
     """
     scenario, sizing = prepared.scenario, prepared.sizing
     started = time.perf_counter_ns()
+    give_back()
     plan = make_plan(
         prepared.trace,
         prepared.tree,
@@ -69,42 +84,30 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
         block_size=sizing.block_size,
         capacity_blocks=sizing.capacity_blocks,
     )
-    costing = prepared.costing
-    timed = costing is not None
+    give_back()
+    others = alternatives(plan) if prepared.content_known else None
+    give_back()
     main, baseline = _simulate(plan, prepared, threads=threads, progress=progress)
+    totals = edge_totals(prepared.tree, plan, main)
+    main = dataclasses.replace(main, edges=main.edges[:0].copy())
+    give_back()
+    prefixes = prefix_rows(prepared.tree, plan, totals)
+    timed = prepared.costing is not None
     if timed or plan.rules[layout.HOLD_NS]:
         counted = count_generating(plan, main.outcome, main.left_queue).outcome
         main = dataclasses.replace(main, outcome=counted)
     simulated = time.perf_counter_ns()
-    tables = {
-        "requests": requests_frame(
-            prepared.trace,
-            plan,
-            main,
-            baseline,
-            diagnose(plan, main.outcome) if prepared.content_known else None,
-            content_known=prepared.content_known,
-            global_prefix=global_prefix_tokens(prepared.tree),
-            turn=contained_turns(prepared.trace, prepared.tree if prepared.content_known else None),
-            overhead_ns=costing.overhead.of(prepared.tree.input_tokens) if costing else None,
-        ),
-        "prefixes": prefixes_frame(prepared.tree, plan, main),
-    }
+    requests = _request_table(prepared, plan, main, baseline, others)
+    rows = {"requests": requests.rows(), "prefixes": prefixes}
     if timed:
-        tables["timeline"] = timeline_frame(main)
-    manifest = {
-        "seed": scenario.seed,
-        "versions": _versions(),
-        "mode": scenario.engine.mode,
-        "trace": _trace_record(prepared.trace),
-        "scenario": scenario.model_dump(mode="json"),
-        **_size_record(sizing),
-        "step_times": _costing_record(prepared),
+        rows["timeline"] = rows_of(timeline_frame(main))
+    record = {
+        **_scenario_record(prepared, scenario),
         "overload": dataclasses.asdict(judge_overload(plan, main)) if timed else None,
         "no_cache_overload": dataclasses.asdict(judge_overload(plan, baseline))
         if baseline is not None
         else None,
-        "causality": _causality_record(tables["requests"]) if timed else None,
+        "causality": _causality_record(requests) if timed else None,
         "content_known": prepared.content_known,
         "ceilings": _ceiling_record(prepared),
         "upper_bound": bound_of(prepared),
@@ -116,7 +119,41 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
         },
         "notes": run_notes(prepared),
     }
-    return RunResult(tables, manifest, scenario)
+    return RunResult(rows, record, scenario)
+
+
+def _request_table(
+    prepared: Prepared,
+    plan: Plan,
+    main: Simulation,
+    baseline: Simulation | None,
+    others: Alternatives | None,
+) -> RequestTable:
+    tree = prepared.tree if prepared.content_known else None
+    return RequestTable(
+        prepared.trace,
+        plan,
+        main,
+        baseline,
+        others,
+        global_prefix=narrowed(global_prefix_tokens(prepared.tree)),
+        turn=narrowed(contained_turns(prepared.trace, tree)),
+        overhead_of=prepared.costing.overhead.of if prepared.costing else None,
+        content_known=prepared.content_known,
+    )
+
+
+def _scenario_record(prepared: Prepared, scenario: Scenario) -> dict[str, Any]:
+    """Return what a manifest says of what was run."""
+    return {
+        "seed": scenario.seed,
+        "versions": _versions(),
+        "mode": scenario.engine.mode,
+        "trace": _trace_record(prepared.trace),
+        "scenario": scenario.model_dump(mode="json"),
+        **_size_record(prepared.sizing),
+        "step_times": _costing_record(prepared),
+    }
 
 
 def _simulate(
@@ -124,22 +161,31 @@ def _simulate(
 ) -> tuple[Simulation, Simulation | None]:
     cost = prepared.cost
     if cost is None:
-        return simulate_untimed(plan, progress=progress), None
+        return simulate_untimed(plan, compact=True, progress=progress), None
+    replay = partial(simulate_timed, cost=cost, compact=True)
     cache, engine = prepared.scenario.cache, prepared.scenario.engine
     if not (engine.baseline and cache.caching and prepared.content_known):
-        return simulate_timed(plan, cost, progress=progress), None
+        return replay(plan, progress=progress), None
     without = plan.without_cache()
-    if threads == 1:
-        main = simulate_timed(plan, cost, progress=progress)
-        return main, simulate_timed(without, cost, progress=progress)
+    if threads == 1 or plan.requests > _SIDE_BY_SIDE_REQUESTS:
+        baseline = _slim(replay(without, progress=progress))
+        return replay(plan, progress=progress), baseline
     stop = _StopSignal()
     with ThreadPoolExecutor(1) as pool:
         try:
-            paired = pool.submit(simulate_timed, without, cost, progress=stop.hook)
-            main = simulate_timed(plan, cost, progress=progress)
-            return main, paired.result()
+            paired = pool.submit(replay, without, progress=stop.hook)
+            main = replay(plan, progress=progress)
+            return main, _slim(paired.result())
         finally:  # leaving the block waits for the thread: without this, Ctrl-C would too
             stop.set()
+
+
+def _slim(baseline: Simulation) -> Simulation:
+    """Return of a replay what is compared with another one."""
+    assert isinstance(baseline.outcome, Outcome)
+    return dataclasses.replace(
+        baseline, outcome=baseline.outcome.only(*_COMPARED), edges=baseline.edges[:0].copy()
+    )
 
 
 class _StopSignal:
@@ -217,10 +263,14 @@ def _size_record(sizing: Sizing) -> dict[str, Any]:
     }
 
 
-def _causality_record(requests: pl.DataFrame) -> dict[str, int]:
+def _causality_record(requests: RequestTable) -> dict[str, int]:
     """Return how many requests follow an earlier turn, and how many come before it has ended."""
-    early = requests["premature_ns"].drop_nulls()
-    return {"follow_ups": len(early), "premature_follow_ups": int((early > 0).sum())}
+    follow_ups, premature = 0, 0
+    for start in range(0, requests.plan.requests, ROWS_AT_ONCE):
+        early, known = requests.premature_ns(slice(start, start + ROWS_AT_ONCE))
+        follow_ups += int(known.sum())
+        premature += int((early > 0).sum())
+    return {"follow_ups": follow_ups, "premature_follow_ups": premature}
 
 
 def _ceiling_record(prepared: Prepared) -> dict[str, int] | None:

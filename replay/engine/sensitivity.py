@@ -17,6 +17,7 @@ import polars as pl
 
 from replay.engine.costing import EngineOverhead, engine_overhead, make_costing
 from replay.engine.run import Prepared, RunResult, execute
+from replay.engine.totals import total
 from replay.errors import InputError
 from replay.gpu.calibrate import with_fit
 from replay.gpu.spec import Gpu
@@ -123,14 +124,20 @@ def _end(prepared: Prepared, which: str) -> EngineOverhead:
     return engine_overhead(prepared.scenario.model_copy(update={"engine": engine}))
 
 
+_COLUMNS = [
+    "status", "no_cache_status", "input_tokens", "hit_tokens",
+    "ttft_ns", "e2e_ns", "no_cache_ttft_ns", "no_cache_e2e_ns",
+]  # fmt: skip
+
+
 def _variant(knob: str, result: RunResult) -> Variant:
-    requests = result.tables["requests"]
+    requests = result.rows["requests"].frame(_COLUMNS)
     done = requests.filter(requests["status"] == "completed")
     pairs = done.filter(done["no_cache_status"].eq_missing("completed"))
     tokens = int(done["input_tokens"].sum())
     return Variant(
         knob,
-        int(done["hit_tokens"].sum()) / tokens if tokens else None,
+        total(done["hit_tokens"]) / tokens if tokens else None,
         _metrics(pairs if len(pairs) else done, ""),
         _metrics(pairs, "no_cache_"),
     )
@@ -142,7 +149,7 @@ def _metrics(done: pl.DataFrame, prefix: str) -> dict[str, float | None]:
         return dict.fromkeys(METRICS)
     ordered = ttft.sort()
     at = [ordered[max(math.ceil(share * len(ordered)), 1) - 1] / 1e6 for share in (0.5, 0.99)]
-    means = [int(column.sum()) / len(column) / 1e6 for column in (ttft, e2e)]
+    means = [total(column) / len(column) / 1e6 for column in (ttft, e2e)]
     return dict(zip(METRICS, (means[0], at[0], at[1], means[1]), strict=True))
 
 

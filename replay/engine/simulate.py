@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from replay.engine.outcome import Harvest, Outcome
 from replay.engine.plan import Plan
 from replay.engine.tables import grown, make_engine, make_tables, with_more_peaks
 from replay.kernels import layout
@@ -31,13 +32,14 @@ _STEPS_A_CALL = 50_000
 class Simulation:
     """What the kernels counted.
 
-    `outcome` int64[R, OUTCOME_FIELDS], `edges` int64[E, EDGE_FIELDS], `bins`
-    int64[*, BIN_FIELDS] of `bin_ns` each (empty when untimed), `evictions` in blocks,
-    `end_ns` the clock when the last step ended (0 when untimed), `left_queue` how many requests
-    were admitted or rejected before the replay ended: the first so many.
+    `outcome` int64[R, OUTCOME_FIELDS], kept by column where it was asked for compact, `edges`
+    int64[E, EDGE_FIELDS], `bins` int64[*, BIN_FIELDS] of `bin_ns` each (empty when untimed),
+    `evictions` in blocks, `end_ns` the clock when the last step ended (0 when untimed),
+    `left_queue` how many requests were admitted or rejected before the replay ended: the first so
+    many.
     """
 
-    outcome: np.ndarray
+    outcome: np.ndarray | Outcome
     edges: np.ndarray
     bins: np.ndarray
     bin_ns: int
@@ -46,11 +48,15 @@ class Simulation:
     left_queue: int
 
 
-def simulate_untimed(plan: Plan, *, progress: Hook = ignore) -> Simulation:
-    """Replay the requests without a GPU: one after another, or held in flight for a while."""
-    tables = untimed_tables(plan, plan.requests, progress=progress)
+def simulate_untimed(plan: Plan, *, compact: bool = False, progress: Hook = ignore) -> Simulation:
+    """Replay the requests without a GPU: one after another, or held in flight for a while.
+
+    `compact` takes out of the kernels' tables what is done, see `replay.engine.outcome`.
+    """
+    harvest = Harvest(plan.requests) if compact else None
+    tables = untimed_tables(plan, plan.requests, harvest=harvest, progress=progress)
     return Simulation(
-        outcome=tables.outcome,
+        outcome=tables.outcome if harvest is None else harvest.take_all(),
         edges=tables.edges,
         bins=np.zeros((0, layout.BIN_FIELDS), np.int64),
         bin_ns=NS_PER_S,
@@ -60,9 +66,11 @@ def simulate_untimed(plan: Plan, *, progress: Hook = ignore) -> Simulation:
     )
 
 
-def untimed_tables(plan: Plan, requests: int, *, progress: Hook = ignore) -> Tables:
+def untimed_tables(
+    plan: Plan, requests: int, *, harvest: Harvest | None = None, progress: Hook = ignore
+) -> Tables:
     """Return the tables once the first so many requests were admitted or rejected."""
-    tables = make_tables(plan)
+    tables = make_tables(plan, harvest=harvest)
     request = 0
     reason = PAUSED
     while reason != FINISHED and (request < requests or requests == plan.requests):
@@ -70,17 +78,26 @@ def untimed_tables(plan: Plan, requests: int, *, progress: Hook = ignore) -> Tab
         reason, request = replay_untimed(tables, request, stop)
         if reason == NEEDS_ROWS:
             tables = grown(tables)
+        if harvest is not None:
+            held = int(tables.counters[layout.FIRST_HELD])
+            harvest.take(request if held == layout.NONE else held)
         progress("Replaying requests", request, requests)
     return tables
 
 
-def simulate_timed(plan: Plan, cost: StepCost, *, progress: Hook = ignore) -> Simulation:
-    """Replay the requests through one continuous-batching engine whose steps cost `cost`."""
-    tables, engine = timed_tables(plan, cost, progress=progress)
+def simulate_timed(
+    plan: Plan, cost: StepCost, *, compact: bool = False, progress: Hook = ignore
+) -> Simulation:
+    """Replay the requests through one continuous-batching engine whose steps cost `cost`.
+
+    `compact` takes out of the kernels' tables what is done, see `replay.engine.outcome`.
+    """
+    harvest = Harvest(plan.requests) if compact else None
+    tables, engine = timed_tables(plan, cost, harvest=harvest, progress=progress)
     end_ns = int(engine.now[layout.CLOCK_NS])
     bin_ns = int(engine.now[layout.BIN_NS])
     return Simulation(
-        outcome=tables.outcome,
+        outcome=tables.outcome if harvest is None else harvest.take_all(),
         edges=tables.edges,
         bins=engine.bins[: end_ns // bin_ns + 1],
         bin_ns=bin_ns,
@@ -91,10 +108,15 @@ def simulate_timed(plan: Plan, cost: StepCost, *, progress: Hook = ignore) -> Si
 
 
 def timed_tables(
-    plan: Plan, cost: StepCost, requests: int | None = None, *, progress: Hook = ignore
+    plan: Plan,
+    cost: StepCost,
+    requests: int | None = None,
+    *,
+    harvest: Harvest | None = None,
+    progress: Hook = ignore,
 ) -> tuple[Tables, Engine]:
     """Return the tables at the end, or soon after the first so many requests left the queue."""
-    tables = make_tables(plan, rows=2 * int(plan.rules[layout.ROW_RESERVE]))
+    tables = make_tables(plan, rows=2 * int(plan.rules[layout.ROW_RESERVE]), harvest=harvest)
     engine = make_engine(plan, cost, bin_ns=NS_PER_S)
     total = plan.requests if requests is None else requests
     finished = False
@@ -106,5 +128,7 @@ def timed_tables(
             tables = grown(tables)
         elif reason == NEEDS_PEAKS:
             engine = with_more_peaks(engine)
+        if harvest is not None:
+            harvest.take(harvest.done(admitted))
         progress("Replaying requests", min(admitted, total), total)
     return tables, engine

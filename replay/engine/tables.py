@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from replay.engine.outcome import Harvest
 from replay.engine.plan import Plan
 from replay.kernels import layout
 from replay.kernels.cost import SUMS
@@ -31,8 +32,12 @@ _FIRST_ROWS = 4096
 _FIRST_PEAKS = 4096
 
 
-def make_tables(plan: Plan, *, rows: int = _FIRST_ROWS) -> Tables:
-    """Return an empty pool for a plan, with `rows` rows for runs and for holds to begin with."""
+def make_tables(plan: Plan, *, rows: int = _FIRST_ROWS, harvest: Harvest | None = None) -> Tables:
+    """Return an empty pool for a plan, with `rows` rows for runs and for holds to begin with.
+
+    `harvest` has the tables of requests; the rows of those that are done can be taken out of it.
+    """
+    harvest = harvest or Harvest(plan.requests)
     counters = np.full(layout.COUNTERS, layout.NONE, np.int64)
     counters[layout.CAPACITY] = counters[layout.UNKEYED] = plan.capacity_blocks
     for zero in _COUNTED_FROM_ZERO:
@@ -42,18 +47,14 @@ def make_tables(plan: Plan, *, rows: int = _FIRST_ROWS) -> Tables:
     edges[:, layout.BLOCKS] = plan.paths.blocks
     edges[:, layout.STOP_TOKENS] = plan.paths.stop_tokens
     edges[:, layout.OLDEST_RUN] = edges[:, layout.YOUNGEST_RUN] = layout.NONE
-    state = np.zeros((plan.requests, layout.STATE_FIELDS), np.int64)
-    state[:, layout.LAST_HOLD] = layout.NONE
-    outcome = np.zeros((plan.requests, layout.OUTCOME_FIELDS), np.int64)
-    outcome[:, layout.STATUS] = layout.UNFINISHED
     return _CLASSES[int(plan.rules[layout.KIND])](
         counters=counters,
         runs=np.empty((rows, layout.RUN_FIELDS), np.int32),
         holds=np.empty((rows, layout.HOLD_FIELDS), np.int32),
         edges=edges,
         plan=plan.table,
-        state=state,
-        outcome=outcome,
+        state=harvest.state.table,
+        outcome=harvest.rows.table,
         path_edges=plan.paths.path_edges,
         rules=plan.rules,
         taken=np.zeros((len(plan.paths.first), layout.TAKEN_FIELDS), np.int64),

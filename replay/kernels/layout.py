@@ -136,7 +136,7 @@ COMPUTED = 0  # tokens whose KV exists
 HELD = 1  # blocks held
 PUBLISHED = 2  # blocks of its path that are held and visible to others
 CURSOR = 3  # path position of the next block to publish
-LAST_HOLD = 4
+LAST_HOLD = 4  # set to NONE when it is looked at first; the other fields start at 0
 TARGET = 5  # tokens to compute before the next one can be sampled
 EMITTED = 6  # output tokens sampled
 JOINED = 7  # decode step it joined the batch at
@@ -184,7 +184,8 @@ POLICY_MISS = 28
 SESSION_KEPT = 29  # tokens its session held when it was looked up
 OUTCOME_FIELDS = 30
 
-COMPLETED, REJECTED, UNFINISHED = 0, 1, 2
+# rows are all 0 until a request is looked up, so that memory goes with those that were
+UNFINISHED, COMPLETED, REJECTED = 0, 1, 2
 
 RESPONSE_NONE, RESPONSE_CACHED, RESPONSE_SKIPPED = 0, 1, 2
 

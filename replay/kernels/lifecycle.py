@@ -37,6 +37,7 @@ from replay.kernels.layout import (
     HOLD_NS,
     IDLE,
     INPUT_TOKENS,
+    LAST_HOLD,
     MATCH_BLOCKS,
     NONE,
     NOW_NS,
@@ -66,6 +67,7 @@ def admit(t, request):
     With OUT_OF_ROWS nothing has changed: the tables must grow first. Rows are left for completing
     the request right after its admission.
     """
+    t.state[request, LAST_HOLD] = NONE
     came_to = _admit_to(t, request)
     if came_to == ADMITTED:
         t.outcome[request, ADMITTED_NS] = t.counters[NOW_NS]

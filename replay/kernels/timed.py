@@ -75,6 +75,7 @@ from replay.kernels.layout import (
     INCREMENTAL,
     INPUT_TOKENS,
     KIND,
+    LAST_HOLD,
     LAST_RUNNING,
     LOST,
     MATCH_BLOCKS,
@@ -270,6 +271,8 @@ def _admit(t, e):
         if not again and now[NEXT_WAITING] == now[ARRIVED]:
             return True
         request = now[PREEMPTED] if again else now[NEXT_WAITING]
+        if not again:
+            t.state[request, LAST_HOLD] = NONE
         if not again and _never_fits(t, request):
             _reject(t, e, request, again)
             continue

@@ -154,8 +154,8 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    one_line = text.replace("\\", "\\\\").replace("|", "\\|").replace("\r", " ").replace("\n", " ")
-    return printable(one_line)
+    line = text.replace("\\", "\\\\").replace("|", "\\|").replace("\r", " ").replace("\n", " ")
+    return printable(line)  # people read Markdown, on terminals too
 
 
 def _write(table: AnyTable, format: str, sink: BinaryIO) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import polars as pl
 
@@ -16,14 +16,23 @@ def conform(tables: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     the schema does not know follow its own. Raises ValueError on anything else: the caller
     built a wrong table.
     """
+    return {name: conformed(name, tables[name]) for name in names_in_order(tables)}
+
+
+def names_in_order(tables: Collection[str]) -> list[str]:
+    """Return the names of the tables as the schema orders them.
+
+    Raises ValueError for a table that it does not know, and where the requests are missing.
+    """
     if unknown := sorted(set(tables) - set(TABLES)):
         raise ValueError(f"unknown table (got {unknown[0]!r})")
     if "requests" not in tables:
         raise ValueError("a run needs its requests table")
-    return {name: _table(name, tables[name]) for name in TABLES if name in tables}
+    return [name for name in TABLES if name in tables]
 
 
-def _table(name: str, frame: pl.DataFrame) -> pl.DataFrame:
+def conformed(name: str, frame: pl.DataFrame) -> pl.DataFrame:
+    """Return rows of a table as `conform` does."""
     columns = TABLES[name]
     known = column_names(columns)
     own = [_column(name, column, frame) for column in columns]

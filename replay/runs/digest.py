@@ -11,8 +11,9 @@ import numpy as np
 import polars as pl
 
 from replay.runs.conform import conform
+from replay.runs.rows import ROWS_AT_ONCE, rows_of
 
-_ROWS = 1 << 18  # a multiple of 8, so that packed validity bits never straddle two slices
+_THREADS = 4  # hashing leaves other threads free to run
 
 
 def result_digest(tables: Mapping[str, pl.DataFrame]) -> str:
@@ -22,26 +23,56 @@ def result_digest(tables: Mapping[str, pl.DataFrame]) -> str:
     validity, and nothing of threads, chunks or Parquet layout. Row order counts. Tables are
     taken as `conform` brings them to the schema, so it can be computed again from the files.
     """
-    whole = hashlib.sha256()
-    with ThreadPoolExecutor() as pool:  # hashing leaves other threads free to run
-        for name, frame in conform(tables).items():
-            for series, digest in zip(frame, pool.map(_column_digest, frame), strict=True):
-                head = [name, series.name, str(series.dtype), len(series)]
-                whole.update(json.dumps(head).encode())
-                whole.update(digest)
+    whole = ResultDigest()
+    for name, frame in conform(tables).items():
+        whole.begin(name)
+        for part in rows_of(frame).stretches():
+            whole.add(part)
     return whole.hexdigest()
 
 
-def _column_digest(series: pl.Series) -> bytes:
-    digest = hashlib.sha256()
-    _feed(digest, series)
-    return digest.digest()
+class ResultDigest:
+    """The digest of tables that come a stretch at a time, in the order of the schema."""
+
+    def __init__(self) -> None:
+        self._whole = hashlib.sha256()
+        self._name = ""
+        self._columns: dict[str, hashlib._Hash] = {}
+        self._types: dict[str, str] = {}
+        self._height = 0
+
+    def begin(self, name: str) -> None:
+        """Begin a table; the one before it has ended."""
+        self._end()
+        self._name = name
+
+    def add(self, part: pl.DataFrame) -> None:
+        """Add the next rows of a conformed table: `ROWS_AT_ONCE` of them, fewer at its end."""
+        for series in part:
+            self._columns.setdefault(series.name, hashlib.sha256())
+            self._types.setdefault(series.name, str(series.dtype))
+        with ThreadPoolExecutor(_THREADS) as pool:
+            list(pool.map(lambda series: _feed(self._columns[series.name], series), part))
+        self._height += part.height
+
+    def hexdigest(self) -> str:
+        """Return the digest of all that was added."""
+        self._end()
+        return self._whole.hexdigest()
+
+    def _end(self) -> None:
+        for label, digest in self._columns.items():
+            head = [self._name, label, self._types[label], self._height]
+            self._whole.update(json.dumps(head).encode())
+            self._whole.update(digest.digest())
+        self._columns, self._types, self._height = {}, {}, 0
 
 
 def _feed(digest: hashlib._Hash, series: pl.Series) -> None:
     """Add a column: slices of a fixed number of rows, each its validity and then its values."""
-    for start in range(0, len(series), _ROWS):
-        part = series.slice(start, _ROWS)
+    for start in range(0, len(series), ROWS_AT_ONCE):
+        part = series.slice(start, ROWS_AT_ONCE)
+        # The rows are a multiple of 8, so packed validity bits never straddle two slices.
         digest.update(np.packbits(part.is_not_null().to_numpy(), bitorder="little").tobytes())
         _feed_values(digest, part)
 

@@ -16,16 +16,16 @@ from tests.faults.trial import Attempt, Done, Trial, made_run, measured, run, tr
 from tests.fuzz import samples
 
 Make = Callable[[Path], tuple[str, ...]]
-_BOMBS: dict[str, Make] = {}
+BOMBS: dict[str, Make] = {}
 _STDIN = "stdin"  # what is there goes to standard input
-_MAY_WORK = set()  # where an answer is right as well, if it comes soon and takes little
+MAY_WORK = set()  # where an answer is right as well, if it comes soon and takes little
 
 
 def _bomb(name: str, *, may_work: bool = False) -> Callable[[Make], Make]:
     def keep(make: Make) -> Make:
-        _BOMBS[name] = make
+        BOMBS[name] = make
         if may_work:
-            _MAY_WORK.add(name)
+            MAY_WORK.add(name)
         return make
 
     return keep
@@ -33,8 +33,8 @@ def _bomb(name: str, *, may_work: bool = False) -> Callable[[Make], Make]:
 
 def trials() -> Iterator[Trial]:
     """Yield a trial of every bomb."""
-    for name, make in _BOMBS.items():
-        yield Trial("bombs", name, _bounded(make, may_work=name in _MAY_WORK))
+    for name, make in BOMBS.items():
+        yield Trial("bombs", name, _bounded(make, may_work=name in MAY_WORK))
 
 
 def _bounded(make: Make, *, may_work: bool) -> Attempt:
