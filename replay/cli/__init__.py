@@ -54,7 +54,7 @@ class _Commands(click.Group):
         try:
             return super().main(*args, **extra)
         except OSError as error:  # of what click prints itself, such as help
-            say(f"Error: {error.strerror}", err=True)
+            click.echo(f"Error: {error.strerror}", err=True)
             _drop_unwritten_output()
             raise SystemExit(OutputError.exit_code) from error
 
@@ -63,7 +63,8 @@ class _Commands(click.Group):
             result = super().invoke(ctx)
             sys.stdout.flush()
         except click.ClickException as error:
-            error.message = printable_lines(error.message)
+            # What click itself prints; it declares the message final and reads it anew.
+            error.message = printable_lines(error.message)  # type: ignore[misc]
             raise
         except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click's own; it also ends quietly when whoever read the output has gone

@@ -22,6 +22,7 @@ import click
 from replay.errors import InputError
 from replay.printable import printable, printable_lines
 from replay.units import NS_PER_MS, NS_PER_S, format_bytes
+from replay.writing.whole import Stream
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -211,7 +212,7 @@ def _data_stream(chosen: str) -> BinaryIO:
     return sys.stdout.buffer
 
 
-class _Terminal(io.RawIOBase):
+class _Terminal(Stream):
     """A terminal to write data to: what would steer it is escaped, in files data stays exact."""
 
     def __init__(self) -> None:

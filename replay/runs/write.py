@@ -130,9 +130,14 @@ def _parquet(rows: Rows, parts: Iterator[pl.DataFrame], sink: Sink) -> None:
     # In another thread: this one can be told of Ctrl-C meanwhile.
     with ThreadPoolExecutor(1) as pool:
         written = pool.submit(
-            table.sink_parquet, sink, compression="zstd", statistics=True,
-            row_group_size=ROWS_AT_ONCE, maintain_order=True,
-        )  # fmt: skip
+            lambda: table.sink_parquet(
+                sink,
+                compression="zstd",
+                statistics=True,
+                row_group_size=ROWS_AT_ONCE,
+                maintain_order=True,
+            )
+        )
         while not written.done():
             wait([written], timeout=_POLL_S)
         written.result()
