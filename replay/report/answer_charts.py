@@ -19,7 +19,7 @@ PERCENT = "%"
 
 def bars_chart(
     rows: Sequence[tuple[str, float]], *, title: str, subtitle: str, x_title: str
-) -> altair.LayerChart:
+) -> altair.Chart:
     """Return a bar for each name, in the order given, with its share in percent beside it."""
     import altair as alt
 
