@@ -15,8 +15,9 @@ from replay.report.tables import Table
 
 @dataclass(frozen=True, slots=True)
 class GainAnswer:
-    """Four lines: no cache, either and both. `preface` is to be read before them."""
+    """Four lines of a trace by `name`: no cache, either and both; `preface` is to be read first."""
 
+    name: str
     lines: list[Gain]
     notes: tuple[str, ...]
     preface: tuple[str, ...]
@@ -30,7 +31,8 @@ def gain_answer(source: Source, scenario: Scenario, progress: Hook = ignore) -> 
     preface = [] if bound is None else [bound]
     if not prepared.content_known:
         preface.append(UNKNOWN_REUSE)
-    return GainAnswer(lines, (*prepared.trace.meta.notes, *run_notes(prepared)), tuple(preface))
+    notes = (*prepared.trace.meta.notes, *run_notes(prepared))
+    return GainAnswer(prepared.trace.meta.name, lines, notes, tuple(preface))
 
 
 def gain_table(answer: GainAnswer) -> Table:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, Unpack
 import polars as pl
 
 from replay.api.answers import Answer
+from replay.api.pictures import draw_arrivals, draw_gain, draw_policies
 from replay.api.progress import Progress, working
 from replay.api.scenarios import CACHE_KEYS, SCENARIO_KEYS, CacheKeys, ScenarioKeys, scenario_of
 from replay.api.traces import Path_, Trace, share_of, source_of
@@ -50,10 +51,12 @@ def describe(trace: TraceLike, *, no_sessions: bool = False, progress: Progress 
     with working(progress, READING, CONTENT) as hook:
         found = source_of(trace).trace(hook)
         facts, notes = described(found, sessions=not no_sessions, progress=hook)
+    name = found.meta.name
     return Answer(
         {"facts": table_frame(flat_table(facts, notes))},
-        title=f"Facts of {found.meta.name}",
+        title=f"Facts of {name}",
         notes=notes,
+        draw=lambda: draw_arrivals(found.frame["arrival_ns"], name),
     )
 
 
@@ -168,11 +171,13 @@ def policies(
     with working(progress, READING, CONTENT, CURVES, *every) as hook:
         question = question_about(source_of(trace), found, words, hook)
         lines = compare_policies(question, progress=hook)
+    table, name = table_frame(policy_table(lines)), question.prepared.trace.meta.name
     return Answer(
-        {"policies": table_frame(policy_table(lines))},
-        title=f"Eviction policies on {question.prepared.trace.meta.name}",
+        {"policies": table},
+        title=f"Eviction policies on {name}",
         warnings=question.preface,
         notes=question.notes,
+        draw=(lambda: draw_policies(table, name)) if question.prepared.content_known else None,
     )
 
 
@@ -190,11 +195,14 @@ def gain(
     part = engine_part(found.engine.mode, found.cache.kind)
     with working(progress, READING, CONTENT, CURVES, part) as hook:
         answer = gain_answer(source_of(trace), found, hook)
+    table = table_frame(gain_table(answer))
+    known = "token_hit_rate" in table.columns
     return Answer(
-        {"gain": table_frame(gain_table(answer))},
+        {"gain": table},
         title="What each cache is worth",
         warnings=answer.preface,
         notes=answer.notes,
+        draw=(lambda: draw_gain(table, answer.name)) if known else None,
     )
 
 

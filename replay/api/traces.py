@@ -14,6 +14,7 @@ from replay.answers.sources import FileSource, HeldSource, Source
 from replay.api.answers import Answer, one_row
 from replay.api.frames import as_polars, is_frame
 from replay.api.mapping import mapping_of
+from replay.api.pictures import draw_arrivals
 from replay.api.progress import Progress, working
 from replay.engine.parts import CONTENT, GENERATOR, READING
 from replay.errors import InputError
@@ -62,6 +63,7 @@ class Trace(Answer):
             tables,
             title=f"Trace {source.meta.name}",
             notes=(*source.meta.notes, *shared, *notes),
+            draw=lambda: draw_arrivals(source.frame["arrival_ns"], source.meta.name),
         )
         self.source = source
         self._held = HeldSource(source)
