@@ -51,14 +51,20 @@ class _Commands(click.Group):
 
     def main(self, *args: Any, **extra: Any) -> Any:
         _open_closed_streams()
-        return super().main(*args, **extra)
+        try:
+            return super().main(*args, **extra)
+        except OSError as error:  # of what click prints itself, such as help
+            click.echo(f"Error: {error.strerror}", err=True)
+            _drop_unwritten_output()
+            raise SystemExit(OutputError.exit_code) from error
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
         except click.ClickException as error:
-            error.message = printable_lines(error.message)
+            # What click itself prints; it declares the message final and reads it anew.
+            error.message = printable_lines(error.message)  # type: ignore[misc]
             raise
         except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click's own; it also ends quietly when whoever read the output has gone

@@ -6,6 +6,7 @@ Standard output carries data only; notes and paths go to standard error.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import io
 import os
 import re
@@ -21,6 +22,7 @@ import click
 from replay.errors import InputError
 from replay.printable import printable, printable_lines
 from replay.units import NS_PER_MS, NS_PER_S, format_bytes
+from replay.writing.whole import Stream
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -125,8 +127,12 @@ def _say_where(output: Path | None) -> None:
 
 
 def note(message: str) -> None:
-    """Print a line for the person at the terminal, beside the data, wrapped at words."""
-    click.echo(wrapped(printable_lines(message)), err=True)
+    """Print a line for the person at the terminal, beside the data, wrapped at words.
+
+    What cannot be said on standard error stops nothing.
+    """
+    with contextlib.suppress(OSError):
+        click.echo(wrapped(printable_lines(message)), err=True)
 
 
 def say(text: str = "") -> None:
@@ -206,7 +212,7 @@ def _data_stream(chosen: str) -> BinaryIO:
     return sys.stdout.buffer
 
 
-class _Terminal(io.RawIOBase):
+class _Terminal(Stream):
     """A terminal to write data to: what would steer it is escaped, in files data stays exact."""
 
     def __init__(self) -> None:

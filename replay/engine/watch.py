@@ -48,6 +48,7 @@ def watch_request(
         return Watched(tables.watch, tables.outcome, looked_up)
     found = count_generating(plan, tables.outcome, left_queue)
     _name_authors(plan, request, found, tables.watch)
+    assert isinstance(found.outcome, np.ndarray)  # as the tables' own is
     return Watched(tables.watch, found.outcome, looked_up)
 
 

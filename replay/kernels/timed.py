@@ -271,11 +271,12 @@ def _admit(t, e):
         if not again and now[NEXT_WAITING] == now[ARRIVED]:
             return True
         request = now[PREEMPTED] if again else now[NEXT_WAITING]
+        if not again:
+            t.state[request, LAST_HOLD] = NONE
         if not again and _never_fits(t, request):
             _reject(t, e, request, again)
             continue
         if not again:
-            t.state[request, LAST_HOLD] = NONE
             t.state[request, TARGET] = t.plan[request, INPUT_TOKENS]
         hit, idle, pieces = _look_up(t, request, again)
         if now[RUNNING] == 0 and _last_block(t, request) - hit + idle > free_blocks(t):
