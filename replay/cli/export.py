@@ -109,9 +109,8 @@ def _chosen(
     dashboard: Path | None,
 ) -> ExportOptions:
     """Return the options as the library takes them; raises InputError for what they cannot be."""
-    from replay.cli.convert import parse_window
     from replay.report.export.options import ExportOptions, parse_start_ns
-    from replay.units import parse_duration_ns
+    from replay.units import parse_duration_ns, parse_window
 
     return ExportOptions(
         window_ns=None if window is None else parse_window(window),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from replay.report.db import PATIENCE_S, RunDatabase
 from replay.report.export.described import columns_table, exported_tables
@@ -24,8 +25,8 @@ def write_csv_folder(database: RunDatabase, folder: Path, *, force: bool) -> lis
             names.append(f"{table}.csv")
             result = database.query(f"FROM {table}", timeout_s=PATIENCE_S)
             with new_file(beside / names[-1], shown=folder) as sink:
-                result.copy("FORMAT csv", sink)
+                result.copy("FORMAT csv", cast(BinaryIO, sink))
         names.append(f"{COLUMNS_TABLE}.csv")
         with new_file(beside / names[-1], shown=folder) as sink:
-            write_table(columns_table(database, reports=False), "csv", sink)
+            write_table(columns_table(database, reports=False), "csv", cast(BinaryIO, sink))
     return names

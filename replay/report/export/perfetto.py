@@ -33,6 +33,7 @@ REQUESTS_PID, ENGINE_PID = 2, 1  # the order in which they are drawn
 EVICTIONS_TID = 1
 MOST_REQUESTS = 100_000  # half a million slices, which a browser still opens
 _PLACES = 8  # columns of spans.sql that say where; what follows are the request's arguments
+_EVICTED = 6  # of these, the one that says when what it missed was evicted
 _US = 1000  # ns
 
 
@@ -195,7 +196,7 @@ def _request(
     row: Sequence[Any], names: Sequence[str], spans: _Spans, at: int
 ) -> Iterator[dict[str, Any]]:
     """Yield the slices of one request, and what is known of the eviction it suffered from."""
-    request, start, end, scheduled, first, done, *eviction = row[:_PLACES]
+    request, start, end, scheduled, first, done = row[:_EVICTED]
     args = {
         name: _plain(value)
         for name, value in zip(names, row[_PLACES:], strict=True)
@@ -211,9 +212,10 @@ def _request(
         for name, since, until in (*parts, ("decode", first, done), ("overhead", done, end)):
             if until > since:
                 yield here | _slice(name, since, until)
-    if eviction[0] is not None:
-        missed = start if scheduled is None else scheduled
-        yield from _eviction(request, slot, missed, *eviction, spans)
+    evicted_us, evicted_by = row[_EVICTED:_PLACES]
+    if evicted_us is not None:
+        missed_us = start if scheduled is None else scheduled
+        yield from _eviction(request, slot, missed_us, (evicted_us, evicted_by), spans)
 
 
 def _slice(name: str, start_us: int, end_us: int) -> dict[str, Any]:
@@ -221,14 +223,10 @@ def _slice(name: str, start_us: int, end_us: int) -> dict[str, Any]:
 
 
 def _eviction(
-    request: int,
-    slot: int,
-    missed_us: int,
-    evicted_us: int,
-    evicted_by: int | None,
-    spans: _Spans,
+    request: int, slot: int, missed_us: int, evicted: tuple[int, int | None], spans: _Spans
 ) -> Iterator[dict[str, Any]]:
     """Yield the eviction of what a request missed, and an arrow from whoever took its place."""
+    evicted_us, evicted_by = evicted
     args = {"wanted_by_request_id": request, "evicted_by_request_id": evicted_by}
     yield {
         "ph": "i", "s": "t", "pid": ENGINE_PID, "tid": EVICTIONS_TID, "ts": evicted_us,

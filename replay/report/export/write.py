@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from replay.report.db import RunDatabase
 from replay.report.export.csv_folder import write_csv_folder
@@ -43,7 +44,7 @@ def export_run(
             return [f"Files: {', '.join(write_csv_folder(database, output, force=force))}"]
         if target.name == "duckdb":
             with scratch_beside(output) as scratch, whole_file(output, force=force) as sink:
-                write_duckdb(database, sink, scratch=scratch)
+                write_duckdb(database, cast(BinaryIO, sink), scratch=scratch)
             return []
         with (
             whole_file(output, force=force) as sink,
