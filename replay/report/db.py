@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Self, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar
 
 import duckdb
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 TIMEOUT_S = 60.0
+PATIENCE_S = 7 * 86_400.0  # for what is written to a file, which takes as long as it takes
+BATCH_ROWS = 10_000
 DUCKDB_TYPES = {"Int32": "INTEGER", "Int64": "BIGINT", "UInt64": "UBIGINT", "String": "VARCHAR"}
 SQL_FOLDER = Path(__file__).parent / "sql"
 
@@ -97,6 +99,21 @@ class Database:
             for statement in statements:
                 relation = self._attended(partial(self._connection.sql, statement), timeout_s)
             return Result(self, relation, timeout_s)
+
+    def batches(
+        self, sql: str, *, rows: int = BATCH_ROWS, timeout_s: float | None = None
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield the rows of one statement that selects, so many at once as they are computed.
+
+        They may be more than memory holds. Ask nothing else before the last is read. `timeout_s`
+        is for each batch; raises QueryError as `query` does.
+        """
+        wait_s = PATIENCE_S if timeout_s is None else timeout_s
+        with _explained(unsafe=self._unsafe):
+            statement = one_select(self._connection, sql)
+            self._attended(partial(self._connection.execute, statement), wait_s)
+            while found := self._attended(partial(self._connection.fetchmany, rows), wait_s):
+                yield found
 
     def _statements(self, sql: str) -> list[duckdb.Statement]:
         if self._unsafe:
