@@ -1,4 +1,4 @@
-"""Data on its way to a terminal: what would steer it is escaped; files and pipes get it as it is."""
+"""Data on its way to a terminal: what would steer it is escaped; elsewhere it goes as it is."""
 
 from __future__ import annotations
 
