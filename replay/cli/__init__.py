@@ -6,6 +6,7 @@ Command modules import nothing heavy at module level; `replay --help` stays fast
 from __future__ import annotations
 
 import atexit
+import contextlib
 import errno
 import gc
 import io
@@ -58,7 +59,7 @@ class _Commands(click.Group):
             result = super().invoke(ctx)
             sys.stdout.flush()
         except click.ClickException as error:
-            error.message = printable(error.message)
+            error.message = printable(error.message)  # type: ignore[misc]  # final for nobody
             raise
         except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click's own; it also ends quietly when whoever read the output has gone
@@ -142,9 +143,10 @@ def _fail(ctx: click.Context, error: BaseException) -> NoReturn:
 
         say("".join(traceback.format_exception(error)).rstrip(), err=True)
     message, hint, exit_code = _explained(error)
-    say(f"Error: {message}", err=True)
-    if hint:
-        say(wrapped(f"Hint: {hint}"), err=True)
+    with contextlib.suppress(OSError):  # a full disk takes no complaint about it either
+        say(f"Error: {message}", err=True)
+        if hint:
+            say(wrapped(f"Hint: {hint}"), err=True)
     if isinstance(error, OSError):
         _drop_unwritten_output()
     ctx.exit(exit_code)

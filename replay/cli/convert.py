@@ -101,7 +101,7 @@ def convert(
     if len(inputs) > 1 and not merge:
         raise InputError(f"{len(inputs)} traces were given", hint="--merge makes one trace of them")
     writer = writer_for(output, format_out)
-    read = [*inputs, *read_beside(parameters)]
+    read: list[str | Path | None] = [*inputs, *read_beside(parameters)]
     claim(output, force=force, inputs=read)
     claim(rejected_beside(output), force=force, inputs=read)
     bounds = None if window is None else parse_window(window)

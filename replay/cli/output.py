@@ -14,7 +14,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import click
 
@@ -202,7 +202,7 @@ def _data_stream(chosen: str) -> BinaryIO:
         )
     sys.stdout.flush()
     if sys.stdout.isatty():
-        return _Terminal()
+        return cast(BinaryIO, _Terminal())
     return sys.stdout.buffer
 
 

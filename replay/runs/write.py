@@ -121,12 +121,15 @@ def _parquet(rows: Rows, parts: Iterator[pl.DataFrame], sink: Sink) -> None:
 
     schema = rows.make(0, 0).schema
     table = register_io_source(source, schema=schema, is_pure=False)
-    # In another thread: this one can be told of Ctrl-C meanwhile.
-    with ThreadPoolExecutor(1) as pool:
-        written = pool.submit(
-            table.sink_parquet, sink, compression="zstd", statistics=True,
-            row_group_size=ROWS_AT_ONCE, maintain_order=True,
+
+    def write() -> None:
+        table.sink_parquet(
+            sink, compression="zstd", statistics=True, row_group_size=ROWS_AT_ONCE,
+            maintain_order=True,
         )  # fmt: skip
+
+    with ThreadPoolExecutor(1) as pool:  # this thread can be told of Ctrl-C meanwhile
+        written = pool.submit(write)
         while not written.done():
             wait([written], timeout=_POLL_S)
         written.result()

@@ -109,9 +109,7 @@ def _checked_file(path: Path, shown: str, inode: int, size_bytes: int, changed_n
         return _checked(view, path, shown, None)
 
 
-def _checked(
-    data: memoryview, source: bytes | Path, shown: str, most_bytes: int | None
-) -> Checked:
+def _checked(data: memoryview, source: bytes | Path, shown: str, most_bytes: int | None) -> Checked:
     footer_at = len(data) - _TRAILER_BYTES - int.from_bytes(data[-_TRAILER_BYTES:-4], "little")
     whole = len(data) >= _LEAST_BYTES and data[:4] == MAGIC and data[-4:] == MAGIC
     if not whole or footer_at < len(MAGIC):
