@@ -24,7 +24,7 @@ PARALLEL := -n auto --dist worksteal
 TWINS  := $(wildcard tests/test_*_twins.py tests/test_*policies.py) $(addprefix tests/test_, \
 	block_lifecycle.py curve.py explain.py hashing.py radix.py session_store.py trace_stream.py tree.py)
 
-.PHONY: help demo test quick nightly nojit check bench accuracy claims smoke dist test-lowest clean
+.PHONY: help demo test quick nightly nojit check fuzz faults bench accuracy claims smoke dist test-lowest clean
 
 help:  ## show this help
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -53,7 +53,14 @@ check: $(STAMP)  ## lint, formatting, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --strict --follow-imports=silent tests/typed/notebook.py
 	$(BIN)/lint-imports
+
+fuzz: $(STAMP)  ## attack every reader and document; ARGS="--count 200000 --seed 2"
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
+faults: $(STAMP)  ## kills, full disks, closed streams, damage, bombs; ARGS="bombs" picks
+	$(BIN)/python -m tests.faults $(ARGS)
 
 bench: $(STAMP)  ## measure speed
 	$(BIN)/python benchmarks/run.py

@@ -22,9 +22,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from replay.near_names import near_names
-from replay.printable import on_one_line
+from replay.printable import printable
 
 SHOWN_PROBLEMS = 10
+SHOWN_NAMES = 100
 
 
 class ReplayError(Exception):
@@ -36,6 +37,8 @@ class ReplayError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint:  # a traceback shows it, where no command line does
+            self.add_note(f"Hint: {hint}")
 
 
 class InputError(ReplayError):
@@ -65,9 +68,10 @@ class FileError(InputError):
         self, problems: Iterable[Problem], *, total: int | None = None, hint: str | None = None
     ) -> None:
         self.problems = tuple(problems)
+        self.total = len(self.problems) if total is None else total
         shown = self.problems[:SHOWN_PROBLEMS]
-        lines = [on_one_line(str(problem)) for problem in shown]
-        more = (len(self.problems) if total is None else total) - len(shown)
+        lines = [printable(str(problem)) for problem in shown]  # one problem, one line
+        more = self.total - len(shown)
         if more > 0:
             lines.append(f"... and {more:,} more")
         super().__init__("\n".join(lines), hint=hint)
@@ -88,7 +92,9 @@ class UnknownNameError(InputError):
         self.kind, self.name, self.known = kind, name, sorted(known)
         near = near_names(name, self.known)
         hint = f"did you mean {', '.join(near)}?" if near else None
-        listing = f"known: {', '.join(self.known)}"
+        more = len(self.known) - SHOWN_NAMES
+        listing = f"known: {', '.join(self.known[:SHOWN_NAMES])}"
+        listing += f" and {more:,} more" if more > 0 else ""
         super().__init__(
             f"unknown {kind} (got {name!r})", hint=f"{hint} {listing}" if hint else listing
         )

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 
 MOST = 3
 CUTOFF = 0.5
+_MOST_COMPARED = 10_000  # the columns of some tables are many more
 
 _WORDS = re.compile(r"[^a-z0-9.]+")
 _DRESSING = re.compile(
@@ -22,7 +23,7 @@ _DRESSING = re.compile(
 
 def near_names(name: str, known: Iterable[str]) -> list[str]:
     """Return up to `MOST` of the known names that may be meant, the likeliest first."""
-    bare = {one: _bare(one) for one in sorted(known)}
+    bare = {one: _bare(one) for one in sorted(known)[:_MOST_COMPARED]}
     wanted = _bare(name)
     same = [one for one, words in bare.items() if words == wanted]
     if same:

@@ -1,21 +1,22 @@
-"""Text of files and people on its way to a terminal: shown, never obeyed."""
+"""Text that may come from a file, as it may be shown: it cannot steer a terminal or forge lines.
+
+What a trace calls its models, a path, a column or a message of a library may hold escape sequences,
+controls of C0 and C1, marks that turn the direction of writing, and other characters that nobody
+sees. They are shown as Python writes them in a string, such as `\\x1b`.
+"""
 
 from __future__ import annotations
 
 
-def printable(text: str) -> str:
-    """Return lines without control characters: whatever a file calls its things, it is shown.
-
-    Ends of lines stay. Everything else that is no printable character (escape sequences, marks of
-    writing direction, halves of surrogate pairs) is written as Python escapes it.
-    """
+def printable(text: str, *, keep: str = "") -> str:
+    """Return a text with every character that cannot be printed escaped, but those of `keep`."""
     if text.isprintable():
         return text
     return "".join(
-        c if c == "\n" or c.isprintable() else c.encode("unicode_escape").decode() for c in text
+        c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text
     )
 
 
-def on_one_line(text: str) -> str:
-    """Return a text as a cell or a title may hold it: its ends of lines are written out as well."""
-    return printable(text).replace("\n", "\\n")
+def printable_lines(text: str) -> str:
+    """Return `printable` for a text of several lines, which may be indented by tabs."""
+    return printable(text, keep="\n\t")

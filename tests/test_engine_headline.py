@@ -53,7 +53,7 @@ def test_a_pair_that_never_ended_is_none():
     pairs = [row for row in rows if row["status"] == row["no_cache_status"] == "completed"]
     tables = run_fixture.tables(requests=rows)
     made = {name: rows_of(frame) for name, frame in tables.items()}
-    result = RunResult(made, run_fixture.manifest(), None)
+    result = RunResult(made, run_fixture.manifest(content_known=True), None)
     lines = dict(headline(result))
     mean = sum(row["no_cache_ttft_ns"] for row in pairs) / len(pairs)
     assert f"mean {format_duration(round(mean))}" in lines["... caching off"]

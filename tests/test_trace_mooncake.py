@@ -404,11 +404,16 @@ def test_ids_that_break_the_chain_are_told_by_line_when_other_rows_are_put_aside
 
 def lines_in_blocks_of(size, lengths):
     ids = iter(range(10**6))
-    return "".join(
-        '{"timestamp": 0, "input_length": %d, "output_length": 1, "hash_ids": %s}\n'
-        % (length, [next(ids) for _ in range(-(-length // size))])
+    rows = (
+        {
+            "timestamp": 0,
+            "input_length": length,
+            "output_length": 1,
+            "hash_ids": [next(ids) for _ in range(-(-length // size))],
+        }
         for length in lengths
-    ).encode()
+    )
+    return "".join(f"{json.dumps(row)}\n" for row in rows).encode()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ Command modules import nothing heavy at module level; `replay --help` stays fast
 from __future__ import annotations
 
 import atexit
-import contextlib
 import errno
 import gc
 import io
@@ -33,7 +32,6 @@ from replay.cli.fetch import fetch
 from replay.cli.gain import gain
 from replay.cli.generate import generate
 from replay.cli.list import list_
-from replay.cli.output import say, wrapped
 from replay.cli.policies import policies
 from replay.cli.query import query
 from replay.cli.report import report
@@ -41,7 +39,7 @@ from replay.cli.run import run
 from replay.cli.verify import verify
 from replay.errors import Interrupted, OutputError, ReplayError
 from replay.kernels import code_cache
-from replay.printable import printable
+from replay.printable import printable_lines
 
 
 class _Commands(click.Group):
@@ -52,14 +50,20 @@ class _Commands(click.Group):
 
     def main(self, *args: Any, **extra: Any) -> Any:
         _open_closed_streams()
-        return super().main(*args, **extra)
+        try:
+            return super().main(*args, **extra)
+        except OSError as error:  # of what click prints itself, such as help
+            click.echo(f"Error: {error.strerror}", err=True)
+            _drop_unwritten_output()
+            raise SystemExit(OutputError.exit_code) from error
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
         except click.ClickException as error:
-            error.message = printable(error.message)  # type: ignore[misc]  # final for nobody
+            # What click itself prints; it declares the message final and reads it anew.
+            error.message = printable_lines(error.message)  # type: ignore[misc]
             raise
         except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click's own; it also ends quietly when whoever read the output has gone
@@ -132,7 +136,8 @@ def _tell_kernel_troubles() -> None:
     troubles = code_cache.troubles
     if troubles:
         more = f", and {len(troubles) - 1:,} more" if len(troubles) > 1 else ""
-        say(f"Note: kernels were compiled anew: {troubles[0]}{more}", err=True)
+        text = f"Note: kernels were compiled anew: {troubles[0]}{more}"
+        click.echo(printable_lines(text), err=True)
         troubles.clear()
 
 
@@ -141,12 +146,14 @@ def _fail(ctx: click.Context, error: BaseException) -> NoReturn:
     if ctx.params["debug"]:
         import traceback
 
-        say("".join(traceback.format_exception(error)).rstrip(), err=True)
+        lines = "".join(traceback.format_exception(error))
+        click.echo(printable_lines(lines), err=True, nl=False)
     message, hint, exit_code = _explained(error)
-    with contextlib.suppress(OSError):  # a full disk takes no complaint about it either
-        say(f"Error: {message}", err=True)
-        if hint:
-            say(wrapped(f"Hint: {hint}"), err=True)
+    click.echo(printable_lines(f"Error: {message}"), err=True)
+    if hint:
+        from replay.cli.output import wrapped
+
+        click.echo(wrapped(printable_lines(f"Hint: {hint}")), err=True)
     if isinstance(error, OSError):
         _drop_unwritten_output()
     ctx.exit(exit_code)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from replay.cli.output import say
 from replay.cli.report import show_reports
 from replay.cli.run import run
 
@@ -36,7 +35,7 @@ def demo(ctx: click.Context, output: Path, force: bool) -> None:
     replay demo
     replay demo -o somewhere/else
     """
-    from replay.cli.output import note
+    from replay.cli.output import note, say
     from replay.resources import data_folder
 
     trace = data_folder("traces") / SAMPLE

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import click
 
 from replay import __version__
-from replay.cli.output import say
 
 LIBRARIES = ("polars", "duckdb", "numba", "numpy", "pydantic", "click", "rich")
 MIN_PYTHON = (3, 11)
@@ -43,13 +42,14 @@ def doctor(ctx: click.Context, warm: bool) -> None:
     Every kernel compiled before is loaded; one that cannot be is dropped.
     Ends with exit code 1 when something replay needs is missing or broken.
     """
+    from replay.cli.output import note, say
 
     failed = 0
     for check in _checks(warm=warm):
         say(f"{check.verdict:4}  {check.name:12}  {check.detail}")
         failed += check.verdict == "fail"
     if failed:
-        say(f"{failed} of the checks failed", err=True)
+        note(f"{failed} of the checks failed")
         ctx.exit(1)
 
 

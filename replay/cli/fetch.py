@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from replay.cli import completion
-from replay.cli.output import say
 
 if TYPE_CHECKING:
     from replay.config.catalogue import PublicTrace
@@ -42,7 +41,7 @@ def fetch(name: str, output: Path | None, catalogue: Path | None, force: bool) -
     replay fetch mooncake-conversation
     replay fetch azure-2023-code -o code.csv
     """
-    from replay.cli.output import note
+    from replay.cli.output import note, say
     from replay.cli.progress import progress
     from replay.cli.targets import claim
     from replay.config.catalogue import load_catalogue

@@ -6,6 +6,7 @@ Standard output carries data only; notes and paths go to standard error.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import io
 import os
 import re
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import click
 
 from replay.errors import InputError
-from replay.printable import on_one_line, printable
+from replay.printable import printable, printable_lines
 from replay.units import NS_PER_MS, NS_PER_S, format_bytes
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def emit(
         )
     for line in preface if chosen not in PEOPLE else ():
         note(line)
-    above = "".join(f"{printable(line)}\n\n" for line in preface)
+    above = "".join(f"{printable_lines(line)}\n\n" for line in preface)
     if chosen == "table":
         text = above + _as_text([in_memory(table) for table in tables], output)
         _deliver(text, output, force=force)
@@ -125,13 +126,17 @@ def _say_where(output: Path | None) -> None:
 
 
 def note(message: str) -> None:
-    """Print a line for the person at the terminal, beside the data, wrapped at words."""
-    say(wrapped(message), err=True)
+    """Print a line for the person at the terminal, beside the data, wrapped at words.
+
+    What cannot be said on standard error stops nothing.
+    """
+    with contextlib.suppress(OSError):
+        click.echo(wrapped(printable_lines(message)), err=True)
 
 
-def say(text: str = "", *, err: bool = False) -> None:
-    """Print lines as they are, but nothing in them that could steer a terminal."""
-    click.echo(printable(text), err=err)
+def say(text: str = "") -> None:
+    """Print a line of text for people on standard output; see `replay.printable`."""
+    click.echo(printable_lines(text))
 
 
 def note_all(texts: Iterable[str]) -> None:
@@ -219,7 +224,7 @@ class _Terminal(io.RawIOBase):
 
     def write(self, data: bytes) -> int:  # type: ignore[override]
         """Print all of `data`."""
-        click.echo(printable(self._decoder.decode(data)), nl=False)
+        click.echo(printable_lines(self._decoder.decode(data)), nl=False)
         return len(data)
 
 
@@ -264,7 +269,7 @@ def render(table: Table, width: int) -> Iterator[Any]:
     from rich.text import Text
 
     if table.title:
-        yield Text(on_one_line(table.title), style="bold")
+        yield Text(printable(table.title), style="bold")
     if len(table.rows) == 1:
         yield _vertical(table)
         return
@@ -281,8 +286,8 @@ def render(table: Table, width: int) -> Iterator[Any]:
             yield Text("")
         yield _horizontal([columns[position] for position in part], len(table.rows), width)
     if empty:
-        shown = map(on_one_line if table.of_sql else _words, empty)
-        yield Text(f"0% everywhere: {', '.join(shown)}", style="dim")
+        shown = empty if table.of_sql else map(_words, empty)
+        yield Text(printable(f"0% everywhere: {', '.join(shown)}"), style="dim")
 
 
 def _says_nothing(name: str, values: Sequence[object]) -> bool:
@@ -301,7 +306,7 @@ class _Column:
         from rich.cells import cell_len
 
         unit, scale = _time_unit(name, values)
-        self.header = on_one_line(name) if as_called else f"{_words(name)} {unit}".strip()
+        self.header = printable(name if as_called else f"{_words(name)} {unit}".strip())
         self.cells = [_cell(name, value, scale) for value in values]
         if as_called and unit:
             self.cells = [cell if cell == NULL else f"{cell} {unit}" for cell in self.cells]
@@ -400,7 +405,7 @@ def _vertical(table: Table) -> RichTable:
         cell = _cell(name, value, scale)
         styled = _styled(f"{cell} {unit}" if unit and value is not None else cell)
         styled.justify = "right" if value is None or _is_number(value) else "left"
-        grid.add_row(on_one_line(name) if table.of_sql else _words(name), styled)
+        grid.add_row(printable(name if table.of_sql else _words(name)), styled)
     return grid
 
 
@@ -413,7 +418,7 @@ def _styled(cell: str) -> Text:
 def _words(name: str) -> str:
     """Return a column's name for people; times and shares show their unit with the values."""
     words = name.removesuffix("_ns").removesuffix("_share").replace("_", " ")
-    return on_one_line(words)
+    return printable(words)
 
 
 def _time_unit(name: str, values: Sequence[object]) -> tuple[str, int]:
@@ -431,7 +436,7 @@ def _cell(name: str, value: object, scale: int) -> str:
         return "yes" if value else "no"
     if isinstance(value, int | float):
         return _number(name, value, scale)
-    return on_one_line(str(value))
+    return printable(str(value))
 
 
 def _number(name: str, value: float, scale: int) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from replay.printable import on_one_line
+from replay.printable import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -34,12 +34,12 @@ class Bar:
             if not sys.stderr.isatty() or time.monotonic() < self._appears_at:
                 return
             self._display = _display()
-            self._task = self._display.add_task(on_one_line(self.title), total=None)
+            self._task = self._display.add_task(printable(self.title), total=None)
             self._display.start()
         if self._task is not None:
             self._display.update(
                 self._task,
-                description=on_one_line(self.title),
+                description=printable(self.title),
                 completed=done,
                 total=total or None,
             )

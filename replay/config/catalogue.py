@@ -14,6 +14,7 @@ from replay.config.dump import dump_document
 from replay.config.load import load_document
 from replay.config.scenario import Section
 from replay.errors import UnknownNameError
+from replay.repeated import first_repeated
 from replay.resources import data_folder
 
 CATALOGUE_FILE = "catalogue.yaml"
@@ -110,8 +111,7 @@ class Catalogue(Section):
 
     @model_validator(mode="after")
     def _names_differ(self) -> Catalogue:
-        names = [trace.name for trace in self.traces]
-        twice = next((name for name in names if names.count(name) > 1), None)
+        twice = first_repeated(trace.name for trace in self.traces)
         if twice is not None:
             raise ValueError(f"two traces have one name (got {twice!r})")
         return self

@@ -49,6 +49,7 @@ def watch_request(
     found = count_generating(plan, tables.outcome, left_queue)
     assert isinstance(found.outcome, np.ndarray)  # as the tables were
     _name_authors(plan, request, found, tables.watch)
+    assert isinstance(found.outcome, np.ndarray)  # as the tables' own is
     return Watched(tables.watch, found.outcome, looked_up)
 
 

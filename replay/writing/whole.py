@@ -30,21 +30,20 @@ _CANNOT_SWAP = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 if TYPE_CHECKING:
 
-    class _Stream(io.RawIOBase, BinaryIO):
-        """A raw stream, as those of `io` are typed."""
-
+    class Stream(io.RawIOBase, BinaryIO):
+        """What libraries that ask for a binary file take."""
 else:
-    _Stream = io.RawIOBase
+    Stream = io.RawIOBase
 
 
-class Sink(_Stream):
+class Sink(Stream):
     """A stream to write to that knows its size and SHA-256, and why the disk refused.
 
     Libraries that write to it make a text of their own of what the operating system says;
     `failure` is what it said.
     """
 
-    def __init__(self, file: io.BufferedWriter | io.BufferedRandom) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         super().__init__()
         self._file = file
         self._digest = hashlib.sha256()
@@ -134,7 +133,7 @@ def new_file(path: Path, *, shown: Path) -> Iterator[Sink]:
         os.fsync(file.fileno())
 
 
-def _filled(file: io.BufferedWriter | io.BufferedRandom, path: Path) -> Iterator[Sink]:
+def _filled(file: BinaryIO, path: Path) -> Iterator[Sink]:
     """Yield a sink into a file and flush it; what the disk refused is raised as OutputError."""
     sink = Sink(file)
     try:

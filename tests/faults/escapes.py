@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
 from tests import run_fixture
-from tests.faults.trial import Attempt, Trial, run, trace
+from tests.faults.trial import Attempt, Done, Trial, trace
+from tests.fuzz.judge import call
 
 ESCAPE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e"
 NAME = "a\x1b[31mb"
@@ -139,7 +141,10 @@ def trials() -> Iterator[Trial]:
 
 def _shown(make: Make) -> Attempt:
     def attempt(folder: Path, _: Random) -> str | None:
-        done = run(*make(folder), cwd=folder)
+        with contextlib.chdir(folder):
+            words = make(folder)
+            code, out, err, warned = call(words)  # as on a terminal
+        done = Done(code, out, err + "".join(warned), 0, 0)
         return done.fault or done.steers
 
     return attempt

@@ -67,7 +67,7 @@ def _left(folder: Path, target: Path, *, replaces: bool) -> str | None:
 def _not_whole(folder: Path, target: Path) -> str | None:
     if target.is_dir() or target.suffix == ".parquet":
         done = run("verify" if target.is_dir() else "describe", target, cwd=folder)
-        if target.name == "out.parquet" and done.code == 2 and "no trace of ours" in done.err:
+        if target.name == "out.parquet" and done.code == 2 and "canonical" in done.err:
             return None  # the rows of a query
         return f"{target.name} is not whole: {done.err[-200:]}" if done.code else None
     return None if target.read_bytes().endswith((b"\n", b"}")) else f"{target.name} is cut off"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import resource
-import signal
 import subprocess
 import sys
 import tempfile
@@ -101,15 +100,6 @@ def run(
     a shell command that runs it, as `"$@"`.
     """
 
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_CPU, (4 * MOST_CPU_S, 4 * MOST_CPU_S))
-        if most_file_bytes is not None:
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (most_file_bytes, most_file_bytes))
-        if address_bytes is not None:
-            resource.setrlimit(resource.RLIMIT_AS, (address_bytes, address_bytes))
-
     words = command(*argv)
     if wrap:
         words = ["bash", "-c", " ".join(wrap), "bash", *words]
@@ -123,8 +113,8 @@ def run(
             else (stdin or subprocess.DEVNULL),
             stdout=out,
             stderr=err,
-            preexec_fn=limit,
         )
+        _bind(process.pid, most_file_bytes, address_bytes)
         if isinstance(stdin, str | bytes):
             assert process.stdin is not None
             _feed(process, stdin if isinstance(stdin, bytes) else stdin.encode())
@@ -135,6 +125,18 @@ def run(
             texts.append(file.read(10**7).decode("utf-8", "backslashreplace"))
     code = os.waitstatus_to_exitcode(status)
     return Done(code, *texts, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+
+
+def _bind(pid: int, most_file_bytes: int | None, address_bytes: int | None) -> None:
+    """Limit a process that has only just started; Python ignores the signal of RLIMIT_FSIZE."""
+    for what, most in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_CPU, 4 * MOST_CPU_S),
+        (resource.RLIMIT_FSIZE, most_file_bytes),
+        (resource.RLIMIT_AS, address_bytes),
+    ):
+        if most is not None:
+            resource.prlimit(pid, what, (most, most))
 
 
 def _feed(process: subprocess.Popen[bytes], data: bytes) -> None:

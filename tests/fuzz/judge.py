@@ -69,7 +69,7 @@ def call(argv: tuple[str, ...]) -> tuple[int, str, str, list[str]]:
         for quiet in (ResourceWarning, DeprecationWarning):  # which Python does not show either
             warnings.simplefilter("ignore", quiet)
         try:
-            code = main.main([*argv], standalone_mode=True)
+            code = main.main([*argv], color=True)  # as on a terminal: nothing is left out
         except SystemExit as end:
             code = end.code
         finally:
@@ -131,30 +131,24 @@ def _leftovers(case: Case, code: int) -> Finding | None:
 def _judged_process(case: Case) -> Finding | None:
     """Run a case in a process of its own, for commands that are contained by one."""
     argv = [sys.executable, "-m", "replay", "--debug", *case.argv]
-    try:
-        done = subprocess.run(
-            argv,
-            capture_output=True,
-            timeout=PROCESS_WALL_S,
-            preexec_fn=_bind,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except subprocess.TimeoutExpired:
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(argv, **pipes) as process:  # type: ignore[call-overload]
+        resource.prlimit(process.pid, resource.RLIMIT_CPU, (PROCESS_CPU_S, PROCESS_CPU_S))
+        try:
+            out, err = process.communicate(timeout=PROCESS_WALL_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return Finding("hang", f"{case.argv[0]}: a process", detail=case.command)
+    code = process.returncode
+    if code == -signal.SIGXCPU:
         return Finding("hang", f"{case.argv[0]}: a process", detail=case.command)
-    out, err = done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
-    if done.returncode == -signal.SIGXCPU:
-        return Finding("hang", f"{case.argv[0]}: a process", detail=case.command)
-    if done.returncode < 0:
-        return Finding("abort", f"{case.argv[0]}: signal {-done.returncode}", detail=err)
+    if code < 0:
+        return Finding("abort", f"{case.argv[0]}: signal {-code}", detail=str(err))
     used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     if used > MOST_BYTES:
         return Finding("memory", f"{case.argv[0]}: {used / 2**30:.0f} GiB")
-    return _judged_texts(case, done.returncode, out, err, [])
-
-
-def _bind() -> None:
-    resource.setrlimit(resource.RLIMIT_CPU, (PROCESS_CPU_S, PROCESS_CPU_S))
+    texts = (text.decode("utf-8", "backslashreplace") for text in (out, err))
+    return _judged_texts(case, code, *texts, [])
 
 
 def _empty(folder: Path) -> None:

@@ -25,7 +25,7 @@ from pathlib import Path
 from tests.fuzz.case import Finding
 
 HANG_CPU_S = 20.0  # of the processor: others may use the machine
-HANG_WALL_S = 120.0
+HANG_WALL_S = 300.0  # and asleep: waiting for what does not come
 ADDRESS_BYTES = 5 * 2**30  # beyond what a worker has when it starts
 CASES_A_WORKER = 4_000  # then another takes over: nothing adds up
 
@@ -97,7 +97,7 @@ def _messages(worker: _Worker) -> Iterator[Told]:
 
 
 def _takes_too_long(worker: _Worker) -> bool:
-    if time.monotonic() - worker.started > HANG_WALL_S:
+    if time.monotonic() - worker.started > HANG_WALL_S and not _is_running(worker.pid):
         return True
     return worker.done > 0 and cpu_s(worker.pid) - worker.started_cpu > HANG_CPU_S
 
@@ -126,6 +126,14 @@ def _stop(worker: _Worker) -> int:
     os.close(worker.pipe)
     _, status = os.waitpid(worker.pid, 0)
     return status
+
+
+def _is_running(pid: int) -> bool:
+    """Return whether a process runs, or would if a processor were free."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "R"
+    except OSError:
+        return False
 
 
 def cpu_s(pid: int) -> float:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from replay.config.hardware.section import Bytes, HardwareSection, PerSecond, SourcedFile
+from replay.repeated import first_repeated
 from replay.units import NS_PER_S
 
 
@@ -48,8 +49,7 @@ class Links(HardwareSection):
 
     @model_validator(mode="after")
     def _names_differ(self) -> Links:
-        names = [link.name for link in self.links]
-        twice = next((name for name in names if names.count(name) > 1), None)
+        twice = first_repeated(link.name for link in self.links)
         if twice is not None:
             raise ValueError(f"two links have one name (got {twice!r})")
         return self

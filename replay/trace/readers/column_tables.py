@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from replay.errors import Problem, TraceError, UnknownNameError
+from replay.repeated import first_repeated
 from replay.trace.frame import Rejected
 from replay.trace.parquet_check import MAGIC
 from replay.trace.problems import ProblemList, shown
@@ -251,7 +252,7 @@ def _csv_rows(
 
 
 def _header_faults(header: Sequence[str]) -> list[str]:
-    twice = next((name for name in header if header.count(name) > 1), None)
+    twice = first_repeated(header)
     return [] if twice is None else [f"column {shown(twice)} stands twice in the header"]
 
 

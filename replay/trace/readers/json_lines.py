@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
+from replay.repeated import first_repeated
 from replay.trace.problems import ProblemList, shown
 from replay.trace.readers.decimals import written_float
 from replay.trace.readers.source import Source
@@ -155,8 +156,7 @@ def _around(raw: bytes, position: int) -> str:
 def _no_key_twice(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = first_repeated(name for name, _ in pairs)
         raise _RefusedError(f"key {shown(twice)} given twice")
     return found
 

@@ -290,7 +290,7 @@ def _check_order(rows: _Rows, problems: ProblemList) -> None:
 
 
 def _size_that_fits(rows: _Rows) -> int:
-    """Return the block size of rows that do not tell it: the format's, or the only one that fits."""
+    """Return the block size of rows that do not tell it: the format's, or the only that fits."""
     frame = rows.frame.filter(pl.col(_IDS).is_not_null())
     tokens, counts = (
         column.to_numpy() for column in (frame["input_length"], frame[_IDS].list.len())
@@ -397,7 +397,7 @@ MOONCAKE = Reader(
     meaning="JSON lines: timestamp in ms, lengths, prefix-chained hash_ids of 512-token blocks",
     content="prefix-chained block ids, where it has them; responses have none",
     sessions="inferred by prefix chaining, unless every row has a session_id",
-    assumes="blocks of 512 tokens, or of the only size that fits, unless --trace-block-size is given",
+    assumes="blocks of 512 tokens, or of the only size that fits, unless --trace-block-size says",
     sniff=looks_like_mooncake,
     read=read_mooncake,
     takes=("block_size",),
