@@ -28,6 +28,7 @@ from replay.cli.demo import demo
 from replay.cli.describe import describe
 from replay.cli.doctor import doctor
 from replay.cli.explain import explain
+from replay.cli.export import export
 from replay.cli.fetch import fetch
 from replay.cli.gain import gain
 from replay.cli.generate import generate
@@ -53,7 +54,7 @@ class _Commands(click.Group):
         try:
             return super().main(*args, **extra)
         except OSError as error:  # of what click prints itself, such as help
-            say(f"Error: {error.strerror}", err=True)
+            click.echo(f"Error: {error.strerror}", err=True)
             _drop_unwritten_output()
             raise SystemExit(OutputError.exit_code) from error
 
@@ -62,7 +63,8 @@ class _Commands(click.Group):
             result = super().invoke(ctx)
             sys.stdout.flush()
         except click.ClickException as error:
-            error.message = printable_lines(error.message)
+            # What click itself prints; it declares the message final and reads it anew.
+            error.message = printable_lines(error.message)  # type: ignore[misc]
             raise
         except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click's own; it also ends quietly when whoever read the output has gone
@@ -109,7 +111,7 @@ def main(ctx: click.Context, debug: bool, no_color: bool) -> None:
 
 for _command in (
     demo, generate, fetch, check, convert, anonymize, describe, curve, policies, run, gain,
-    explain, cost, calibrate, report, query, verify, list_, doctor,
+    explain, cost, calibrate, report, query, export, verify, list_, doctor,
 ):  # fmt: skip
     main.add_command(_command)
 

@@ -1,8 +1,8 @@
 """Code of kernels that only kernels call: kept for linking, never made executable by itself.
 
 Numba optimises every function fully and turns it into machine code, also one that is then inlined
-into each of its callers and optimised there again: with kernels nested ten deep a tenth of the
-time to compile. Here such a function is left as it can be linked and inlined. Numba has no option
+into each of its callers and optimised there again: with kernels nested ten deep a tenth of the time
+to compile. Here such a function is left as it can be linked and inlined. Numba has no option
 for it, so this overrides what `tests/test_kernel_compiling.py` holds to be there.
 """
 

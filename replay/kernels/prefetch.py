@@ -12,7 +12,7 @@ from replay.kernels.jit import instruction
 @instruction
 def prefetch_row(typing, rows, row):
     """Fetch the first cache line of `rows[row]`, a row of a contiguous two-dimensional array."""
-    from llvmlite import ir  # type: ignore[import-untyped]
+    from llvmlite import ir
     from numba.core import cgutils, types
 
     def generate(context, builder, signature, arguments):

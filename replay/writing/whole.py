@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import hashlib
 import io
@@ -14,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 from replay.errors import OutputExistsError
 from replay.writing.failures import output_error, writing
@@ -28,14 +28,22 @@ _RENAME_SWAP = 2  # sys/stdio.h of macOS
 _CANNOT_SWAP = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
-class Sink(io.RawIOBase):
+if TYPE_CHECKING:
+
+    class Stream(io.RawIOBase, BinaryIO):
+        """What libraries that ask for a binary file take."""
+else:
+    Stream = io.RawIOBase
+
+
+class Sink(Stream):
     """A stream to write to that knows its size and SHA-256, and why the disk refused.
 
     Libraries that write to it make a text of their own of what the operating system says;
     `failure` is what it said.
     """
 
-    def __init__(self, file: io.BufferedWriter) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         super().__init__()
         self._file = file
         self._digest = hashlib.sha256()
@@ -125,7 +133,7 @@ def new_file(path: Path, *, shown: Path) -> Iterator[Sink]:
         os.fsync(file.fileno())
 
 
-def _filled(file: io.BufferedWriter, path: Path) -> Iterator[Sink]:
+def _filled(file: BinaryIO, path: Path) -> Iterator[Sink]:
     """Yield a sink into a file and flush it; what the disk refused is raised as OutputError."""
     sink = Sink(file)
     try:
@@ -239,6 +247,8 @@ def _rename_folder(partial: Path, folder: Path) -> None:
 
 def _swapped(one: Path, other: Path) -> bool:
     """Swap two names in one step and return True; False where that cannot be done here."""
+    import ctypes
+
     libc = ctypes.CDLL(None, use_errno=True)
     names = os.fsencode(one), os.fsencode(other)
     if sys.platform == "darwin":
