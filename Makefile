@@ -53,6 +53,7 @@ check: $(STAMP)  ## lint, formatting, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --strict --follow-imports=silent tests/typed/notebook.py
 	$(BIN)/lint-imports
 
 fuzz: $(STAMP)  ## attack every reader and document; ARGS="--count 200000 --seed 2"

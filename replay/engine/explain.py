@@ -7,7 +7,7 @@ noted that concerns the blocks of its prompt. What comes out must be what the ru
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,12 +89,33 @@ def explain_request(
     than the run's, and where this version of replay does not reproduce the run; and what reading
     the scenario and preparing the trace raise.
     """
+
+    def read(scenario: Scenario) -> tuple[Prepared, Path | str]:
+        path = _trace_path(run, trace)
+        prepared = prepare(
+            path, scenario, format_name=format_name, options=options, progress=progress
+        )
+        return prepared, path
+
+    return explain_with(run, request, read, progress=progress)
+
+
+def explain_with(
+    run: Run,
+    request: int,
+    read: Callable[[Scenario], tuple[Prepared, Path | str]],
+    *,
+    progress: Hook = ignore,
+) -> Explanation:
+    """Return the story of a request of a run; `read` makes its trace ready, and says what it is.
+
+    Raises as `explain_request`.
+    """
     row = _row(run, request)
     scenario = load_scenario(run.folder / SCENARIO)
     _check_told(run, row, scenario)
-    path = _trace_path(run, trace)
-    prepared = prepare(path, scenario, format_name=format_name, options=options, progress=progress)
-    _check_read_alike(run, prepared, path)
+    prepared, named = read(scenario)
+    _check_read_alike(run, prepared, named)
     plan = make_plan(
         prepared.trace,
         prepared.tree,
