@@ -1,8 +1,13 @@
 """Replay LLM request traces through prefix (KV) caches.
 
-In a notebook: `replay.load_trace(path)`, `replay.prepare(path, replay.load_scenario())`,
-`replay.execute(prepared)`, `replay.RunDatabase(folder).query(sql)`. Nothing heavy is imported
-before it is asked for.
+    import replay
+
+    trace = replay.load_trace("trace.jsonl")          # or from_frame(df, columns={...})
+    run = replay.run(trace, gpu="h100-sxm", model="llama-3.1-8b", capacity="40GiB")
+    run.frame(), run.report("ttft"), run.sql("SELECT avg(ttft_ns) FROM requests")
+
+Every command is a call with the command's options as keywords; `dir(replay)` has all, and
+docs/python.md shows them. Nothing heavy is imported before it is asked for.
 """
 
 from __future__ import annotations
@@ -12,29 +17,39 @@ from typing import Any
 
 __version__ = "0.1.0"
 
+# Where each name is, for the first time it is asked for; type checkers read `__init__.pyi`.
 _PUBLIC = {
-    "RunDatabase": "replay.report.db",
+    "Answer": "replay.api.answers",
+    "ConfigError": "replay.errors",
+    "DoesNotFitError": "replay.errors",
+    "InputError": "replay.errors",
+    "OutputError": "replay.errors",
+    "OutputExistsError": "replay.errors",
+    "QueryError": "replay.errors",
+    "ReplayError": "replay.errors",
+    "Run": "replay.api.runs",
+    "Trace": "replay.api.traces",
+    "TraceError": "replay.errors",
+    "UnknownNameError": "replay.errors",
+    "anonymize": "replay.api.traces",
     "block_hashes": "replay.trace.hashing",
-    "block_ids_of": "replay.trace.content",
-    "build_tree": "replay.trace.tree",
-    "cache_gains": "replay.engine.gain",
-    "describe": "replay.trace.describe",
-    "execute": "replay.engine.run",
-    "generate": "replay.workload.generate",
-    "infer_sessions": "replay.trace.sessions",
-    "load_profile": "replay.workload.profiles",
-    "load_scenario": "replay.config.load",
-    "load_trace": "replay.trace.readers",
-    "open_run": "replay.runs.open",
-    "prepare": "replay.engine.prepare",
-    "prepare_trace": "replay.engine.prepare",
+    "check": "replay.api.questions",
+    "convert": "replay.api.traces",
+    "cost": "replay.api.questions",
+    "curve": "replay.api.questions",
+    "describe": "replay.api.questions",
+    "explain": "replay.api.runs",
+    "from_frame": "replay.api.traces",
+    "gain": "replay.api.questions",
+    "generate": "replay.api.traces",
+    "load_trace": "replay.api.traces",
+    "names": "replay.api.questions",
+    "open_run": "replay.api.runs",
+    "policies": "replay.api.questions",
     "prefix_digests": "replay.trace.hashing",
-    "separated": "replay.trace.separation",
-    "tokens_of": "replay.trace.tokens",
+    "query": "replay.api.runs",
+    "run": "replay.api.runs",
     "vllm_block_hashes": "replay.trace.vllm_hashes",
-    "write_mooncake": "replay.trace.writers.mooncake",
-    "write_run": "replay.runs.write",
-    "write_trace": "replay.trace.parquet",
 }
 __all__ = ["__version__", *_PUBLIC]
 
@@ -42,4 +57,10 @@ __all__ = ["__version__", *_PUBLIC]
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'replay' has no attribute {name!r}")
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+    value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

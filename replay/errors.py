@@ -37,6 +37,8 @@ class ReplayError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint:  # a traceback shows it, where no command line does
+            self.add_note(f"Hint: {hint}")
 
 
 class InputError(ReplayError):
@@ -66,9 +68,10 @@ class FileError(InputError):
         self, problems: Iterable[Problem], *, total: int | None = None, hint: str | None = None
     ) -> None:
         self.problems = tuple(problems)
+        self.total = len(self.problems) if total is None else total
         shown = self.problems[:SHOWN_PROBLEMS]
         lines = [printable(str(problem)) for problem in shown]  # one problem, one line
-        more = (len(self.problems) if total is None else total) - len(shown)
+        more = self.total - len(shown)
         if more > 0:
             lines.append(f"... and {more:,} more")
         super().__init__("\n".join(lines), hint=hint)

@@ -129,7 +129,7 @@ PREFIXES = (
     Column("requests", "Int64", "", "requests whose prompt contains it"),
     Column("sessions", "Int64", "", "sessions whose prompts contain it; null without sessions"),
     Column("first_request_id", "Int64", "", "the first request that contains it"),
-    Column("last_block_id", "UInt64", "", "the trace's id of its last block, to find it in the source"),
+    Column("last_block_id", "UInt64", "", "the trace's id of its last block; null where content is no block ids"),
     Column("hit_tokens", "Int64", "tokens", "prompt tokens it saved over the run"),
     Column("evicted_blocks", "Int64", "blocks", "times a block of it was evicted"),
 )  # fmt: skip

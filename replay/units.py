@@ -27,6 +27,8 @@ _DURATION_NS = {
 }  # fmt: skip
 _MULTIPLE = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _MAX_QUANTITY = 2**62
+_SHARE = re.compile(r"([0-9]*\.?[0-9]+)\s*(%?)")
+_NOUGHT = re.compile(r"0+(\.0+)?\s*[a-zµ]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,29 @@ def parse_bytes(text: str) -> int:
     if suffix not in _BYTES:
         raise InputError(f"not a size (got {text!r})", hint="write 2GiB, 500MiB or 4GB")
     return _whole(number * _BYTES[suffix], text, "a size")
+
+
+def parse_share(text: str) -> float:
+    """Return the share 0..1 written as `0.1%` or `0.001`; raises InputError on anything else."""
+    match = _SHARE.fullmatch(text.strip())
+    share = float(match[1]) / (100 if match[2] else 1) if match else -1.0
+    if not 0 <= share <= 1:
+        raise InputError(f"{text!r} is no share between 0 and 1", hint="write 0.1% or 0.001")
+    return share
+
+
+def parse_window(text: str) -> tuple[int, int | None]:
+    """Return start and end in ns of `10m..40m`; either may be left out, the end is None then."""
+    start, dots, stop = (part.strip() for part in text.partition(".."))
+    if not dots or not (start or stop):
+        raise InputError(
+            f"not a window (got {text!r})", hint="write 10m..40m, ..1h or 30s.., from the start"
+        )
+    from_the_start = not start or _NOUGHT.fullmatch(start)
+    return (
+        0 if from_the_start else parse_duration_ns(start),
+        parse_duration_ns(stop) if stop else None,
+    )
 
 
 def format_bytes(amount: int) -> str:

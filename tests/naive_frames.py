@@ -200,7 +200,7 @@ def prefix_rows(
 ) -> list[dict]:
     """Return the shared edges, each named by (its first request, where it stops) as its parent is.
 
-    `names` has the source's id of what each token lies in.
+    `names` has the source's id of the block that each token lies in, where there are blocks.
     """
     known = [one.tokens for one, row in zip(requests, rows, strict=True)
              if row.get("response_segment") is not None]  # fmt: skip
@@ -238,7 +238,7 @@ def prefix_rows(
                     "requests": len(those),
                     "sessions": len(sessions) if any_session else None,
                     "first_request_id": those[0].index,
-                    "last_block_id": names[edge],
+                    "last_block_id": names.get(edge),
                     "hit_tokens": saved[edge],
                     "evicted_blocks": lost[edge],
                 }

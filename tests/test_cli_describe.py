@@ -84,7 +84,8 @@ def test_block_size_is_that_of_the_trace(tmp_path):
     path = tmp_path / "trace.jsonl"
     path.write_text(row(0, 40, 1, [0, 1, 2]) + "\n")
     assert flat(path, "--trace-block-size", 16)["blocks"] == 3
-    result = describe(path)
+    assert flat(path)["blocks"] == 3  # no other size has three blocks in forty tokens
+    result = describe(path, "--trace-block-size", 32)
     assert result.exit_code == 2
     assert "Hint: every row fits a block size of 16" in result.stderr
 
@@ -102,6 +103,24 @@ def test_block_ids_past_signed_integers_are_written(tmp_path):
     meta = TraceMeta("t", "t", "0" * 64, "test", 16, "test")
     write_trace(canonical_trace(frame, meta), path)
     assert flat(path)["top_prefix_block_id"] == 2**64 - 1
+    assert flat(path)["top_prefix_request_id"] == 0
+
+
+def test_a_token_is_no_block_id(tmp_path):
+    frame = pl.DataFrame(
+        {
+            "arrival_ns": [0, 1, 2],
+            "input_tokens": [20, 20, 20],
+            "output_tokens": [1, 1, 1],
+            "tokens": pl.Series([[9] * 20, [7] * 20, [7] * 20], dtype=pl.List(pl.UInt32)),
+        }
+    )
+    meta = TraceMeta("t", "t", "0" * 64, "test", None, "test")
+    write_trace(canonical_trace(frame, meta), tmp_path / "trace.parquet")
+    found = flat(tmp_path / "trace.parquet")
+    assert found["top_prefix_tokens"] == 20
+    assert found["top_prefix_block_id"] is None
+    assert found["top_prefix_request_id"] == 1
 
 
 def test_a_missing_trace_ends_with_two_and_no_traceback():

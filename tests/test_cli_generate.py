@@ -128,8 +128,9 @@ def test_profiles_can_be_listed(profile):
     assert 'conversational,"Multi-turn chat' in done.stdout
 
 
-def test_a_rate_that_a_short_trace_misses_is_told(profile):
-    short = replay("generate", "conversational", "--rate", 5, "--requests", 400, "-o", "s.parquet")
+def test_a_rate_that_a_short_trace_misses_is_told(tmp_path):
+    paths = tmp_path / "short.parquet", tmp_path / "long.parquet"
+    short = replay("generate", "conversational", "--rate", 5, "--requests", 400, "-o", paths[0])
     assert "of the 5 asked for, which hold in the long run" in " ".join(short.stderr.split())
-    exact = replay("generate", "few_shot_pool", "--rate", 5, "--requests", 4000, "-o", "l.parquet")
+    exact = replay("generate", "few_shot_pool", "--rate", 5, "--requests", 4000, "-o", paths[1])
     assert "asked for" not in exact.stderr

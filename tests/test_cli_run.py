@@ -249,7 +249,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(trace, tmp_path):
     "where",
     [
         "replay.engine.prepare.load_trace",
-        "replay.engine.prepare.build_tree",
+        "replay.engine.growing.build_tree",
         "replay.engine.run.simulate_timed",
         "replay.engine.run.prefix_rows",
         "replay.runs.write.ResultDigest",

@@ -85,7 +85,7 @@ def test_sessions_are_inferred_where_the_answer_depends_on_them(options, inferre
         called.append(True)
         return infer_sessions(trace)
 
-    monkeypatch.setattr("replay.engine.prepare.infer_sessions", infer)
+    monkeypatch.setattr("replay.engine.growing.infer_sessions", infer)
     done = CliRunner().invoke(main, ["curve", SAMPLE, "--capacity", "5000blocks", *options])
     assert done.exit_code == 0, done.output
     assert bool(called) == inferred

@@ -7,7 +7,7 @@ import math
 import polars as pl
 import pytest
 
-from replay.report import db
+from replay.report import copying
 from replay.report.rows import frame_of
 from replay.report.tables import COPY_OPTIONS, FrameTable, Table, write_table
 
@@ -28,10 +28,10 @@ def rows_of(count):
 
 
 def written(rows, types, options, few, monkeypatch):
-    monkeypatch.setattr(db, "FEW_ROWS", few)
+    monkeypatch.setattr(copying, "FEW_ROWS", few)
     sink = io.BytesIO()
     names = [f'column "{place}"' for place in range(len(types))]
-    db.copy_rows(names, types, rows, options, sink)
+    copying.copy_rows(names, types, rows, options, sink)
     return sink.getvalue()
 
 

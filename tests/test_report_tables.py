@@ -194,7 +194,7 @@ def test_a_wide_result_is_written_by_duckdb_and_not_value_by_value(database, mon
     def refuse(*_):
         raise AssertionError("rows became Python values")
 
-    monkeypatch.setattr("replay.report.db.copy_rows", refuse)
+    monkeypatch.setattr("replay.report.copying.copy_rows", refuse)
     monkeypatch.setattr("replay.report.db.Result.table", refuse)
     sql = "SELECT requests.* FROM requests, range(3400)"
     assert written(database.query(sql), "csv").count(b"\n") == 30 * 3400 + 1

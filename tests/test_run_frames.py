@@ -25,6 +25,7 @@ from replay.engine.plan import make_plan
 from replay.engine.run import RunResult, execute, prepare_trace
 from replay.runs import rows as runs_rows
 from replay.schema import REQUESTS, TIMELINE, column_names
+from replay.trace import shared_edges
 from replay.trace.frame import Trace
 from replay.trace.tree import PrefixTree, build_tree
 from tests import naive, naive_ranked, naive_stack
@@ -66,8 +67,8 @@ def long_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     for module, name in (
         (outcome, "_ROWS_AT_ONCE"), (run, "ROWS_AT_ONCE"), (runs_rows, "ROWS_AT_ONCE"),
-        (prefix_rows_module, "_REQUESTS_AT_ONCE"), (prefix_rows_module, "_PLACES_AT_ONCE"),
-        (prefix_rows_module, "_EDGES_AT_ONCE"),
+        (shared_edges, "_REQUESTS_AT_ONCE"), (shared_edges, "_PLACES_AT_ONCE"),
+        (shared_edges, "_EDGES_AT_ONCE"), (prefix_rows_module, "_EDGES_AT_ONCE"),
         (generating, "_REQUESTS_AT_ONCE"), (simulate, "_REQUESTS_A_CALL"),
         (simulate, "_STEPS_A_CALL"),
     ):  # fmt: skip
@@ -108,11 +109,11 @@ class Case:
         return naive.make_requests(self.drawn, BLOCK)
 
     def names(self) -> dict[tuple, int]:
-        """Return the source's id of what the last token of each prefix lies in."""
-        in_segments = "segments" in self.drawn[0]
+        """Return the source's id of the block that the last token of each prefix lies in."""
+        if "segments" in self.drawn[0]:
+            return {}
         return {
-            one.prompt[:depth]: one.prompt[depth - 1][0] if in_segments
-            else one.prompt[depth - 1] // BLOCK
+            one.prompt[:depth]: one.prompt[depth - 1] // BLOCK
             for one in self.requests() for depth in range(1, len(one.prompt) + 1)
         }  # fmt: skip
 

@@ -171,6 +171,7 @@ def test_the_top_prefix_is_the_one_that_saves_most_tokens():
     uses = uses_of((*short, 9), (*short, 8), (*short, 7), (*long, 6), (*long, 5))
     assert top_prefix(uses)["top_prefix_tokens"] == 20
     assert top_prefix(uses)["top_prefix_requests"] == 2
+    assert top_prefix(uses)["top_prefix_request_id"] == 3
     assert top_prefix(uses)["top_prefix_block_id"] == 7
 
 

@@ -8,10 +8,6 @@ from typing import Any
 import click
 
 from replay.cli.trace_options import read_trace, trace_options
-from replay.errors import InputError
-from replay.reading import read_whole
-
-_MOST_KEY_BYTES = 2**20
 
 
 @click.command(short_help="Keep lengths, times and sharing of a trace, nothing else.")
@@ -63,6 +59,7 @@ def anonymize(
     replay anonymize requests.jsonl --tokenizer tokenizer.json -o shareable.jsonl
     replay anonymize trace.parquet --round 1s --jitter 5s -o shareable.jsonl
     """
+    from replay.answers.changing import key_in
     from replay.cli.ceiling_lines import ceiling_line
     from replay.cli.output import note, note_all, say
     from replay.cli.progress import compile_first, progress
@@ -80,7 +77,7 @@ def anonymize(
     claim(rejected_beside(output), force=force, inputs=inputs)
     round_ns = None if rounding is None else parse_duration_ns(rounding)
     jitter_ns = None if jitter is None else parse_duration_ns(jitter)
-    key = None if key_file is None else _key(key_file)
+    key = None if key_file is None else key_in(key_file)
     with progress("Reading the trace", patience_s=compile_first(READING, CONTENT)) as bar:
         source = read_trace(trace, parameters, bar.hook)
         bar.hook("Hashing", 0, 0)
@@ -102,13 +99,3 @@ def anonymize(
         say(f"{'put aside':14}{len(source.rejected):,} rows as they stood, in {aside}")
         note(f"Note: {aside} holds rows of the source, with all they say: do not pass it on")
     note(f"\nTrace written to {output}; `replay describe {output}` says more")
-
-
-def _key(path: Path) -> bytes:
-    try:
-        return read_whole(path, most_bytes=_MOST_KEY_BYTES)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"cannot read the key {path}: {getattr(error, 'strerror', None) or error}",
-            hint="make one with: head -c 32 /dev/urandom > key",
-        ) from error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from replay.cli.options import read_scenario, scenario_options
-from replay.cli.trace_options import read_options, read_trace
+from replay.cli.trace_options import file_source
 
 if TYPE_CHECKING:
     from replay.engine.question import Question
@@ -61,78 +61,20 @@ def read_question(
 ) -> Question:
     """Return the question that the values of `cache_options` and `trace_options` describe.
 
-    Raises what reading the scenario and the trace, and what `ask` raise.
+    Raises what reading the scenario and what `question_about` raise.
     """
-    from dataclasses import replace
-
-    from replay.cache.replays import chosen_names
-    from replay.engine.prepare import prepare, prepare_trace
-    from replay.engine.question import Ask, ask, unsized
-    from replay.trace.prefix_sample import sample_prefixes
-    from replay.trace.separation import separated
-    from replay.units import parse_capacity, parse_duration_ns
+    from replay.answers.questions import Words, question_about
 
     scenario = read_scenario(parameters, {"engine.mode": "untimed"})
-    if parameters["capacities"] and not list(chosen_names(parameters["capacities"])):
-        raise click.BadParameter("names no capacity", param_hint="--capacity")
-    if policies and not list(chosen_names(policies)):
-        raise click.BadParameter("names no policy", param_hint="--policy")
-    wanted = Ask(
-        policies=list(chosen_names(policies)),
-        block_sizes=_block_sizes(parameters["block_sizes"]),
-        capacities=[parse_capacity(text) for text in chosen_names(parameters["capacities"])],
+    words = Words(
+        policies=policies,
+        block_sizes=parameters["block_sizes"],
+        capacities=parameters["capacities"],
         unit=parameters["unit"],
-        ttl_ns=None if parameters["ttl"] is None else parse_duration_ns(parameters["ttl"]),
+        ttl=parameters["ttl"],
         points=parameters.get("points"),
         threads=parameters["threads"],
+        sample=parameters.get("sample"),
+        by=parameters.get("by"),
     )
-    bare = unsized(scenario)
-    share = parameters.get("sample")
-    drawn = None
-    if share is not None:
-        if not share:
-            raise click.BadParameter("must be above 0", param_hint="--sample")
-        full = read_trace(trace, parameters, hook)
-        one_in = round(1 / share)
-        if one_in > 1:  # the whole trace is no sample: its curve is exact
-            full = separated(full, scenario.trace.separate_by)
-            drawn = sample_prefixes(full, one_in, seed=scenario.seed)
-            full = drawn.trace
-        prepared = prepare_trace(full, bare, sessions=False, progress=hook)
-    else:
-        prepared = prepare(
-            trace,
-            bare,
-            format_name=parameters["format_in"],
-            options=read_options(parameters),
-            sessions=_tells_sessions_apart(policies, parameters),
-            progress=hook,
-        )
-    return ask(replace(prepared, scenario=scenario), wanted, drawn)
-
-
-def _tells_sessions_apart(policies: Sequence[str], parameters: Mapping[str, Any]) -> bool:
-    """Return whether the answer may depend on sessions: by a column, or by what a policy knows.
-
-    Without names all policies are asked for, and one of them knows turns.
-    """
-    from replay.cache.replays import chosen_names
-
-    names = list(chosen_names(policies))
-    return bool(parameters.get("by")) or not names or "workload_aware" in names
-
-
-def _block_sizes(text: str | None) -> list[int]:
-    """Return the block sizes of a list such as `16,512`; raises a usage error for anything else."""
-    found = []
-    for part in (text or "").split(","):
-        if not part.strip() and text is None:
-            continue
-        if not part.strip().isdecimal() or not 1 <= int(part) <= 2**20:
-            raise click.BadParameter(
-                f"must be a number of tokens from 1 to {2**20:,} (got {part.strip()!r})",
-                param_hint="--block-size",
-            )
-        if int(part) not in found:
-            found.append(int(part))
-    return found
+    return question_about(file_source(trace, parameters), scenario, words, hook)

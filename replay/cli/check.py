@@ -46,14 +46,11 @@ def check(
     replay check trace.jsonl
     replay check trace.jsonl --strict --context 131072 && replay run trace.jsonl
     """
+    from replay.answers.looking import checked, finding_table
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import check_output, read_beside
     from replay.engine.parts import CONTENT, READING
-    from replay.report.tables import Table
-    from replay.trace.check import FAULT, WARNING, check_trace
-    from replay.trace.continuation import continue_sessions, may_assume
-    from replay.trace.sessions import infer_sessions
-    from replay.trace.tree import build_tree
+    from replay.trace.check import FAULT, WARNING
 
     check_output(format, output, force=force, inputs=[trace, *read_beside(parameters)])
     allowed = parameters["max_rejected"]
@@ -61,14 +58,9 @@ def check(
         bar.update(0, 0)
         # All rows are looked at: how many are faulty is for the verdict to say.
         requests = read_trace(trace, {**parameters, "max_rejected": 1.0}, bar.hook)
-        bar.hook("Looking at it", 0, 0)
-        requests = infer_sessions(requests)
-        if may_assume(requests):
-            requests = continue_sessions(requests)
-        tree = build_tree(requests) if requests.has_content else None
-        findings = check_trace(requests, tree, context_tokens=context, rejected_allowed=allowed)
-    columns = ("check", "verdict", "found", "advice")
-    rows = [tuple(getattr(line, name) or None for name in columns) for line in findings]
-    emit([Table(columns, rows)], format=format, output=output, force=force)
+        findings = checked(
+            requests, context_tokens=context, rejected_allowed=allowed, progress=bar.hook
+        )
+    emit([finding_table(findings)], format=format, output=output, force=force)
     if strict and any(line.verdict in (WARNING, FAULT) for line in findings):
         ctx.exit(UNSOUND_EXIT_CODE)

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from replay.cli import completion
 from replay.cli.trace_options import SHARE, read_trace, trace_options
 from replay.errors import InputError
-
-if TYPE_CHECKING:
-    from replay.progress import Hook
-    from replay.trace.frame import Trace
-
-
-_NOUGHT = re.compile(r"0+(\.0+)?\s*[a-zµ]*")
 
 
 @click.command(short_help="Write a trace in another format, cut, sampled or merged.")
@@ -87,6 +79,7 @@ def convert(
     replay convert long.parquet -o part.jsonl --window 10m..40m --sample 0.1
     replay convert a.jsonl b.jsonl --merge -o both.parquet
     """
+    from replay.answers.changing import Change, changed, joined
     from replay.cli.ceiling_lines import ceiling_line
     from replay.cli.output import note, note_all, say
     from replay.cli.progress import compile_first, progress
@@ -96,6 +89,7 @@ def convert(
     from replay.trace.rejected import rejected_beside, write_rejected
     from replay.trace.separation import sharing_notes
     from replay.trace.writers import writer_for
+    from replay.units import parse_window
 
     if len(inputs) > 1 and not merge:
         raise InputError(f"{len(inputs)} traces were given", hint="--merge makes one trace of them")
@@ -104,9 +98,10 @@ def convert(
     claim(output, force=force, inputs=read)
     claim(rejected_beside(output), force=force, inputs=read)
     bounds = None if window is None else parse_window(window)
+    change = Change(bounds, sample, by, seed, speedup)
     with progress("Reading the trace", patience_s=compile_first(READING, CONTENT)) as bar:
-        trace = _read(inputs, parameters, bar.hook)
-        trace = _changed(trace, bounds, sample, by, seed, speedup)
+        traces = [read_trace(path, parameters, bar.hook) for path in inputs]
+        trace = changed(joined(traces, inputs), change)
         bar.hook("Writing the trace", 0, 0)
         lost = writer.write(trace, output, block_size=block_size, force=force)
         aside = write_rejected(trace.rejected, rejected_beside(output), force=force)
@@ -122,53 +117,3 @@ def convert(
     if aside:
         say(f"{'put aside':14}{len(trace.rejected):,} rows, in {aside}")
     note(f"\nTrace written to {output}; `replay describe {output}` says more")
-
-
-def parse_window(text: str) -> tuple[int, int | None]:
-    """Return start and end in ns of `10m..40m`; either may be left out, the end is None then."""
-    from replay.units import parse_duration_ns
-
-    start, dots, stop = text.partition("..")
-    if not dots or not (start.strip() or stop.strip()):
-        raise InputError(
-            f"not a window (got {text!r})", hint="write 10m..40m, ..1h or 30s.., from the start"
-        )
-    start, stop = start.strip(), stop.strip()
-    from_the_start = not start or _NOUGHT.fullmatch(start)
-    return (
-        0 if from_the_start else parse_duration_ns(start),
-        parse_duration_ns(stop) if stop else None,
-    )
-
-
-def _read(inputs: tuple[str, ...], parameters: dict[str, Any], progress: Hook) -> Trace:
-    from replay.trace.merge import merge_traces
-
-    traces = [read_trace(path, parameters, progress) for path in inputs]
-    return merge_traces(traces, path=inputs[0], name=" + ".join(t.meta.name for t in traces))
-
-
-def _changed(
-    trace: Trace,
-    bounds: tuple[int, int | None] | None,
-    share: float | None,
-    by: str,
-    seed: int,
-    speedup: float | None,
-) -> Trace:
-    from replay.trace.arrivals import speed_up
-    from replay.trace.select import sample, window
-    from replay.trace.sessions import infer_sessions
-
-    if bounds is not None:
-        start, stop = bounds
-        trace = window(
-            trace, start, int(trace.frame["arrival_ns"][-1]) + 1 if stop is None else stop
-        )
-    if share is not None:
-        if by == "session":
-            trace = infer_sessions(trace)
-        trace = sample(trace, share, by=by, seed=seed)
-    if speedup is not None:
-        trace = speed_up(trace, speedup)
-    return trace

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from replay.answers.cost_limits import ALL_REDUCES, MOST_GPUS, MOST_NEW, MOST_TOKENS
 from replay.cli import completion
 from replay.cli.options import output_options
 from replay.cli.output import emit_named, note, note_all
 from replay.config.backends import BACKENDS
 
-if TYPE_CHECKING:
-    from replay.gpu.breakdown import Step
-
 DTYPES = ("native", "bf16", "fp8", "fp4")
-MOST_NEW = 2**20  # as many as a step of an engine may have
-MOST_TOKENS = 2**24
-MOST_DECODES = 65_536
 
 
 @click.command()
@@ -39,8 +33,10 @@ MOST_DECODES = 65_536
     help="Model.",
     shell_complete=completion.models,
 )
-@click.option("--tp", type=click.IntRange(1, 64), default=1, metavar="N", help="GPUs of a stage.")
-@click.option("--pp", type=click.IntRange(1, 64), default=1, metavar="N", help="Stages.")
+@click.option(
+    "--tp", type=click.IntRange(1, MOST_GPUS), default=1, metavar="N", help="GPUs of a stage."
+)
+@click.option("--pp", type=click.IntRange(1, MOST_GPUS), default=1, metavar="N", help="Stages.")
 @click.option(
     "--new", type=click.IntRange(0, MOST_NEW), default=0, metavar="TOKENS", help="Prompt tokens."
 )
@@ -64,7 +60,7 @@ MOST_DECODES = 65_536
 @click.option("--kv-dtype", default="bf16", show_default=True, metavar="TYPE", help="KV.")
 @click.option(
     "--all-reduce",
-    type=click.Choice(["graph", "nccl"]),
+    type=click.Choice(ALL_REDUCES),
     default="graph",
     show_default=True,
     help="One kernel in a CUDA graph, or an eager NCCL call.",
@@ -124,7 +120,7 @@ def cost(
     replay cost --gpu h100-sxm --model llama-3.1-8b --new 512 --cached 65536 --decode 32x4096
     replay cost --model deepseek-v3 --tp 8 --new 512 --plot cost.svg --over cached
     """
-    from replay.cli.cost_tables import CostQuestion, cost_plot, cost_tables
+    from replay.answers.cost_tables import cost_answer, cost_plot
     from replay.cli.targets import check_output, claim
     from replay.report.charts import check_plot, write_chart
 
@@ -133,34 +129,9 @@ def cost(
     if plot is not None:
         claim(plot, force=force, inputs=inputs)
         check_plot(plot)
-    question = CostQuestion.ask(parameters, _step(parameters, decode))
-    tables = cost_tables(question)
+    tables, question = cost_answer(parameters, decode)
     note_all(question.notes)
     emit_named(tables, format=format, output=output, force=force)
     if plot is not None:
         write_chart(cost_plot(question, over), plot, force=force)
         note(f"Plot written to {plot}")
-
-
-def _step(parameters: dict[str, Any], decode: str | None) -> Step:
-    from replay.errors import InputError
-    from replay.gpu.breakdown import Step
-
-    decodes, context = 0, 0
-    if decode is not None:
-        found = re.fullmatch(r"(\d+)x(\d+)", decode)
-        if found is None or int(found[1]) == 0 or int(found[2]) == 0:
-            raise InputError(f"--decode is a count and a context, such as 32x4096 (got {decode!r})")
-        decodes, context = int(found[1]), int(found[2])
-        if decodes > MOST_DECODES or context > MOST_TOKENS:
-            raise InputError(
-                f"--decode goes up to {MOST_DECODES}x{MOST_TOKENS} (got {decode!r})",
-            )
-    if not decodes and not parameters["new"]:
-        raise InputError("a step needs tokens", hint="give --new 512 or --decode 32x4096, or both")
-    if parameters["cached"] and not parameters["new"]:
-        raise InputError(
-            "--cached has no effect without --new: it is what the new tokens follow",
-            hint="the context of decodes stands in --decode",
-        )
-    return Step(parameters["new"], parameters["cached"], decodes, context)

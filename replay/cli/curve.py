@@ -78,7 +78,7 @@ def curve(
     replay curve trace.jsonl --unit GiB --model llama-3.1-70b --kv-dtype fp8 --plot curve.html
     replay curve trace.jsonl --by window --window 10m --capacity 10000blocks
     """
-    from replay.cli.curve_tables import curve_tables, long_table
+    from replay.answers.curve_tables import curve_tables, long_table
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import check_output, claim, read_beside
     from replay.engine.parts import CONTENT, CURVES, READING
@@ -105,7 +105,7 @@ def curve(
     tables = for_people if chosen in PEOPLE else [long_table(answer)]
     emit(tables, format=format, output=output, force=force, preface=question.preface)
     if plot is not None:
-        from replay.cli.curve_plot import curve_plot
+        from replay.answers.curve_plot import curve_plot
         from replay.report.charts import write_chart
 
         write_chart(curve_plot(question, answer), plot, force=force)

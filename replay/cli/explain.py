@@ -61,7 +61,7 @@ def explain(
     kind = load_scenario(opened.folder / SCENARIO).cache.kind
     patience_s = compile_first(READING, CONTENT, engine_part(opened.manifest["mode"], kind))
     with progress("Starting", patience_s=patience_s) as bar:
-        from replay.cli.explain_table import folded_table, path_table
+        from replay.answers.explain_table import folded_table, path_table
         from replay.engine.explain import explain_request
         from replay.engine.story import sentences
 

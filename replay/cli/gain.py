@@ -9,7 +9,7 @@ import click
 
 from replay.cli.options import output_options, read_scenario, scenario_options
 from replay.cli.output import emit, note_all
-from replay.cli.trace_options import read_options, trace_options
+from replay.cli.trace_options import file_source, trace_options
 
 
 @click.command(short_help="Compare no cache, a session cache, shared prefixes, both.")
@@ -39,26 +39,8 @@ def gain(
     engine = engine_part(scenario.engine.mode, scenario.cache.kind)
     patience_s = compile_first(READING, CONTENT, CURVES, engine)
     with progress("Starting", patience_s=patience_s) as bar:
-        from dataclasses import asdict
+        from replay.answers.gains import gain_answer, gain_table
 
-        from replay.engine.gain import cache_gains
-        from replay.engine.run import bound_of, prepare, run_notes
-        from replay.report.notices import UNKNOWN_REUSE
-        from replay.report.tables import Table
-
-        prepared = prepare(
-            trace,
-            scenario,
-            format_name=parameters["format_in"],
-            options=read_options(parameters),
-            progress=bar.hook,
-        )
-        rows = [asdict(line) for line in cache_gains(prepared, progress=bar.hook)]
-    note_all((*prepared.trace.meta.notes, *run_notes(prepared)))
-    known = [name for name in rows[0] if any(row[name] is not None for row in rows)]
-    table = Table(known, [tuple(row[name] for name in known) for row in rows])
-    bound = bound_of(prepared)
-    preface = [] if bound is None else [bound]
-    if not prepared.content_known:
-        preface.append(UNKNOWN_REUSE)
-    emit([table], format=format, output=output, force=force, preface=preface)
+        answer = gain_answer(file_source(trace, parameters), scenario, bar.hook)
+    note_all(answer.notes)
+    emit([gain_table(answer)], format=format, output=output, force=force, preface=answer.preface)

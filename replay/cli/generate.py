@@ -64,15 +64,14 @@ def generate(
     replay generate chat -o chat.parquet
     replay generate my-profile.yaml --duration 1h --rate 20 --seed 3 -o mine.parquet
     """
+    from replay.answers.drawing import drawn
     from replay.cli.output import note, note_all, say
     from replay.cli.progress import compile_first, progress
     from replay.engine.parts import GENERATOR
     from replay.trace.writers import writer_for
     from replay.units import parse_duration_ns
-    from replay.workload.generate import at_rate
-    from replay.workload.generate import generate as generated
     from replay.workload.profiles import load_profile
-    from replay.workload.summary import rate_missed, summary
+    from replay.workload.summary import summary
 
     _check(output, profile, requests=requests, duration=duration, force=force)
     writer = writer_for(output, format)
@@ -81,19 +80,12 @@ def generate(
     duration_ns = None if duration is None else parse_duration_ns(duration)
     named = load_profile(profile).changed(requests=requests, duration_ns=duration_ns, seed=seed)
     with progress("Starting", patience_s=compile_first(GENERATOR)) as bar:
-        if rate is not None:
-            named = at_rate(named, rate)
-        trace = generated(named, progress=bar.hook)
-        if tokens:
-            from replay.trace.tokens import tokens_of
-
-            bar.hook("Making token ids", 0, 0)
-            trace = tokens_of(trace)
+        trace, notes = drawn(named, rate, tokens=tokens, progress=bar.hook)
         bar.hook("Writing the trace", 0, 0)
         writer.write(trace, output, force=force)
         bar.hook("Looking back at it", 0, 0)
         lines = summary(trace)
-    note_all([*trace.meta.notes[1:], *rate_missed(trace, rate)])
+    note_all(notes)
     for label, line in lines:
         say(f"{label:14}{line}")
     note(f"\nTrace written to {output}; `replay describe {output}` says more")

@@ -18,13 +18,11 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class _Short(NamedTuple):
-    """A short name for one key of the scenario; a flag gives it `value`."""
+    """The option of a name in `replay.config.short_names`; one without metavar is a flag."""
 
     option: str
-    path: str
     help: str
     metavar: str | None = None
-    value: object = None
     complete: completion.Completer | None = None
 
     @property
@@ -34,40 +32,23 @@ class _Short(NamedTuple):
 
 
 _SHORT_OPTIONS = (
-    _Short(
-        "--gpu",
-        "gpu.name",
-        "GPU to model; see `replay list gpus`.",
-        "NAME",
-        complete=completion.gpus,
-    ),
+    _Short("--gpu", "GPU to model; see `replay list gpus`.", "NAME", completion.gpus),
     _Short(
         "--model",
-        "model.name",
         "Model served: a name of `replay list models`, a file, a config.json.",
         "NAME",
-        complete=completion.models,
+        completion.models,
     ),
-    _Short(
-        "--engine",
-        "engine.name",
-        "Serving engine; see `replay list engines`.",
-        "NAME",
-        complete=completion.engines,
-    ),
-    _Short("--kv-dtype", "model.kv_dtype", "Type of the KV: bf16, fp16, fp8 or int8.", "TYPE"),
-    _Short("--tp", "gpu.tensor_parallel", "GPUs one replica spans.", "N"),
-    _Short("--block-size", "cache.block_size", "Tokens in a KV block.", "N"),
-    _Short(
-        "--capacity", "cache.capacity", "KV the cache holds: inf, auto, 40GiB, 10Mtokens.", "SIZE"
-    ),
-    _Short(
-        "--untimed", "engine.mode", "Cache only: one request at a time, no GPU.", None, "untimed"
-    ),
-    _Short("--no-responses", "cache.responses", "Keep no generated tokens.", None, False),
-    _Short("--partial-blocks", "cache.partial_blocks", "Reuse a partial last block.", None, True),
-    _Short("--no-cache", "cache.enabled", "Reuse nothing.", None, False),
-    _Short("--seed", "seed", "Seed of everything drawn at random.", "N"),
+    _Short("--engine", "Serving engine; see `replay list engines`.", "NAME", completion.engines),
+    _Short("--kv-dtype", "Type of the KV: bf16, fp16, fp8 or int8.", "TYPE"),
+    _Short("--tp", "GPUs one replica spans.", "N"),
+    _Short("--block-size", "Tokens in a KV block.", "N"),
+    _Short("--capacity", "KV the cache holds: inf, auto, 40GiB, 10Mtokens.", "SIZE"),
+    _Short("--untimed", "Cache only: one request at a time, no GPU."),
+    _Short("--no-responses", "Keep no generated tokens."),
+    _Short("--partial-blocks", "Reuse a partial last block."),
+    _Short("--no-cache", "Reuse nothing."),
+    _Short("--seed", "Seed of everything drawn at random.", "N"),
 )
 
 
@@ -114,12 +95,10 @@ def read_scenario(
     """
     from replay.config.load import load_scenario
     from replay.config.overrides import Override, parse_setting
+    from replay.config.short_names import short_overrides
 
-    overrides = [
-        Override(short.path, given if short.metavar else short.value, short.option)
-        for short in _SHORT_OPTIONS
-        if (given := parameters.get(short.parameter)) not in (None, False)
-    ]
+    labels = {short.parameter: short.option for short in _SHORT_OPTIONS}
+    overrides = short_overrides(parameters, labels)
     if parameters.get("separate_by") is not None:  # of `trace_options`
         overrides.append(Override("trace.separate_by", parameters["separate_by"], "--separate-by"))
     overrides += [parse_setting(text) for text in parameters["settings"]]

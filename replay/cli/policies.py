@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -13,11 +12,6 @@ from replay.cli.cache_options import cache_options, read_question
 from replay.cli.options import output_options
 from replay.cli.output import PEOPLE, emit, note_all
 from replay.cli.trace_options import trace_options
-
-if TYPE_CHECKING:
-    from replay.engine.policy_table import PolicyLine
-    from replay.engine.question import Question
-    from replay.report.tables import Table
 
 
 @click.command(short_help="Compare eviction policies on a trace.")
@@ -52,6 +46,7 @@ def policies(
     replay policies trace.jsonl --capacity 10000blocks
     replay policies trace.jsonl --model llama-3.1-70b --capacity 2TiB --policy lru,arc,gdsf,min
     """
+    from replay.answers.policy_tables import policy_table, policy_tables
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import check_output, read_beside
     from replay.engine.parts import CONTENT, CURVES, QUEUES, RANKS, READING
@@ -67,36 +62,6 @@ def policies(
         question = read_question(trace, policies, parameters, bar.hook)
         lines = compare_policies(question, progress=bar.hook)
     note_all(question.notes)
-    for_people = _tables(question, lines) if question.prepared.content_known else []
-    tables = for_people if chosen in PEOPLE else [_table(lines, None)]
+    for_people = policy_tables(question, lines) if question.prepared.content_known else []
+    tables = for_people if chosen in PEOPLE else [policy_table(lines)]
     emit(tables, format=format, output=output, force=force, preface=question.preface)
-
-
-def _tables(question: Question, lines: list[PolicyLine]) -> list[Table]:
-    """Return a table for each block size and capacity."""
-    views = {view.block_size: view for view in question.views}
-    tables = []
-    for (size, capacity), group in groupby(
-        lines, lambda one: (one.block_size, one.capacity_blocks)
-    ):
-        amount = question.in_unit(views[size], capacity)
-        title = f"{amount:,.6g} {question.unit} of cache, blocks of {size:,} tokens"
-        if question.unit != "blocks":
-            title = (
-                f"{amount:,.6g} {question.unit} of cache: {capacity:,} blocks of {size:,} tokens"
-            )
-        tables.append(_table(list(group), title))
-    return tables
-
-
-def _table(lines: list[PolicyLine], title: str | None) -> Table:
-    from dataclasses import asdict
-
-    from replay.report.tables import Table
-
-    rows = [asdict(line) for line in lines]
-    left_out = {"block_size", "capacity_blocks"} if title else set()
-    columns = [name for name in rows[0] if name not in left_out]
-    return Table(
-        tuple(columns), [tuple(row[name] for name in columns) for row in rows], title=title
-    )

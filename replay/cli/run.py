@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from replay.cli.options import read_scenario, scenario_options
-from replay.cli.trace_options import read_options, trace_options
+from replay.cli.trace_options import file_source, trace_options
 
 if TYPE_CHECKING:
+    from replay.answers.running import Ran
     from replay.config.scenario import Scenario
-    from replay.engine.run import Prepared, RunResult
-    from replay.engine.sensitivity import Variant
-
-    Band = list[Variant]
+    from replay.engine.run import Prepared
 
 
 @click.command()
@@ -77,50 +75,17 @@ def run(
     engine = engine_part(scenario.engine.mode, scenario.cache.kind)
     patience_s = compile_first(READING, CONTENT, CURVES, engine)
     with progress("Starting", patience_s=patience_s) as bar:
-        from replay.engine.run import execute, prepare
+        from replay.answers.running import replayed, write_ran
 
-        prepared = prepare(
-            trace,
-            scenario,
-            format_name=parameters["format_in"],
-            options=read_options(parameters),
-            progress=bar.hook,
-        )
+        prepared = file_source(trace, parameters).prepared(scenario, bar.hook)
         if not dry_run:
-            result = execute(prepared, threads=threads, progress=bar.hook)
-            band = None
-            if sensitivity:
-                from replay.engine.sensitivity import band_runs
-
-                band = band_runs(prepared, result, threads=threads, progress=bar.hook)
+            ran = replayed(prepared, threads=threads, sensitivity=sensitivity, progress=bar.hook)
             bar.hook("Writing", 0, 0)
-            _write(target, prepared, result, band, force=force)
+            write_ran(ran, target, told={"argv": sys.argv[1:]}, force=force)
     if dry_run:
         _tell_plan(scenario, prepared)
     else:
-        _tell(target, prepared, result, band)
-
-
-def _write(
-    target: Path, prepared: Prepared, result: RunResult, band: Band | None, *, force: bool
-) -> None:
-    """Write the run directory, whole or not at all."""
-    from replay.cli.sensitivity_tables import band_record
-    from replay.config.dump import dump_scenario
-    from replay.runs.write import write_run
-    from replay.trace.rejected import rejected_text
-
-    manifest = {"argv": sys.argv[1:], **result.manifest}
-    if band is not None:
-        manifest["sensitivity"] = band_record(band)
-    write_run(
-        target,
-        result.rows,
-        manifest,
-        dump_scenario(result.scenario),
-        rejected=rejected_text(prepared.trace.rejected),
-        force=force,
-    )
+        _tell(target, ran)
 
 
 def _tell_plan(scenario: Scenario, prepared: Prepared) -> None:
@@ -135,24 +100,24 @@ def _tell_plan(scenario: Scenario, prepared: Prepared) -> None:
     emit([Table(tuple(size), [tuple(size.values())])])
 
 
-def _tell(target: Path, prepared: Prepared, result: RunResult, band: Band | None) -> None:
+def _tell(target: Path, ran: Ran) -> None:
     """Print the summary of a run, and where it lies."""
+    from replay.answers.sensitivity_tables import band_tables
     from replay.cli.output import emit, note, note_all, say, wrapped
-    from replay.cli.sensitivity_tables import band_tables
     from replay.engine.headline import headline
     from replay.report.notices import notes, warnings
     from replay.runs.layout import REJECTED
 
-    note_all(notes(result.manifest))
-    for line in warnings(result.manifest):
+    note_all(notes(ran.result.manifest))
+    for line in warnings(ran.result.manifest):
         say(f"{wrapped(line)}\n")
-    for label, line in headline(result):
+    for label, line in headline(ran.result):
         say(f"{label:18}{line}")
-    if band is not None:
+    if ran.band is not None:
         say()
-        emit(band_tables(band))
-    if prepared.trace.rejected:
-        aside = len(prepared.trace.rejected)
+        emit(band_tables(ran.band))
+    if ran.prepared.trace.rejected:
+        aside = len(ran.prepared.trace.rejected)
         note(f"Note: {aside:,} rows of the trace were put aside: {target / REJECTED}")
     note(f"\nRun written to {target}; `replay report {target}` says more")
 

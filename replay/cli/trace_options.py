@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,13 +11,12 @@ import click
 from replay.cli import completion
 
 if TYPE_CHECKING:
+    from replay.answers.sources import FileSource
     from replay.progress import Hook
     from replay.trace.frame import Trace
     from replay.trace.readers.options import ReadOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-_SHARE = re.compile(r"([0-9]*\.?[0-9]+)\s*(%?)")
 
 
 class _Share(click.ParamType):
@@ -29,13 +27,13 @@ class _Share(click.ParamType):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        if isinstance(value, float):
-            return value
-        match = _SHARE.fullmatch(str(value).strip())
-        share = float(match[1]) / (100 if match[2] else 1) if match else -1.0
-        if not 0 <= share <= 1:
-            self.fail(f"{value!r} is no share between 0 and 1; write 0.1% or 0.001", param, ctx)
-        return share
+        from replay.errors import InputError
+        from replay.units import parse_share
+
+        try:
+            return value if isinstance(value, float) else parse_share(str(value))
+        except InputError as error:
+            self.fail(f"{error.message}; {error.hint}", param, ctx)
 
 
 class _Size(click.ParamType):
@@ -129,6 +127,13 @@ def read_options(parameters: Mapping[str, Any]) -> ReadOptions:
         columns=parameters["columns"],
         max_unpacked_bytes=parameters["max_unpacked"],
     )
+
+
+def file_source(path: str | Path, parameters: Mapping[str, Any]) -> FileSource:
+    """Return the trace at a path for a question to read, as `trace_options` say."""
+    from replay.answers.sources import FileSource
+
+    return FileSource(path, parameters["format_in"], read_options(parameters))
 
 
 def read_trace(path: str | Path, parameters: Mapping[str, Any], progress: Hook) -> Trace:

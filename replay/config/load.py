@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from replay.config.explain import boolean_numbers, explain
-from replay.config.marks import Document, Mark, compose
+from replay.config.marks import Document, KeyPath, Mark, compose
 from replay.config.overrides import Override, apply
 from replay.config.scenario import Scenario
 from replay.errors import ConfigError, InputError, Problem
@@ -39,6 +39,25 @@ def load_scenario(path: Path | None = None, overrides: Sequence[Override] = ()) 
     document = _read(path) if path else Document({}, {(): Mark("scenario")})
     apply(overrides, document)
     return _checked(document, Scenario)
+
+
+def check_values(values: Mapping[str, object], schema: type[Model], source: str) -> Model:
+    """Return values that were never a file as a `schema`; problems name `source` in its place.
+
+    Raises ConfigError with all problems at once.
+    """
+    document = Document(dict(values), {(): Mark(source)})
+    _mark_all(document.data, (), document, Mark(source))
+    return _checked(document, schema)
+
+
+def _mark_all(data: object, path: KeyPath, document: Document, mark: Mark) -> None:
+    document.values[path] = document.keys[path] = mark
+    named = data if isinstance(data, dict) else {}
+    if isinstance(data, list):
+        named = dict(enumerate(data))
+    for key, value in named.items():
+        _mark_all(value, (*path, key), document, mark)
 
 
 def _checked(document: Document, schema: type[Model]) -> Model:

@@ -7,7 +7,7 @@ noted that concerns the blocks of its prompt. What comes out must be what the ru
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,15 +107,33 @@ def explain_requests(
 
     Each takes a replay up to its request. Takes and raises what `explain_request` does.
     """
+
+    def read(scenario: Scenario) -> tuple[Prepared, Path | str]:
+        path = trace_path(run, trace)
+        prepared = prepare(
+            path, scenario, format_name=format_name, options=options, progress=progress
+        )
+        return prepared, path
+
+    return explain_with(run, requests, read, progress=progress)
+
+
+def explain_with(
+    run: Run,
+    requests: Sequence[int],
+    read: Callable[[Scenario], tuple[Prepared, Path | str]],
+    *,
+    progress: Hook = ignore,
+) -> Iterator[Explanation]:
+    """Yield stories as `explain_requests`; `read` makes the trace ready, and says what it is."""
     scenario = load_scenario(run.folder / SCENARIO)
     if run.manifest.get("content_known") is False:
         raise InputError(f"{run.folder}: no content: what its prompts share is unknown")
     rows = _rows(run, requests)
     for row in rows:
         _check_told(run, row, scenario)
-    path = trace_path(run, trace)
-    prepared = prepare(path, scenario, format_name=format_name, options=options, progress=progress)
-    _check_read_alike(run, prepared, path)
+    prepared, named = read(scenario)
+    _check_read_alike(run, prepared, named)
     plan = make_plan(
         prepared.trace,
         prepared.tree,

@@ -13,13 +13,12 @@ from replay.engine.plan import Plan
 from replay.engine.simulate import Simulation
 from replay.kernels import layout
 from replay.runs.rows import Rows
+from replay.trace.shared_edges import first_requests, requests_on, sessions_on
 
 if TYPE_CHECKING:
     from replay.trace.tree import PrefixTree
 
-_REQUESTS_AT_ONCE = 1 << 18
 _EDGES_AT_ONCE = 1 << 20
-_PLACES_AT_ONCE = 1 << 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +32,13 @@ class EdgeTotals:
 def prefix_rows(tree: PrefixTree, plan: Plan, totals: EdgeTotals) -> Rows:
     """Return one row an edge that at least two prompts contain, in tree order."""
     tree = tree.prompts_only()
-    requests = _requests_on(tree)
+    requests = requests_on(tree)
     shared = narrowed(np.flatnonzero(requests > 1))
     requests = requests[shared]
     hit_tokens, evicted = totals.hit_tokens[shared], totals.evicted_blocks[shared]
-    first = _first_requests(tree)[shared]
-    sessions = _sessions_on(tree, plan, shared, requests)
+    first = first_requests(tree)[shared]
+    sessions = sessions_on(tree, narrowed(plan.table[:, layout.SESSION]), shared, requests)
+    block_ids = tree.last_block_ids
 
     def make(start: int, stop: int) -> pl.DataFrame:
         rows = slice(start, stop)
@@ -55,33 +55,15 @@ def prefix_rows(tree: PrefixTree, plan: Plan, totals: EdgeTotals) -> Rows:
                 if sessions is None
                 else sessions[rows].astype(np.int64),
                 "first_request_id": first[rows].astype(np.int64),
-                "last_block_id": tree.edge_last_id[edge],
+                "last_block_id": pl.Series([None] * len(edge), dtype=pl.UInt64)
+                if block_ids is None
+                else block_ids[edge],
                 "hit_tokens": hit_tokens[rows],
                 "evicted_blocks": evicted[rows],
             }
         )
 
     return Rows(len(shared), make)
-
-
-def _requests_on(tree: PrefixTree) -> np.ndarray:
-    """Return how many prompts contain each edge, int32[E]."""
-    requests = np.zeros(tree.edges, np.int32)
-    for start in range(0, len(tree.path_edges), _EDGES_AT_ONCE):
-        np.add.at(requests, tree.path_edges[start : start + _EDGES_AT_ONCE], np.int32(1))
-    return requests
-
-
-def _first_requests(tree: PrefixTree) -> np.ndarray:
-    """Return the first request whose prompt contains each edge, int32[E]; -1 for none."""
-    first = np.full(tree.edges, -1, np.int32)
-    for start in reversed(range(0, tree.requests, _REQUESTS_AT_ONCE)):
-        stop = min(start + _REQUESTS_AT_ONCE, tree.requests)
-        offsets = tree.path_offsets[start : stop + 1]
-        owner = np.repeat(np.arange(start, stop, dtype=np.int32), np.diff(offsets))
-        edge = tree.path_edges[offsets[0] : offsets[-1]]
-        first[edge[::-1]] = owner[::-1]  # of several assignments to one place the last one stands
-    return first
 
 
 def edge_totals(tree: PrefixTree, plan: Plan, simulation: Simulation) -> EdgeTotals:
@@ -101,46 +83,3 @@ def edge_totals(tree: PrefixTree, plan: Plan, simulation: Simulation) -> EdgeTot
         np.add.at(hit_tokens, edge, tokens[counted])
         np.add.at(evicted, edge, simulation.edges[some, layout.EVICTED][counted])
     return EdgeTotals(hit_tokens, evicted)
-
-
-def _sessions_on(
-    tree: PrefixTree, plan: Plan, shared: np.ndarray, requests: np.ndarray
-) -> np.ndarray | None:
-    """Return how many sessions' prompts contain each shared edge; None without sessions.
-
-    Takes the edges in stretches of about as many places in paths, so that memory does not go
-    with the length of the trace.
-    """
-    session = narrowed(plan.table[:, layout.SESSION])
-    if not (session >= 0).any():
-        return None
-    rank = np.full(tree.edges, -1, np.int32)
-    rank[shared] = np.arange(len(shared), dtype=np.int32)
-    uses = np.cumsum(requests, dtype=np.int64)
-    counts = np.zeros(len(shared), np.int32)
-    low = 0
-    while low < len(shared):
-        before = int(uses[low - 1]) if low else 0
-        high = max(int(np.searchsorted(uses, before + _PLACES_AT_ONCE)), low + 1)
-        edges, owners = _places_on(tree, rank, low, high)
-        known = session[owners] >= 0
-        pairs = pl.DataFrame({"edge": edges[known], "session": session[owners[known]]}).unique()
-        counts[low:high] = np.bincount(pairs["edge"].to_numpy() - low, minlength=high - low)
-        low = high
-    return counts
-
-
-def _places_on(
-    tree: PrefixTree, rank: np.ndarray, low: int, high: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return (edge by rank, request), int32 each, of every place on the edges low..high."""
-    edges, owners = [], []
-    for start in range(0, tree.requests, _REQUESTS_AT_ONCE):
-        stop = min(start + _REQUESTS_AT_ONCE, tree.requests)
-        offsets = tree.path_offsets[start : stop + 1]
-        edge = rank[tree.path_edges[offsets[0] : offsets[-1]]]
-        wanted = np.flatnonzero((edge >= low) & (edge < high))
-        owner = np.searchsorted(offsets - offsets[0], wanted, side="right") - 1 + start
-        edges.append(edge[wanted])
-        owners.append(owner.astype(np.int32))
-    return np.concatenate(edges), np.concatenate(owners)

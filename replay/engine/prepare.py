@@ -16,19 +16,16 @@ import polars as pl
 
 from replay.cache.pins import check_pins
 from replay.config.scenario import Scenario
+from replay.engine.growing import Grown, grow
 from replay.engine.machine import Machine, find_machine
 from replay.engine.sizing import Sizing, size_cache
 from replay.progress import Hook, ignore
-from replay.trace.arrivals import speed_up, spread_arrivals
-from replay.trace.continuation import continue_sessions, may_assume
-from replay.trace.frame import CONTENT_COLUMNS, SESSIONS_NONE, Trace
+from replay.trace.frame import Trace
 from replay.trace.readers import load_trace
 from replay.trace.readers.options import DEFAULTS, ReadOptions
-from replay.trace.separation import separated, sharing_notes
-from replay.trace.sessions import infer_sessions
+from replay.trace.separation import sharing_notes
 from replay.trace.stream import is_streamable, stream_trace
-from replay.trace.sub_blocks import share_within_blocks
-from replay.trace.tree import PrefixTree, build_tree
+from replay.trace.tree import PrefixTree
 
 if TYPE_CHECKING:
     from replay.engine.costing import Costing
@@ -118,45 +115,23 @@ def prepare_trace(
     inferred. Raises what looking it up, sizing the cache and building the tree raise.
     """
     machine = machine or find_machine(scenario)
+    check_size(machine, trace.meta.block_size)
+    grown = grow(trace, machine.scenario, tree=tree, sessions=sessions, progress=progress)
+    return fit(grown, machine)
+
+
+def check_size(machine: Machine, trace_block_size: int | None) -> None:
+    """Raise what sizing the cache would, before a tree is grown for it."""
+    size_cache(machine.scenario, trace_block_size, machine.hardware)
+
+
+def fit(grown: Grown, machine: Machine) -> Prepared:
+    """Size the cache of a grown trace; raises what that raises, and InputError for unknown pins."""
     scenario = machine.scenario
-    sizing = size_cache(scenario, trace.meta.block_size, machine.hardware)
-    content_known = tree is not None
-    trace = separated(trace, scenario.trace.separate_by)
-    trace = _adjust(trace, scenario, content_known=content_known, sessions=sessions)
-    if tree is None:
-        progress("Building the prefix tree", 0, 0)
-        tree = build_tree(trace)
-        content_known = trace.has_content
-    check_pins(tree, scenario.cache.pinned_prefixes)
-    # The tree holds what the content says; without it a long trace takes a third less memory.
-    slim = trace.changed(trace.frame.drop(CONTENT_COLUMNS, strict=False))
-    return Prepared(scenario, slim, tree, sizing, machine.costing, content_known, {}, machine.notes)
-
-
-def _adjust(trace: Trace, scenario: Scenario, *, content_known: bool, sessions: bool) -> Trace:
-    wanted = scenario.trace
-    if wanted.arrival_jitter is not None:
-        trace = spread_arrivals(trace, wanted.arrival_jitter, seed=scenario.seed)
-    if wanted.speedup != 1:
-        trace = speed_up(trace, wanted.speedup)
-    assume = wanted.content == "auto" and not content_known and may_assume(trace)
-    if assume or wanted.content == "continue_sessions":
-        trace = continue_sessions(trace)
-    if sessions and wanted.sessions == "infer" and not trace.has_sessions and trace.has_blocks:
-        trace = infer_sessions(trace)
-    if wanted.sessions == "off" and trace.has_sessions:
-        dropped = [name for name in ("session_id", "turn") if name in trace.frame.columns]
-        meta = dataclasses.replace(trace.meta, sessions=SESSIONS_NONE)
-        trace = trace.changed(
-            trace.frame.drop(dropped), meta.noting("the trace's sessions were left out")
-        )
-    if wanted.inside_blocks:
-        trace = share_within_blocks(
-            trace,
-            system_prompt_tokens=wanted.system_prompt_tokens,
-            shared_part=wanted.shared_block_part,
-        )
-    return trace
+    sizing = size_cache(scenario, grown.block_size, machine.hardware)
+    check_pins(grown.tree, scenario.cache.pinned_prefixes)
+    trace, tree, known = grown.trace, grown.tree, grown.content_known
+    return Prepared(scenario, trace, tree, sizing, machine.costing, known, {}, machine.notes)
 
 
 def bound_of(prepared: Prepared) -> str | None:

@@ -1,4 +1,4 @@
-"""DuckDB over a run directory; with `guard`, the only module that imports it.
+"""DuckDB over a run directory; only `guard`, `copying` and `run_tables` import it beside this one.
 
 A query from outside may read the run's tables and do nothing else: it can open no file, the
 configuration is locked, and only statements that select are run. That stops accidents and casual
@@ -7,32 +7,32 @@ file reads; it is no sandbox for a hostile author.
 
 from __future__ import annotations
 
-import os
+import io
 import re
-import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar
 
 import duckdb
 
-from replay.errors import InputError, QueryError
+from replay.errors import QueryError
+from replay.report.copying import ArrowStream, Pipe, Stream, doubled, writer_of
 from replay.report.guard import one_select, statements_of
-from replay.report.isolation import GRACE_S, deadline, half_of_machine, hurry, paused
-from replay.report.run_view import RUN_COLUMNS, run_row
+from replay.report.isolation import GRACE_S, deadline, half_of_machine, hurry
+from replay.report.run_tables import create_reports, create_run_tables, duckdb_text
 from replay.report.tables import Table
-from replay.report.wide_integers import whole_rows
 from replay.runs.open import Run, open_run
-from replay.schema import TABLES, Column
+
+if TYPE_CHECKING:
+    import polars as pl
 
 TIMEOUT_S = 60.0
-DUCKDB_TYPES = {"Int32": "INTEGER", "Int64": "BIGINT", "UInt64": "UBIGINT", "String": "VARCHAR"}
-FEW_ROWS = 300  # inserted one by one as fast as Polars is imported
-SQL_FOLDER = Path(__file__).parent / "sql"
+PATIENCE_S = 7 * 86_400.0  # for what is written to a file, which takes as long as it takes
+BATCH_ROWS = 10_000
 
 _LOCK = (
     "autoinstall_known_extensions = false",
@@ -52,45 +52,30 @@ _TIME = re.compile(r"\b(DATE|TIME|TIMESTAMP)")
 Outcome = TypeVar("Outcome")
 
 
-class ArrowStream(Protocol):
-    """Anything that hands out its rows through the Arrow C stream interface."""
+class Database:
+    """A connection that answers one SELECT at a time; `unsafe` lifts that and what `_LOCK` sets."""
 
-    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
-
-
-class RunDatabase:
-    """The tables of one run for SQL, with the reports' own views, macros and schema.
-
-    The rows are taken into memory and the database is locked; `unsafe` reads the files where they
-    lie, lifts the lock and allows every statement. `threads` is DuckDB's setting. A query that
-    needs more than `memory_bytes` (half of the machine's) fails, nothing spills to the disk.
-    Time and memory bind everywhere only in a child of `replay.report.isolation.supervise`, which
-    commands are; elsewhere one SQL function may overrun them.
-    """
-
-    def __init__(
-        self,
-        run: Run | Path,
-        *,
-        unsafe: bool = False,
-        threads: int | None = None,
-        memory_bytes: int | None = None,
-    ) -> None:
-        self.run = run if isinstance(run, Run) else open_run(run)
+    def __init__(self, *, unsafe: bool = False, memory_bytes: int | None = None) -> None:
         self._unsafe = unsafe
         self._connection = duckdb.connect(":memory:")
+        limit = memory_bytes or half_of_machine()
         with _explained(unsafe=unsafe):
-            limit = memory_bytes or half_of_machine()
             self._connection.execute(f"SET memory_limit = '{limit}B'")
             # Or bit strings and time zones would be lost on the way into a file.
             self._connection.execute("SET arrow_lossless_conversion = true")
-            self._create_views()
-            if threads is not None:
-                self._connection.execute(f"SET threads = {threads:d}")
-            for setting in () if unsafe else _LOCK:
-                self._connection.execute(f"SET {setting}")
 
-    def __enter__(self) -> RunDatabase:
+    def lock(self) -> None:
+        """Let it read what it holds by now, and nothing else, from here on."""
+        for setting in () if self._unsafe else _LOCK:
+            self._connection.execute(f"SET {setting}")
+
+    def _take(self, name: str, frame: ArrowStream) -> None:
+        """Take the rows of a frame into memory, as a table."""
+        self._connection.register("given", Stream(frame))
+        self._connection.execute(f'CREATE TABLE "{doubled(name)}" AS FROM given')
+        self._connection.unregister("given")
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -112,6 +97,21 @@ class RunDatabase:
                 relation = self._attended(partial(self._connection.sql, statement), timeout_s)
             return Result(self, relation, timeout_s)
 
+    def batches(
+        self, sql: str, *, rows: int = BATCH_ROWS, timeout_s: float | None = None
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield the rows of one statement that selects, so many at once as they are computed.
+
+        They may be more than memory holds. Ask nothing else before the last is read. `timeout_s`
+        is for each batch; raises QueryError as `query` does.
+        """
+        wait_s = PATIENCE_S if timeout_s is None else timeout_s
+        with _explained(unsafe=self._unsafe):
+            statement = one_select(self._connection, sql)
+            self._attended(partial(self._connection.execute, statement), wait_s)
+            while found := self._attended(partial(self._connection.fetchmany, rows), wait_s):
+                yield found
+
     def _statements(self, sql: str) -> list[duckdb.Statement]:
         if self._unsafe:
             return statements_of(self._connection, sql)
@@ -120,53 +120,48 @@ class RunDatabase:
     def _attended(self, work: Callable[[], Outcome], timeout_s: float) -> Outcome:
         return attended(work, [self._connection], timeout_s)
 
-    def _create_views(self) -> None:
-        for name, columns in TABLES.items():
-            if name in self.run.tables:
-                self._create_table_view(name, columns)
-            else:
-                nulls = ", ".join(f"NULL::{DUCKDB_TYPES[c.dtype]} AS {c.name}" for c in columns)
-                self._connection.execute(f"CREATE VIEW {name} AS SELECT {nulls} WHERE false")
-        definition = ", ".join(f"{column.name} {column.type}" for column in RUN_COLUMNS)
-        self._connection.execute(f"CREATE TABLE run ({definition})")
-        marks = ", ".join("?" for _ in RUN_COLUMNS)
-        self._connection.execute(f"INSERT INTO run VALUES ({marks})", run_row(self.run))
-        self._connection.execute((SQL_FOLDER / "_views.sql").read_text())
-        self._connection.execute("CREATE SCHEMA report")
-        for file in sorted(SQL_FOLDER.glob("[a-z]*.sql")):
-            self._connection.execute(f"CREATE VIEW report.{file.stem} AS {file.read_text()}")
 
-    def _create_table_view(self, name: str, columns: Sequence[Column]) -> None:
-        file = _checked_file(self.run, name)
-        # A path that may be read may also be written, by a COPY that hides well enough. A locked
-        # database therefore takes the rows into memory and may open no file at all.
-        kind = "VIEW" if self._unsafe else "TABLE"
-        version = self.run.manifest["schema_version"]
-        later = ", ".join(
-            f"NULL::{DUCKDB_TYPES[column.dtype]} AS {column.name}"
-            for column in columns
-            if column.since > version
-        )
-        try:
-            # A folder called `day=1` is no partition.
-            self._connection.execute(
-                f"CREATE {kind} {name} AS SELECT *{', ' * bool(later)}{later} "
-                f"FROM read_parquet({_quoted(_pattern(file))}, hive_partitioning = false)"
-            )
-            view = self._connection.sql(f"FROM {name}")
-        except duckdb.Error as error:
-            raise InputError(
-                f"{file}: cannot read: {_text(error)}", hint="the run is damaged: replay it"
-            ) from error
-        found = dict(zip(view.columns, map(str, view.types), strict=True))
-        for column in columns:
-            wanted = DUCKDB_TYPES[column.dtype]
-            if found.get(column.name) != wanted:
-                raise InputError(
-                    f"{file}: column {column.name} must be {wanted} "
-                    f"(got {found.get(column.name, 'no such column')})",
-                    hint="the run was changed after it was written: replay it",
-                )
+class FrameDatabase(Database):
+    """Frames under their names for SQL, taken into memory and locked as a run is."""
+
+    def __init__(self, frames: Mapping[str, ArrowStream]) -> None:
+        super().__init__()
+        with _explained(unsafe=False):
+            for name, frame in frames.items():
+                self._take(name, frame)
+            self.lock()
+
+
+class RunDatabase(Database):
+    """The tables of one run for SQL, with the reports' own views, macros and schema.
+
+    The rows are taken into memory and the database is locked; `unsafe` reads the files where they
+    lie, lifts the lock and allows every statement. `threads` is DuckDB's setting. A query that
+    needs more than `memory_bytes` (half of the machine's) fails, nothing spills to the disk.
+    Time and memory bind everywhere only in a child of `replay.report.isolation.supervise`, which
+    commands are; elsewhere one SQL function may overrun them. `frames` are the tables of a run in
+    memory, whose files are not there yet.
+    """
+
+    def __init__(
+        self,
+        run: Run | Path,
+        *,
+        frames: Mapping[str, ArrowStream] | None = None,
+        unsafe: bool = False,
+        threads: int | None = None,
+        memory_bytes: int | None = None,
+    ) -> None:
+        self.run = run if isinstance(run, Run) else open_run(run)
+        super().__init__(unsafe=unsafe, memory_bytes=memory_bytes)
+        with _explained(unsafe=unsafe):
+            for name, frame in (frames or {}).items():
+                self._take(name, frame)
+            create_run_tables(self._connection, self.run, in_place=unsafe, there=frames or ())
+            create_reports(self._connection)
+            if threads is not None:
+                self._connection.execute(f"SET threads = {threads:d}")
+            self.lock()
 
 
 class Result:
@@ -176,7 +171,7 @@ class Result:
     """
 
     def __init__(
-        self, database: RunDatabase, relation: duckdb.DuckDBPyRelation | None, timeout_s: float
+        self, database: Database, relation: duckdb.DuckDBPyRelation | None, timeout_s: float
     ) -> None:
         self._database = database
         self._relation = relation
@@ -201,56 +196,36 @@ class Result:
             rows = self._database._attended(relation.fetchall, self._timeout_s)
         return Table(self.columns, rows, title, self.types, of_sql=True)
 
+    def frame(self) -> pl.DataFrame:
+        """Return the rows as a Polars frame, in the types that a Parquet file gives them."""
+        import polars as pl
+
+        if self._relation is None:
+            return pl.DataFrame()
+        for name, type in zip(self.columns, self.types, strict=True):
+            if "INTERVAL" in type:
+                raise QueryError(
+                    f"column {name} is an {type}, which no frame has a type for",
+                    hint=f'cast it: "{doubled(name)}"::VARCHAR',
+                )
+        sink = io.BytesIO()
+        self.copy("FORMAT parquet", sink)
+        sink.seek(0)
+        return pl.read_parquet(sink)
+
     def copy(self, options: str, sink: BinaryIO) -> None:
         """Write the rows to a stream as DuckDB's COPY does, such as `FORMAT csv`."""
         if self._relation is None:
             return
         unsafe, end_s = self._database._unsafe, self._timeout_s + GRACE_S
-        with _explained(unsafe=unsafe), deadline(end_s), _writer(self._relation) as writer:
-            pipe = _Pipe(sink)
+        with _explained(unsafe=unsafe), deadline(end_s), writer_of(self._relation) as writer:
+            pipe = Pipe(sink)
             attended(
                 lambda: pipe.copy(writer, options),
                 [self._database._connection, writer],
                 self._timeout_s,
                 paused_s=pipe.blocked_s,
             )
-
-
-def copy_rows(
-    columns: Sequence[str],
-    types: Sequence[str],
-    rows: Sequence[Sequence[Any]],
-    options: str,
-    sink: BinaryIO,
-) -> None:
-    """Write rows of Python values to a stream as DuckDB's COPY does, in the types given."""
-    names = [f'"{_doubled(name)}"' for name in columns]
-    with duckdb.connect(":memory:") as writer:
-        frame = None
-        if len(rows) > FEW_ROWS:
-            from replay.report.rows import frame_of
-
-            frame = frame_of(types, rows)
-        if frame is None:
-            definition = ", ".join(map(" ".join, zip(names, types, strict=True)))
-            writer.execute(f"CREATE TABLE result ({definition})")
-            if rows:
-                marks = ", ".join("?" for _ in columns)
-                writer.executemany(f"INSERT INTO result VALUES ({marks})", rows)
-        else:
-            writer.register("given", _Stream(frame))
-            typed = ", ".join(
-                f'"{place}"::{type} AS {name}'
-                for place, (name, type) in enumerate(zip(names, types, strict=True))
-            )
-            writer.execute(f"CREATE TEMP VIEW result AS SELECT {typed} FROM given")
-        _Pipe(sink).copy(writer, options)
-
-
-def copy_frame(frame: ArrowStream, options: str, sink: BinaryIO) -> None:
-    """Write a frame to a stream as DuckDB's COPY does."""
-    with _writer(frame) as writer:
-        _Pipe(sink).copy(writer, options)
 
 
 def attended(
@@ -287,96 +262,6 @@ def attended(
     return future.result()
 
 
-class _Pipe:
-    """Carries what COPY writes to a stream of ours, so that errors of the stream stay ours.
-
-    Naming /dev/stdout in COPY would truncate a file that standard output is appended to.
-    """
-
-    def __init__(self, sink: BinaryIO) -> None:
-        self._sink = _Watched(sink)
-
-    def blocked_s(self) -> float:
-        """Return how long the stream has kept the copy waiting."""
-        return self._sink.blocked_s()
-
-    def copy(self, connection: duckdb.DuckDBPyConnection, options: str) -> None:
-        """Copy the table `result` to the stream; raises OSError and duckdb.Error."""
-        read_end, write_end = os.pipe()
-        with ThreadPoolExecutor(1) as pool:
-            drained = pool.submit(self._drain, read_end)
-            try:
-                rows = "FROM result"
-                if "json" in options:
-                    rows = _json_rows(connection)
-                elif "parquet" in options:
-                    rows = whole_rows(connection)
-                connection.execute(f"COPY ({rows}) TO '/dev/fd/{write_end}' ({options})")
-            finally:
-                os.close(write_end)
-                # What the stream refused says more than the broken pipe it causes in COPY.
-                drained.result()
-
-    def _drain(self, read_end: int) -> None:
-        with os.fdopen(read_end, "rb") as source:
-            shutil.copyfileobj(source, self._sink)
-
-
-class _Watched:
-    """A stream that keeps the time spent in its writes."""
-
-    def __init__(self, sink: BinaryIO) -> None:
-        self._sink = sink
-        self._finished_s = 0.0
-        self._writing_since: float | None = None
-
-    def write(self, data: bytes) -> int:
-        self._writing_since = time.monotonic()
-        try:
-            with paused():
-                return self._sink.write(data)
-        finally:
-            self._finished_s += time.monotonic() - self._writing_since
-            self._writing_since = None
-
-    def blocked_s(self) -> float:
-        since = self._writing_since
-        return self._finished_s + (time.monotonic() - since if since is not None else 0.0)
-
-
-class _Stream:
-    """An Arrow stream and nothing else, which is all DuckDB may see of the object inside."""
-
-    def __init__(self, source: ArrowStream) -> None:
-        self._source = source
-
-    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        return self._source.__arrow_c_stream__(requested_schema)
-
-
-@contextmanager
-def _writer(source: ArrowStream) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Yield a second, unlocked connection that sees the rows of `source` as `result`."""
-    with duckdb.connect(":memory:") as connection:
-        connection.register("result", _Stream(source))
-        yield connection
-
-
-def _json_rows(connection: duckdb.DuckDBPyConnection) -> str:
-    """Return the query for the rows of `result` with null for the numbers that JSON lacks."""
-    relation = connection.sql("FROM result")
-    finite = ", ".join(
-        f"CASE WHEN isfinite({name}) THEN {name} END AS {name}"
-        for name, type in zip(_identifiers(relation), map(str, relation.types), strict=True)
-        if type in ("DOUBLE", "FLOAT")
-    )
-    return f"SELECT * REPLACE ({finite}) FROM result" if finite else "FROM result"
-
-
-def _identifiers(relation: duckdb.DuckDBPyRelation) -> list[str]:
-    return [f'"{_doubled(name)}"' for name in relation.columns]
-
-
 @contextmanager
 def _explained(*, unsafe: bool) -> Iterator[None]:
     """Turn what DuckDB raises inside the block into a QueryError."""
@@ -390,41 +275,4 @@ def _explained(*, unsafe: bool) -> Iterator[None]:
             hint = "a query reads the tables of its run and no files; see SHOW TABLES"
         elif isinstance(error, duckdb.OutOfMemoryException):
             hint = _LESS
-        raise QueryError(_text(error), hint=hint) from error
-
-
-def _text(error: duckdb.Error) -> str:
-    """Return DuckDB's message without what passing rows between two connections adds to it.
-
-    Its advice on settings is left out, too: they are locked.
-    """
-    wrapped = r"^.*?registered as 'result' failed: \w+: "
-    text = re.sub(wrapped, "", str(error), flags=re.DOTALL)
-    return text.partition("\n\nPossible solutions")[0].strip()
-
-
-def _checked_file(run: Run, name: str) -> str:
-    """Return the path of a table that is a file of its own, in the run's folder."""
-    file = run.tables[name]
-    if file.is_symlink() or file.resolve() != run.folder.resolve() / file.name:
-        raise InputError(f"{file}: is a symbolic link", hint="put the table itself there")
-    try:
-        str(file).encode()
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"{file}: the path is not UTF-8", hint="rename the folder to read it with SQL"
-        ) from error
-    return str(file)
-
-
-def _pattern(path: str) -> str:
-    """Return the glob pattern that matches this path alone."""
-    return re.sub(r"([*?\[])", r"[\1]", path)
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _doubled(text: str) -> str:
-    return text.replace('"', '""')
+        raise QueryError(duckdb_text(error), hint=hint) from error

@@ -62,7 +62,7 @@ class FrameTable:
 
     def copy(self, options: str, sink: BinaryIO) -> None:
         """Write the rows to a stream as DuckDB's COPY does, such as `FORMAT csv`."""
-        from replay.report.db import copy_frame
+        from replay.report.copying import copy_frame
 
         copy_frame(self._frame, options, sink)
 
@@ -162,12 +162,16 @@ def _write(table: AnyTable, format: str, sink: BinaryIO) -> None:
     if format == "md":
         sink.write(markdown(in_memory(table)).encode())
     elif isinstance(table, Table):
-        from replay.report.db import copy_rows
+        from replay.report.copying import copy_rows
 
-        types = table.types or [_inferred(table, index) for index in range(len(table.columns))]
-        copy_rows(table.columns, types, table.rows, COPY_OPTIONS[format], sink)
+        copy_rows(table.columns, types_of(table), table.rows, COPY_OPTIONS[format], sink)
     else:
         table.copy(COPY_OPTIONS[format], sink)
+
+
+def types_of(table: Table) -> Sequence[str]:
+    """Return the DuckDB type of each column: those it was given, else such as hold its values."""
+    return table.types or [_inferred(table, index) for index in range(len(table.columns))]
 
 
 def _inferred(table: Table, index: int) -> str:

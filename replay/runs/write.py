@@ -62,7 +62,9 @@ def write_run(
         files.write(SCENARIO, _text(scenario_yaml))
         if rejected:
             files.write(REJECTED, _text(rejected))
-        record = _record(manifest, digest, {name: rows[name].height for name in names})
+        record = run_record(
+            manifest, digest.hexdigest(), {name: rows[name].height for name in names}
+        )
         files.write(MANIFEST, _text(sealed({**record, "files": files.facts})))
         let_interrupt_through()
 
@@ -83,16 +85,20 @@ def _watched(
         yield part
 
 
-def _record(
-    manifest: Mapping[str, Any], digest: ResultDigest, heights: Mapping[str, int]
+def run_record(
+    manifest: Mapping[str, Any], digest: str, heights: Mapping[str, int]
 ) -> dict[str, Any]:
+    """Return a run's manifest as it is written, but for its files.
+
+    `digest` is that of its tables, `heights` their rows.
+    """
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return {
         "schema_version": RUN_SCHEMA_VERSION,
         "replay_version": __version__,
         "created_at": now,
         **{key: value for key, value in manifest.items() if key not in _OURS},
-        "result_digest": digest.hexdigest(),
+        "result_digest": digest,
         "tables": dict(heights),
     }
 

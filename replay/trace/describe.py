@@ -12,6 +12,7 @@ from replay.trace.arrivals import QUANTISED_BELOW, WINDOWS_S, burstiness
 from replay.trace.ceilings import ceilings
 from replay.trace.frame import Trace
 from replay.trace.reuse import (
+    TOP_PREFIX,
     EdgeUses,
     edge_uses,
     hit_sources,
@@ -34,7 +35,7 @@ REUSE_SHARES = {"p10": 0.1, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p90": 0.9, "p
 CONTENT_FACTS = {
     "content": (
         "blocks", "unique_blocks", "unique_tokens", "blocks_used_once_share",
-        "top_prefix_tokens", "top_prefix_requests", "top_prefix_block_id",
+        *TOP_PREFIX,
     ),
     "ceilings": (
         "content_ceiling_tokens", "content_ceiling_token_hit_rate", "ceiling_block_size",

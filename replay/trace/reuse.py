@@ -19,6 +19,10 @@ from replay.trace.ceilings import content_hit_tokens, global_prefix_tokens, sess
 from replay.trace.paths import append_edges
 from replay.trace.tree import PrefixTree
 
+TOP_PREFIX = (
+    "top_prefix_tokens", "top_prefix_requests", "top_prefix_request_id", "top_prefix_block_id",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class EdgeUses:
@@ -135,17 +139,23 @@ def hit_sources(tree: PrefixTree, session: np.ndarray | None) -> dict[str, int |
 
 
 def top_prefix(uses: EdgeUses) -> dict[str, int | float | None]:
-    """Return the prefix that saves most tokens: its length times the uses that hit it."""
+    """Return the prefix that saves most tokens: its length times the uses that hit it.
+
+    It is named by the first request that has it, and by its last block where blocks have ids.
+    """
     tree = uses.tree
     saved = tree.edge_stop * np.bincount(uses.edge[uses.hit], minlength=tree.edges)[: tree.edges]
     edge = int(saved.argmax())
     if saved[edge] <= 0:
-        return {"top_prefix_tokens": None, "top_prefix_requests": None, "top_prefix_block_id": None}
-    return {
-        "top_prefix_tokens": int(tree.edge_stop[edge]),
-        "top_prefix_requests": int(uses.uses[edge]),
-        "top_prefix_block_id": int(tree.edge_last_id[edge]),
-    }
+        return dict.fromkeys(TOP_PREFIX)
+    ids = tree.last_block_ids
+    found = (
+        int(tree.edge_stop[edge]),
+        int(uses.uses[edge]),
+        int(uses.request[np.flatnonzero(uses.edge == edge)[0]]),
+        None if ids is None else int(ids[edge]),
+    )
+    return dict(zip(TOP_PREFIX, found, strict=True))
 
 
 def weighted_quantiles(

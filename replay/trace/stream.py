@@ -218,4 +218,5 @@ def _tree(
         prompt_stops=offsets[1:],
         input_tokens=trace.column("input_tokens"),
         skips=skipping(trace),
+        ids_are_blocks=True,
     )

@@ -12,8 +12,9 @@ token counts are estimates.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -37,6 +38,7 @@ _PIECES = re.compile(
     r"|\s{1,16}(?=\s)|\s|."
 )
 _AT_ONCE_CHARACTERS = 1 << 24
+UNKNOWN = "[…]"
 
 
 class Splitter(Protocol):
@@ -47,6 +49,12 @@ class Splitter(Protocol):
 
     def split(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Return the token ids of each text, uint32."""
+
+    def join(self, tokens: np.ndarray) -> str | None:
+        """Return the text of token ids, those it does not know as `[…]`; None where it knows none.
+
+        Without a tokenizer it knows what it split before, in this process.
+        """
 
 
 def load_splitter(tokenizer: str | Path | None) -> Splitter:
@@ -64,6 +72,7 @@ class _Approximate:
 
     def __init__(self) -> None:
         self._known: dict[str, int] = {}
+        self._pieces: dict[int, str] = {}
 
     def split(self, texts: Sequence[str]) -> list[np.ndarray]:
         known = self._known
@@ -74,6 +83,11 @@ class _Approximate:
                 known[piece] = _number(piece)
             found.append(np.fromiter(map(known.__getitem__, pieces), np.uint32, len(pieces)))
         return found
+
+    def join(self, tokens: np.ndarray) -> str | None:
+        if len(self._pieces) < len(self._known):
+            self._pieces = {number: piece for piece, number in self._known.items()}
+        return _joined([self._pieces.get(number) for number in tokens.tolist()])
 
 
 def _number(piece: str) -> int:
@@ -99,6 +113,27 @@ class _Exact:
                 raise InputError(f"{self.name} fails: {error}") from error
             found += [np.asarray(encoding.ids, np.uint32) for encoding in encodings]
         return found
+
+    def join(self, tokens: np.ndarray) -> str | None:
+        runs = itertools.groupby(tokens.tolist(), self._has)
+        return _joined([self._decoded(run) if known else None for known, run in runs])
+
+    def _has(self, token: int) -> bool:
+        return self._tokenizer.id_to_token(token) is not None
+
+    def _decoded(self, tokens: Iterable[int]) -> str:
+        return self._tokenizer.decode(list(tokens), skip_special_tokens=False)
+
+
+def _joined(pieces: Sequence[str | None]) -> str | None:
+    """Return the pieces as one text, each run of unknown ones as one mark; None of nothing else."""
+    if all(piece is None for piece in pieces):
+        return None
+    return "".join(
+        UNKNOWN if piece is None else piece
+        for place, piece in enumerate(pieces)
+        if piece is not None or place == 0 or pieces[place - 1] is not None
+    )
 
 
 def _batches(texts: Sequence[str]) -> list[list[str]]:

@@ -35,12 +35,13 @@ class PrefixTree:
     """A path-compressed trie of all prompts, and of the responses where they are known.
 
     Edges (E): `edge_parent` int32, -1 at a root; `edge_start` and `edge_stop` int64, token depths;
-    `edge_last_id` uint64, the source's id of what its last token lies in: a block, a segment or a
-    token. A parent comes before its children. Requests (R): the edges of request r from the root
-    are `path_edges[path_offsets[r]:path_offsets[r + 1]]`, int32; those of its prompt end at place
-    `prompt_stops[r]`, int64, and what follows is the KV its response leaves, `output_tokens` - 1
-    tokens of it; nothing follows where that is unknown. `input_tokens` int64; `skips` bool says
-    which requests ask for no reuse: they hit nothing, whatever is there.
+    `edge_last_id` uint64, the source's id of what its last token lies in: a block where
+    `ids_are_blocks`, else a segment or a token. A parent comes before its children. Requests (R):
+    the edges of request r from the root are `path_edges[path_offsets[r]:path_offsets[r + 1]]`,
+    int32; those of its prompt end at place `prompt_stops[r]`, int64, and what follows is the KV its
+    response leaves, `output_tokens` - 1 tokens of it; nothing follows where that is unknown.
+    `input_tokens` int64; `skips` bool says which requests ask for no reuse: they hit nothing,
+    whatever is there.
     """
 
     edge_parent: np.ndarray
@@ -52,6 +53,7 @@ class PrefixTree:
     prompt_stops: np.ndarray
     input_tokens: np.ndarray
     skips: np.ndarray | None = None
+    ids_are_blocks: bool = False
 
     @property
     def edges(self) -> int:
@@ -67,6 +69,11 @@ class PrefixTree:
     def looks_up(self) -> np.ndarray:
         """Which requests look for what they could reuse, bool[R]."""
         return np.ones(self.requests, np.bool_) if self.skips is None else ~self.skips
+
+    @property
+    def last_block_ids(self) -> np.ndarray | None:
+        """The source's id of each edge's last block, uint64[E]; None where it has no block ids."""
+        return self.edge_last_id if self.ids_are_blocks else None
 
     @property
     def has_responses(self) -> bool:
@@ -126,6 +133,7 @@ def build_tree(trace: Trace) -> PrefixTree:
         prompt_stops=path_offsets[1:],
         input_tokens=input_tokens,
         skips=skipping(trace),
+        ids_are_blocks=True,
     )
 
 
@@ -153,6 +161,7 @@ def _tree_of_units(trace: Trace) -> PrefixTree:
         prompt_stops=prompt_stops,
         input_tokens=trace.column("input_tokens"),
         skips=skipping(trace),
+        ids_are_blocks=names is not None,
     )
 
 

@@ -14,7 +14,7 @@
 -- hit_share DOUBLE share: of the hit tokens of all requests
 -- evicted_blocks BIGINT blocks: times a block of it was evicted
 -- first_request_id BIGINT -: the first request that contains it
--- last_block_id UBIGINT -: the trace's id of its last block
+-- last_block_id UBIGINT -: its last block; null where content is no block ids
 --
 -- Example: how much of all hits the ten best prefixes carry
 -- SELECT sum(hit_tokens) FROM

@@ -134,7 +134,7 @@ def load_trace(
     for options its format does not take, UnknownNameError for a format that stands in no table,
     TraceError for a broken one.
     """
-    reader = None if format_name is None else _named(format_name)
+    reader = None if format_name is None else reader_named(format_name)
     files = trace_files(path, suffixes_of(READERS))
     if files is None:
         return _read(path, reader, options)
@@ -174,7 +174,8 @@ def _read(path: str | Path, reader: Reader | None, options: ReadOptions) -> Trac
     return reader.read(source, options)
 
 
-def _named(name: str) -> Reader:
+def reader_named(name: str) -> Reader:
+    """Return the reader of a format; UnknownNameError for one that stands in no table."""
     for reader in READERS:
         if reader.name == name:
             return reader

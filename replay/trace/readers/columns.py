@@ -73,6 +73,12 @@ def read_columns(source: Source, options: ReadOptions = DEFAULTS) -> Trace:
     mapping = load_document(options.columns, Columns)
     problems = ProblemList(source.path, allowed=options.max_rejected)
     table = read_table(source, problems, kind=mapping.format, delimiter=mapping.delimiter)
+    return trace_of_table(table, mapping, problems)
+
+
+def trace_of_table(table: Table, mapping: Columns, problems: ProblemList) -> Trace:
+    """Return the trace in a table, its columns named by a mapping; raises as `read_columns`."""
+    source = table.source
     frame = pl.DataFrame(list(_known(table, mapping.columns, Telling(problems, table.lines))))
     if not frame.height and not problems.total:
         problems.add("no requests")

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from replay.answers.cost_limits import (
+    ALL_REDUCES,
+    MOST_DECODES,
+    MOST_GPUS,
+    MOST_NEW,
+    MOST_TOKENS,
+)
+from replay.errors import InputError, UnknownNameError
 from replay.report.tables import Table
 
 if TYPE_CHECKING:
@@ -17,6 +26,13 @@ SUFFIX = 512  # prompt tokens after a prefix, where --new does not say
 POINTS = 60
 RANGES = {"new": (16, 8192), "cached": (256, 131072)}
 SHORTEST_STEP_TABLE = 8192
+_RANGE_OF = {
+    "new": (0, MOST_NEW),
+    "cached": (0, MOST_TOKENS),
+    "tp": (1, MOST_GPUS),
+    "pp": (1, MOST_GPUS),
+    "budget": (1, 2**62),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +106,50 @@ class CostQuestion:
         except DoesNotFitError as error:
             return (f"{error.message}; no engine could run this step",)
         return ()
+
+
+def step_of(parameters: Mapping[str, Any], decode: str | None) -> Step:
+    """Return the step that the options `new`, `cached` and `--decode 32x4096` describe.
+
+    Raises InputError for one without tokens, and for a `decode` that is not such.
+    """
+    from replay.gpu.breakdown import Step
+
+    decodes, context = 0, 0
+    if decode is not None:
+        found = re.fullmatch(r"(\d+)x(\d+)", decode)
+        if found is None or int(found[1]) == 0 or int(found[2]) == 0:
+            raise InputError(f"--decode is a count and a context, such as 32x4096 (got {decode!r})")
+        decodes, context = int(found[1]), int(found[2])
+        if decodes > MOST_DECODES or context > MOST_TOKENS:
+            raise InputError(
+                f"--decode goes up to {MOST_DECODES}x{MOST_TOKENS} (got {decode!r})",
+            )
+    if not decodes and not parameters["new"]:
+        raise InputError("a step needs tokens", hint="give --new 512 or --decode 32x4096, or both")
+    if parameters["cached"] and not parameters["new"]:
+        raise InputError(
+            "--cached has no effect without --new: it is what the new tokens follow",
+            hint="the context of decodes stands in --decode",
+        )
+    return Step(parameters["new"], parameters["cached"], decodes, context)
+
+
+def cost_answer(
+    parameters: Mapping[str, Any], decode: str | None
+) -> tuple[dict[str, Table], CostQuestion]:
+    """Return the tables of a step, and the question they answer.
+
+    Raises InputError and UnknownNameError for values out of range, and as `CostQuestion.ask`.
+    """
+    for name, (least, most) in _RANGE_OF.items():
+        value = parameters[name]
+        if not isinstance(value, int) or not least <= value <= most:
+            raise InputError(f"{name} must be between {least:,} and {most:,} (got {value!r})")
+    if parameters["all_reduce"] not in ALL_REDUCES:
+        raise UnknownNameError("all-reduce", str(parameters["all_reduce"]), ALL_REDUCES)
+    question = CostQuestion.ask(parameters, step_of(parameters, decode))
+    return cost_tables(question), question
 
 
 def cost_tables(question: CostQuestion) -> dict[str, Table]:

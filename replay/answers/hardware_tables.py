@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -191,12 +191,3 @@ def _fields(row: object, columns: Sequence[str]) -> list[tuple[str, object]]:
 def _scaled(value: float | None, unit: float) -> float | None:
     """Return a value in a larger unit, to one decimal; None stays None."""
     return None if value is None else round(value / unit, 1)
-
-
-# Kinds whose names, or files of one's own, may follow on the command line.
-BY_NAME: dict[str, Callable[[Sequence[str]], Table]] = {
-    "gpus": gpus,
-    "models": models,
-    "engines": engines,
-    "hosts": hosts,
-}

@@ -1,0 +1,1 @@
+"""What `import replay` offers: one call a question, and answers that a notebook can show."""

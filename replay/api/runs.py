@@ -1,0 +1,281 @@
+"""Runs in Python: made, opened, asked, explained, saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Unpack
+
+import polars as pl
+
+from replay.answers.running import Ran, replayed, write_ran
+from replay.api.answers import TIMEOUT, Answer
+from replay.api.pictures import draw_tokens
+from replay.api.progress import Progress, working
+from replay.api.scenarios import SCENARIO_KEYS, ScenarioKeys, scenario_of
+from replay.api.traces import Path_, Trace, source_of
+from replay.config.load import load_scenario
+from replay.engine.headline import headline
+from replay.engine.parts import CONTENT, CURVES, READING, engine_part
+from replay.engine.run import RunResult
+from replay.errors import InputError
+from replay.report.notices import notes, unverified, warnings
+from replay.report.rows import table_frame
+from replay.runs.conform import conform
+from replay.runs.digest import result_digest
+from replay.runs.layout import SCENARIO, check_target
+from replay.runs.open import Run as Folder
+from replay.runs.open import open_run as open_folder
+from replay.runs.rows import rows_of
+from replay.runs.write import run_record
+from replay.units import NS_PER_S, parse_bytes, parse_duration_ns
+
+if TYPE_CHECKING:
+    import altair
+
+    from replay.report.copying import ArrowStream
+    from replay.report.db import RunDatabase
+
+    TraceLike = Trace | Path_ | ArrowStream
+
+
+class Run(Answer):
+    """A run: its tables `requests`, `prefixes` and `timeline` (docs/tables.md), and its reports.
+
+    `manifest` says of what and how it was made. `folder` is where it lies, None for one that is in
+    memory alone: `save` writes it.
+    """
+
+    def __init__(
+        self,
+        tables: Mapping[str, pl.DataFrame],
+        manifest: Mapping[str, Any],
+        result: RunResult,
+        *,
+        folder: Folder | None = None,
+        ran: Ran | None = None,
+        trace: TraceLike | None = None,
+        more: Sequence[str] = (),
+    ) -> None:
+        name = (manifest.get("trace") or {}).get("name", "")
+        super().__init__(
+            tables,
+            title=f"Run of {name}, {manifest['mode']}",
+            warnings=warnings(manifest),
+            notes=(*more, *notes(manifest)),
+            draw=None if manifest.get("content_known") is False else self._tokens_over_time,
+        )
+        self.manifest: Mapping[str, Any] = manifest
+        self._result, self._folder, self._ran, self._trace = result, folder, ran, trace
+
+    @property
+    def folder(self) -> Path | None:
+        """Where it lies, if it was written or opened."""
+        return None if self._folder is None else self._folder.folder
+
+    @property
+    def sensitivity(self) -> pl.DataFrame | None:
+        """What stands and what is a tie at the edges of the GPU model's error, if that was run."""
+        band = self.manifest.get("sensitivity")
+        return None if band is None else pl.DataFrame(band["differences"])
+
+    def sql(self, query: str, *, timeout: str = TIMEOUT) -> Answer:
+        """Return what one SELECT finds in the tables, the views of docs/tables.md and the reports.
+
+        It can read this run and nothing else. Raises QueryError.
+        """
+        return self.query(query, timeout=timeout)
+
+    def query(
+        self, sql: str, *, timeout: str = TIMEOUT, memory: str | None = None, unsafe: bool = False
+    ) -> Answer:
+        """Return what a query finds, as `sql` does; `memory` ("2GiB") is how much it may take.
+
+        `unsafe` allows any statement and any file. Raises QueryError.
+        """
+        limit = None if memory is None else parse_bytes(memory)
+        with self._database(memory_bytes=limit, unsafe=unsafe) as database:
+            found = database.query(sql, timeout_s=parse_duration_ns(timeout) / NS_PER_S)
+            return Answer({"result": found.frame()}, title="Result", warnings=self.warnings)
+
+    def report(self, name: str = "summary") -> Answer:
+        """Return a shipped report, one of `names("reports")`; raises UnknownNameError.
+
+        What a report needs and this run lacks, sessions say, stands in its warnings.
+        """
+        from replay.report.library import load_report, unmet_need
+
+        report = load_report(name)
+        with self._database() as database:
+            lack = unmet_need(database, name)
+            frame = database.query(report.sql).frame()
+        more = [] if lack is None else [lack]
+        return Answer({name: frame}, title=report.meaning, warnings=(*self.warnings, *more))
+
+    def explain(
+        self, request: int, *, trace: TraceLike | None = None, progress: Progress = False
+    ) -> Story:
+        """Return why a request hit what it hit, and missed the rest; see `replay.explain`."""
+        return explain(self, request, trace=trace, progress=progress)
+
+    def save(self, folder: Path_, *, force: bool = False) -> Path:
+        """Write the run directory, whole or not at all, and return its path.
+
+        Raises OutputExistsError unless `force`, OutputError, and InputError for a run that lies in
+        a folder already: copy that.
+        """
+        if self._ran is None:
+            raise InputError(f"the run lies in {self.folder} already", hint="copy the folder")
+        write_ran(self._ran, Path(folder), force=force)
+        self._folder = open_folder(Path(folder))
+        return self._folder.folder
+
+    def _tokens_over_time(self) -> altair.TopLevelMixin:
+        name = (self.manifest.get("trace") or {}).get("name", "")
+        return draw_tokens(self.report("hit_rate").frame(), name)
+
+    def _shown(self) -> pl.DataFrame:
+        lines = headline(self._result)
+        if band := self.manifest.get("sensitivity"):
+            lines += [(one["metric"], one["verdict"]) for one in band["differences"]]
+        return pl.DataFrame([dict(lines)])
+
+    def _head(self) -> object:
+        return "\n".join(f"{label:18}{line}" for label, line in headline(self._result))
+
+    @contextmanager
+    def _database(self, **limits: Any) -> Iterator[RunDatabase]:
+        """Yield the run's tables for SQL: its files, or its frames where there are none."""
+        from replay.report.db import RunDatabase
+
+        if self._folder is not None:
+            with RunDatabase(self._folder, **limits) as database:
+                yield database
+            return
+        there = Folder(Path("memory"), self.manifest, {}, True)
+        with RunDatabase(there, frames=self._tables, **limits) as database:
+            yield database
+
+    @contextmanager
+    def _on_disk(self) -> Iterator[Folder]:
+        if self._folder is not None:
+            yield self._folder
+            return
+        assert self._ran is not None  # a run is in memory or in a folder
+        with TemporaryDirectory(prefix="replay-") as parent:
+            write_ran(self._ran, Path(parent) / "run")
+            yield open_folder(Path(parent) / "run")
+
+
+class Story(Answer):
+    """Why a request hit and missed: sentences, and its prompt stretch by stretch."""
+
+    def __init__(self, text: Sequence[str], stretches: pl.DataFrame, request: int) -> None:
+        super().__init__({"stretches": stretches}, title=f"Request {request}", warnings=text)
+        self.text = "\n".join(text)
+
+
+def run(
+    trace: TraceLike,
+    *,
+    output: Path_ | None = None,
+    force: bool = False,
+    sensitivity: bool = False,
+    threads: int = 2,
+    progress: Progress = False,
+    **scenario: Unpack[ScenarioKeys],
+) -> Run:
+    """Return the run of a trace through a prefix cache: timed by default, `untimed=True` without.
+
+    `gpu`, `model`, `engine`, `kv_dtype`, `tp`, `block_size`, `capacity` ("40GiB", "auto"),
+    `no_responses`, `partial_blocks`, `no_cache`, `separate_by` and `seed` are the options of
+    `replay run`; `set={"cache.kind": "radix"}` sets any key of docs/scenario.md, laid over the file
+    `config`. `output` is a run directory to write as well. `sensitivity` runs again at the edges of
+    the GPU model's error; `threads` replay with and without caching side by side.
+
+    A `Trace` keeps the tree that was grown from it, so that a loop over capacities reads and grows
+    nothing again, and threads may share it. Raises ConfigError, UnknownNameError, DoesNotFitError,
+    OutputExistsError, and what reading the trace raises.
+    """
+    if threads not in (1, 2):
+        raise InputError(f"threads must be 1 or 2 (got {threads!r})")
+    found = scenario_of(scenario, SCENARIO_KEYS)
+    if output is not None:
+        check_target(Path(output), force)
+    source = source_of(trace)
+    part = engine_part(found.engine.mode, found.cache.kind)
+    with working(progress, READING, CONTENT, CURVES, part) as hook:
+        prepared = source.prepared(found, hook)
+        ran = replayed(prepared, threads=threads, sensitivity=sensitivity, progress=hook)
+    frames = conform(ran.result.tables)
+    heights = {name: frame.height for name, frame in frames.items()}
+    record = run_record(ran.manifest, result_digest(frames), heights)
+    made = Run(frames, record, ran.result, ran=ran, trace=trace)
+    if output is not None:
+        made.save(output, force=force)
+    return made
+
+
+def open_run(folder: Path_) -> Run:
+    """Return the run in a folder that `replay run` or `Run.save` wrote; raises InputError."""
+    there = open_folder(Path(folder))
+    tables = {name: pl.read_parquet(path.read_bytes()) for name, path in there.tables.items()}
+    rows = {name: rows_of(frame) for name, frame in tables.items()}
+    result = RunResult(rows, dict(there.manifest), load_scenario(there.folder / SCENARIO))
+    return Run(tables, there.manifest, result, folder=there, more=unverified(there))
+
+
+def query(
+    run: Run | Path_,
+    sql: str,
+    *,
+    timeout: str = TIMEOUT,
+    memory: str | None = None,
+    unsafe: bool = False,
+) -> Answer:
+    """Return what one SELECT over the tables of a run finds; see `Run.query`."""
+    return _opened(run).query(sql, timeout=timeout, memory=memory, unsafe=unsafe)
+
+
+def explain(
+    run: Run | Path_,
+    request: int,
+    *,
+    trace: TraceLike | None = None,
+    progress: Progress = False,
+) -> Story:
+    """Return why a request of a run hit what it hit, and missed the rest.
+
+    The run is replayed up to it, from the trace it was made of, or from `trace` where that moved
+    or was read with options of its own. Raises InputError for a request the cache was never asked
+    about, for another trace than the run's, and where this version does not reproduce the run.
+    """
+    from replay.answers.explain_table import path_table
+    from replay.answers.sources import FileSource
+    from replay.engine.explain import explain_request, explain_with
+    from replay.engine.story import sentences
+
+    opened = _opened(run)
+    held = trace if trace is not None else opened._trace
+    scenario = opened._result.scenario
+    parts = READING, CONTENT, engine_part(opened.manifest["mode"], scenario.cache.kind)
+    with working(progress, *parts) as hook, opened._on_disk() as folder:
+        if held is None:
+            told = explain_request(folder, request, progress=hook)
+        else:
+            source = source_of(held)
+            name = source.path if isinstance(source, FileSource) else "the trace"
+            stories = explain_with(
+                folder,
+                [request],
+                lambda wanted: (source.prepared(wanted, hook), name),
+                progress=hook,
+            )
+            told = next(stories)
+    return Story(sentences(told), table_frame(path_table(told)), request)
+
+
+def _opened(run: Run | Path_) -> Run:
+    return run if isinstance(run, Run) else open_run(run)

@@ -1,0 +1,79 @@
+"""The scenario of a call: its keywords laid over a file, as the command line does with options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypedDict
+
+from replay.config.load import load_scenario
+from replay.config.overrides import Override, parse_setting
+from replay.config.scenario import Scenario
+from replay.config.short_names import short_overrides
+from replay.errors import UnknownNameError
+
+Settings = Mapping[str, Any] | Iterable[str] | str
+
+
+class CacheKeys(TypedDict, total=False):
+    """Keywords of a scenario that a question to the cache alone takes.
+
+    `config` is a scenario file; `set` has any of its keys, `{"cache.kind": "radix"}` or
+    `"cache.kind=radix"`; the others are short names of some.
+    """
+
+    config: str | PathLike[str] | None
+    set: Settings
+    gpu: str | None
+    model: str | None
+    kv_dtype: str | None
+    tp: int | None
+    no_responses: bool
+    partial_blocks: bool
+    separate_by: str | Iterable[str] | None
+    seed: int | None
+
+
+class ScenarioKeys(CacheKeys, total=False):
+    """Keywords of a scenario that a run takes: those of `CacheKeys`, the cache and the engine."""
+
+    engine: str | None
+    block_size: int | None
+    capacity: str | int | None
+    untimed: bool
+    no_cache: bool
+
+
+def scenario_of(
+    given: Mapping[str, Any],
+    known: Iterable[str],
+    fixed: Mapping[str, object] | None = None,
+) -> Scenario:
+    """Return the scenario that keywords describe; `fixed` are keys that the call decides.
+
+    Raises UnknownNameError for a keyword that is not `known`, and ConfigError with every problem.
+    """
+    for name in given:
+        if name not in known:
+            raise UnknownNameError("keyword", name, known)
+    overrides = short_overrides(given, {})
+    if given.get("separate_by") is not None:
+        named = given["separate_by"]
+        text = named if isinstance(named, str) else ",".join(named)
+        overrides.append(Override("trace.separate_by", text, "separate_by"))
+    overrides += _settings(given.get("set") or ())
+    overrides += [Override(path, value, "this call") for path, value in (fixed or {}).items()]
+    config = given.get("config")
+    return load_scenario(None if config is None else Path(config), overrides)
+
+
+def _settings(settings: Settings) -> list[Override]:
+    if isinstance(settings, Mapping):
+        return [Override(path, value, f"set {path}") for path, value in settings.items()]
+    texts = [settings] if isinstance(settings, str) else settings
+    return [parse_setting(text) for text in texts]
+
+
+CACHE_KEYS = tuple(CacheKeys.__annotations__)
+SCENARIO_KEYS = tuple(ScenarioKeys.__annotations__)
