@@ -37,7 +37,8 @@ def vega_script() -> str:
     path = None if folder is None else folder / f"vega-{version('vl-convert-python')}.js"
     found = None if path is None else _kept(path)
     if found is None:
-        found = vl_convert.javascript_bundle(None).replace("</script", "<\\/script")
+        whole = vl_convert.javascript_bundle(None)  # type: ignore[arg-type] # stubs lack the default
+        found = whole.replace("</script", "<\\/script")
         if path is not None:
             _keep(path, found)
     return found
