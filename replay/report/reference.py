@@ -34,11 +34,20 @@ _MACROS = (
     ("ms(ns)", "nanoseconds as milliseconds"),
     ("ratio(part, whole)", "part / whole, null where whole is zero"),
     ("clock(ns, step_ns)", "a time as h:mm:ss, with milliseconds where steps are short"),
+    (
+        "round_width_ns(span_ns, most)",
+        "the narrowest round width that cuts a span into at most about so many windows",
+    ),
     ("completed", "the requests that completed"),
     (
         "paired",
         "of these, the ones that completed with caching off too, with `ttft_saving_ns`, the TTFT "
         "caching saved",
+    ),
+    (
+        "prompt_parts",
+        "of completed requests whose reuse is known, a row for each `part` of a prompt, with its "
+        "`place` in a stack and its `tokens`",
     ),
     ("report.NAME", "each shipped report as a view, such as `report.hit_rate`"),
 )
