@@ -20,6 +20,7 @@ class GainAnswer:
     lines: list[Gain]
     notes: tuple[str, ...]
     preface: tuple[str, ...]
+    content_known: bool
 
 
 def gain_answer(source: Source, scenario: Scenario, progress: Hook = ignore) -> GainAnswer:
@@ -30,7 +31,8 @@ def gain_answer(source: Source, scenario: Scenario, progress: Hook = ignore) -> 
     preface = [] if bound is None else [bound]
     if not prepared.content_known:
         preface.append(UNKNOWN_REUSE)
-    return GainAnswer(lines, (*prepared.trace.meta.notes, *run_notes(prepared)), tuple(preface))
+    notes = (*prepared.trace.meta.notes, *run_notes(prepared))
+    return GainAnswer(lines, notes, tuple(preface), prepared.content_known)
 
 
 def gain_table(answer: GainAnswer) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Literal, Unpack
 
 import polars as pl
@@ -17,6 +17,8 @@ from replay.report.rows import table_frame
 from replay.units import parse_duration_ns
 
 if TYPE_CHECKING:
+    import altair
+
     from replay.answers.questions import Words
     from replay.engine.curves import CurveAnswer
     from replay.report.copying import ArrowStream
@@ -46,14 +48,16 @@ def describe(trace: TraceLike, *, no_sessions: bool = False, progress: Progress 
     """
     from replay.answers.describe_tables import flat_table
     from replay.answers.looking import described
+    from replay.answers.trace_picture import trace_picture
 
     with working(progress, READING, CONTENT) as hook:
         found = source_of(trace).trace(hook)
-        facts, notes = described(found, sessions=not no_sessions, progress=hook)
+        seen = described(found, sessions=not no_sessions, progress=hook)
     return Answer(
-        {"facts": table_frame(flat_table(facts, notes))},
+        {"facts": table_frame(flat_table(seen.facts, seen.notes))},
         title=f"Facts of {found.meta.name}",
-        notes=notes,
+        notes=seen.notes,
+        draw=lambda: trace_picture(seen.trace, seen.tree, seen.facts).chart(),
     )
 
 
@@ -112,7 +116,7 @@ def curve(
     could be hit and where the curve bends. Raises InputError, UnknownNameError, ConfigError, and
     what reading the trace raises.
     """
-    from replay.answers.curve_plot import curve_plot
+    from replay.answers.curve_picture import curve_picture
     from replay.answers.questions import question_about
     from replay.engine.curves import answer_curves
 
@@ -122,7 +126,12 @@ def curve(
     with working(progress, READING, CONTENT, CURVES) as hook:
         question = question_about(source_of(trace), found, words, hook)
         answer = answer_curves(question, by=by, window_ns=window_ns, progress=hook)
-    known = question.prepared.content_known
+
+    def draw() -> altair.TopLevelMixin:
+        smooth = question_about(source_of(trace), found, replace(words, drawn=True))
+        between = answer_curves(smooth, by=by, window_ns=window_ns)
+        return curve_picture(smooth, between, by).chart()
+
     return Answer(
         {
             "curve": answer.points,
@@ -131,7 +140,7 @@ def curve(
         title=f"Hit rate by capacity of {question.prepared.trace.meta.name}",
         warnings=question.preface,
         notes=question.notes,
-        draw=(lambda: curve_plot(question, answer)) if known else None,
+        draw=draw if question.prepared.content_known else None,
     )
 
 
@@ -158,6 +167,7 @@ def policies(
     `capacity` is the GPU's memory by default. `gap_closed_share` is 0 for LRU and 1 for the
     optimum `min`. Lists and keywords as `curve` takes them; raises as it does.
     """
+    from replay.answers.policy_picture import policy_picture
     from replay.answers.policy_tables import policy_table
     from replay.answers.questions import question_about
     from replay.engine.policy_table import compare_policies
@@ -173,6 +183,9 @@ def policies(
         title=f"Eviction policies on {question.prepared.trace.meta.name}",
         warnings=question.preface,
         notes=question.notes,
+        draw=(lambda: policy_picture(question, lines).chart())
+        if question.prepared.content_known
+        else None,
     )
 
 
@@ -184,6 +197,7 @@ def gain(
     Four replays through a session store; savings are paired with the same requests without any
     cache. The keywords are those of `ScenarioKeys`. Raises ConfigError, and what reading raises.
     """
+    from replay.answers.gain_picture import gain_picture
     from replay.answers.gains import gain_answer, gain_table
 
     found = scenario_of(scenario, SCENARIO_KEYS, {"cache.kind": "session_store"})
@@ -195,6 +209,7 @@ def gain(
         title="What each cache is worth",
         warnings=answer.preface,
         notes=answer.notes,
+        draw=(lambda: gain_picture(answer).chart()) if answer.content_known else None,
     )
 
 
@@ -223,7 +238,8 @@ def cost(
     is faster loaded from each tier of the `host`. The picture ranges `over` new or cached tokens.
     Raises UnknownNameError, DoesNotFitError and InputError.
     """
-    from replay.answers.cost_tables import cost_answer, cost_plot
+    from replay.answers.cost_picture import cost_picture
+    from replay.answers.cost_tables import cost_answer
 
     tables, question = cost_answer(
         {
@@ -237,7 +253,7 @@ def cost(
         {name: table_frame(one) for name, one in tables.items()},
         title=f"One step of {model} on {tp} x {gpu}",
         notes=question.notes,
-        draw=lambda: cost_plot(question, over),
+        draw=lambda: cost_picture(question, over).chart(),
     )
 
 

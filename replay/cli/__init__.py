@@ -32,7 +32,6 @@ from replay.cli.fetch import fetch
 from replay.cli.gain import gain
 from replay.cli.generate import generate
 from replay.cli.list import list_
-from replay.cli.output import say
 from replay.cli.policies import policies
 from replay.cli.query import query
 from replay.cli.report import report
