@@ -19,6 +19,7 @@ from replay.answers.policy_picture import policy_picture
 from replay.answers.policy_tables import policy_table
 from replay.answers.questions import Words, question_about
 from replay.answers.sources import FileSource
+from replay.answers.tokens_picture import tokens_picture
 from replay.answers.trace_picture import trace_picture
 from replay.config.scenario import Scenario
 from replay.engine.curves import DRAWN_GROUPS, answer_curves
@@ -38,6 +39,21 @@ STEP = {
     "budget": 8192, "weight_dtype": "native", "kv_dtype": "bf16", "all_reduce": "graph",
     "backend": "roofline", "table_file": None, "host": None,
 }  # fmt: skip
+
+
+WINDOWS = pl.DataFrame(  # of the report hit_rate: a short window, and a long one that reuses more
+    {
+        "slice": ["window", "window", "turn"],
+        "bucket": ["0:00-0:01", "0:01-0:02", "0"],
+        "requests": [3, 1, 4],
+        "input_tokens": [100, 300, 400],
+        "hit_tokens": [10, 90, 100],
+        "session_hit_share": [0.1, 0.2, 0.175],
+        "cross_request_hit_share": [0.0, 0.1, 0.075],
+        "capacity_miss_share": [0.0, 0.0, 0.0],
+        "cold_share": [0.9, 0.7, 0.75],
+    }
+)
 
 
 def ask(gpu=False, **words):
@@ -62,7 +78,7 @@ def gains(**known):
 
     rates = {"none": 0.0, "session": 0.1, "cross-request": 0.3, "both": known.get("both", 0.35)}
     lines = [line(name, rate, 500 - 400 * rate) for name, rate in rates.items()]
-    return GainAnswer(lines, (), (), content_known=True)
+    return GainAnswer("a trace", lines, (), (), content_known=True)
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +96,11 @@ def pictures(seen):
         "gain": gain_picture(gains()),
         "cost": cost_picture(cost, "cached"),
         "describe": trace_picture(seen.trace, seen.tree, seen.facts),
+        "run": tokens_picture(WINDOWS, "a trace"),
     }
 
 
-NAMES = ("curve", "policies", "gain", "cost", "describe")
+NAMES = ("curve", "policies", "gain", "cost", "describe", "run")
 
 
 # --- the same data as the table ---------------------------------------------------------------
@@ -279,6 +296,17 @@ def test_policies_that_are_many_are_named_as_far_as_colours_go():
 )
 def test_gains_say_which_cache_does_it(known, words):
     assert words in gain_picture(gains(**known)).finding
+
+
+def test_a_run_says_what_share_of_the_tokens_was_reused_and_whether_that_changes():
+    picture = tokens_picture(WINDOWS, "a trace")
+    assert "rises from 10% in the first half of the windows to 30%" in picture.finding
+    assert picture.tables["windows"]["bucket"].to_list() == ["0:00-0:01", "0:01-0:02"]
+    assert "evicted" not in json.dumps(picture.views)  # nothing was
+    even = WINDOWS.with_columns(hit_tokens=pl.Series([24, 76, 100]))
+    assert tokens_picture(even, "a trace").finding == "Reuse holds at 25%."  # of tokens
+    unknown = WINDOWS.with_columns(hit_tokens=pl.lit(None, pl.Int64))
+    assert tokens_picture(unknown, "a trace").finding == "What was reused is unknown."
 
 
 def test_a_trace_of_lengths_says_that_reuse_is_unknown(seen):

@@ -153,15 +153,36 @@ def test_reports_say_what_a_run_lacks(run):
         run.report("ttfd")
 
 
-def test_charts_are_altairs(trace):
+def test_every_picture_is_altairs_and_of_the_rows_of_its_table(trace, run):
     altair = pytest.importorskip("altair")
+    policies = replay.policies(trace, policy="lru,arc", capacity=[500, 1000])
+    gain = replay.gain(trace, untimed=True)
     for answer in (
+        trace,
+        run,
+        replay.describe(trace),
         replay.curve(trace, policy="lru,min", points=5),
         replay.cost(new=512, over="new"),
+        policies,
+        gain,
     ):
         chart = answer.plot()
         assert isinstance(chart, altair.TopLevelMixin)
-        assert chart.to_dict()
+        assert chart.to_dict()["title"]["text"]
+    rates = [row["token_hit_rate"] for row in drawn(policies, "policies")]
+    assert rates == policies.frame()["token_hit_rate"].to_list()
+    rates = [row["token_hit_rate"] for row in drawn(gain, "gain")]
+    assert rates == gain.frame()["token_hit_rate"].to_list()
+    assert sum(row["requests"] for row in drawn(trace, "arrivals")) == trace.requests
+    windows = run.report("hit_rate").frame().filter(pl.col("slice") == "window")
+    assert drawn(run, "windows") == windows.to_dicts()
+    with pytest.raises(replay.InputError, match="no picture"):
+        replay.names("gpus").plot()
+
+
+def drawn(answer: replay.Answer, name: str) -> list[dict]:
+    """Return the rows of a table that a chart draws."""
+    return answer.plot().to_dict()["datasets"][name]
 
 
 def test_a_loop_grows_one_tree(trace, monkeypatch):

@@ -132,7 +132,9 @@ def test_a_column_of_several_types_is_told_with_its_row():
 @pytest.mark.parametrize(
     "column",
     [
-        pl.Series("ts", [START + datetime.timedelta(seconds=at) for at in ROWS["ts"]]),
+        pl.Series(
+            "ts", [START + datetime.timedelta(seconds=at) for at in ROWS["ts"]]
+        ).dt.convert_time_zone("Asia/Tokyo"),
         pl.Series(
             "ts", [START.replace(tzinfo=None) + datetime.timedelta(seconds=s) for s in ROWS["ts"]]
         ),
@@ -144,6 +146,8 @@ def test_a_column_of_several_types_is_told_with_its_row():
 def test_a_time_whose_type_says_its_unit_needs_no_other(column):
     trace = made(frame().with_columns(column), columns={**MAPPING, "arrival": "ts"})
     assert trace.frame()["arrival_ns"].to_list() == [0, 500_000_000, 2_000_000_000, 2_250_000_000]
+    start = None if column.dtype == pl.Duration else int(START.timestamp()) * 10**9
+    assert trace.source.meta.clock_start_ns == start
 
 
 def test_counts_that_pandas_made_floats_are_integers_again():

@@ -264,3 +264,10 @@ def test_millions_of_blank_lines_cost_nothing_a_line(tmp_path, monkeypatch):
     path.write_bytes(b"\n" * 2_000_000 + b"{")
     with pytest.raises(TraceError, match=":2000001:2: the file ends early"):
         load_trace(path)
+
+
+@pytest.mark.parametrize("pattern", ["2**31", "a**", "*\0*", "[", "x/***/y"])
+def test_a_pattern_that_is_none_is_refused(pattern, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError):
+        load_trace(pattern)

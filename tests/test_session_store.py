@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from replay.cache.blocks import block_paths
-from replay.cache.store_paths import store_paths
+from replay.cache.store_paths import prefix_lengths, store_paths
 from replay.config.scenario import Scenario
 from replay.engine.plan import make_plan
 from replay.engine.run import execute, prepare_trace
@@ -316,3 +316,9 @@ def test_cutting_edges_at_no_length_changes_nothing():
     cut = store_paths(paths, np.zeros(0, np.int64)).paths
     for name in ("first", "blocks", "stop_tokens", "path_edges", "start", "prompt_stop", "stop"):
         assert np.array_equal(getattr(cut, name), getattr(paths, name)), name
+
+
+def test_multiples_of_a_step_are_listed_from_the_shortest_on():
+    assert prefix_lengths((), 4, shortest=5, longest=17).tolist() == [8, 12, 16]
+    assert prefix_lengths((), 4, shortest=4, longest=3).tolist() == []
+    assert prefix_lengths((9, 3, 9), None, shortest=4, longest=99).tolist() == [9]

@@ -66,6 +66,8 @@ def test_types_are_cast_and_own_columns_come_last_unchanged():
         ({"input_tokens": [2**31]}, "column input_tokens has values that are not Int32"),
         ({"input_tokens": [5, 0]}, "request 1: input_tokens must be at least 1 (got 0)"),
         ({"output_tokens": [0]}, "request 0: output_tokens must be at least 1 (got 0)"),
+        ({"output_tokens": [3, 2**24 + 1]}, "request 1: output_tokens must be at most 16,777,216"),
+        ({"arrival_ns": [0, 2**61 + 1]}, "request 1 arrives 73 years after the first one"),
         ({"arrival_ns": [-1]}, "request 0: arrival_ns must be at least 0 (got -1)"),
         ({"turn": ["a"]}, "column turn must be Int32 (got String)"),
         ({"block_ids": [[-1]]}, "column block_ids has values that are not List(UInt64)"),

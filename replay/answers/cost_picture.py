@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -124,7 +125,7 @@ def _view(table: pl.DataFrame, over: str, own: int) -> Spec:
         "scale": {"domain": order, "range": [f"var(--{shade})" for shade in shades.values()]},
         "legend": {"symbolType": "square", "columns": max(int(WIDTH / (widest * 6.2 + 34)), 1)},
     }  # fmt: skip
-    place = {"calculate": f"indexof({order!r}, datum.part)", "as": "place"}
+    place = {"calculate": f"indexof({json.dumps(order)}, datum.part)", "as": "place"}
     stack = {"stack": "time_ms", "groupby": ["tokens"], "sort": [{"field": "place"}],
              "as": ["low", "high"]}  # fmt: skip
     tooltip = [

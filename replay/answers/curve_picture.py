@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from replay.report.words import listed, percent, sentence, times
 
@@ -171,7 +174,7 @@ def _view(
     from replay.report.pictures.axes import log_axis, share_axis
     from replay.report.pictures.picture import WIDTH
 
-    low, high = points["capacity"].min(), points["capacity"].max()
+    low, high = points["capacity"][0], points["capacity"][-1]  # in order
     rates = [*points["token_hit_rate"].drop_nulls(), *marks["share"].drop_nulls(), 0.01]
     x = log_axis("capacity", low, high, _x_title(question))
     y = share_axis("token_hit_rate", max(rates) * _HEADROOM, None)
@@ -190,7 +193,7 @@ def _view(
                   "range": [list(one.dash) for one in lines]},
         "legend": legend,
     }  # fmt: skip
-    named = f"indexof({[one.name for one in lines]!r}, datum.line) >= 0"
+    named = f"indexof({json.dumps([one.name for one in lines])}, datum.line) >= 0"
     place = {"x": x, "y": y}
     tooltip = [
         {"field": "line", "title": "line"},
@@ -222,12 +225,12 @@ def _mark_layers(marks: pl.DataFrame, high: float) -> Iterator[Spec]:
     yield {"data": {"name": "marks"}, "transform": across,
            "mark": {**words, "align": "left", "x": 4, "dy": -4},
            "encoding": {"y": share, "text": {"field": "mark"}}}  # fmt: skip
-    upright = marks.filter(marks["capacity"].is_not_null())
-    for place, row in enumerate(upright.sort("capacity").iter_rows(named=True)):
-        one = [{"filter": f"datum.mark == {row['mark']!r} && isValid(datum.capacity)"}]
+    upright = marks.filter(marks["capacity"].is_not_null()).sort("capacity")
+    for place, row in enumerate(upright.iter_rows(named=True)):
+        one = [{"filter": f"datum.mark == {json.dumps(row['mark'])} && isValid(datum.capacity)"}]
         x = {"field": "capacity", "type": "quantitative"}
         side = {"align": "right", "dx": -_AWAY_PX}
-        if row["capacity"] < high**0.5 * upright["capacity"].min() ** 0.5 and place == 0:
+        if row["capacity"] < high**0.5 * upright["capacity"][0] ** 0.5 and place == 0:
             side = {"align": "left", "dx": _AWAY_PX}
         yield {"data": {"name": "marks"}, "transform": one, "mark": rule, "encoding": {"x": x}}
         text = {**words, **side, "y": {"expr": f"height - {6 + _MARK_PX * place}"}}
@@ -261,7 +264,7 @@ def _finding(question: Question, answer: CurveAnswer, by: str | None) -> str:
             f"Up to {percent(ceiling)} of the prompt tokens can be reused; LRU has 90% of that "
             f"with {takes}."
         )
-    rate = float(answer.curves[0][0].curve.token_hit_rate([own])[0])
+    rate = float(answer.curves[0][0].curve.token_hit_rate(np.array([own]))[0])
     has = f"The {_sized(question, own)} of the GPU reuse {percent(rate)} of the prompt tokens"
     if ceiling - rate < _SAME:
         return f"{has}, all that can be reused: more memory would reuse no more."

@@ -40,7 +40,7 @@ def curve_tables(question: Question, answer: CurveAnswer) -> list[Table]:
     return tables
 
 
-def _of(points: pl.DataFrame, block_size: int, capacities: Sequence[int]) -> list[Point]:
+def _of(points: pl.DataFrame, block_size: int, capacities: Sequence[int]) -> Sequence[Point]:
     """Return the points of a block size at these capacities: there may be more, for a picture."""
     import polars as pl
 

@@ -43,7 +43,7 @@ def gain_picture(answer: GainAnswer) -> Picture:
     return Picture(
         finding=_finding(frame),
         subtitle="What a session cache, a store of shared prefixes and both reuse of the prompt "
-        f"tokens, and what that does to the time to first token.{grave}",
+        f"tokens of {answer.name}, and what that does to the time to first token.{grave}",
         tables={"gain": frame},
         views=views,
     )
@@ -126,30 +126,36 @@ def _waits(frame: pl.DataFrame) -> Spec:
 
 
 def _finding(frame: pl.DataFrame) -> str:
-    rows = {row["caches"]: row for row in frame.iter_rows(named=True)}
-    rate = {name: row.get("token_hit_rate") for name, row in rows.items()}
-    if any(rate.get(name) is None for name in ("session", "cross-request", "both")):
+    rate = _known(frame, "token_hit_rate")
+    if rate is None:
         return "What would be reused is unknown."
-    alone = {name: rate[name] for name in ("session", "cross-request")}
-    best = max(alone, key=lambda name: alone[name])
-    other = _CALLED["session" if best == "cross-request" else "cross-request"]
-    more = rate["both"] - alone[best]
-    text = f"{_CALLED[best]} alone reuses {percent(alone[best])} of the prompt tokens; "
-    beside = f"with {other} beside it, in the same memory, "
+    best, other = "session", "cross-request"
+    if rate[other] > rate[best]:
+        best, other = other, best
+    more = rate["both"] - rate[best]
+    text = f"{_CALLED[best]} alone reuses {percent(rate[best])} of the prompt tokens; "
+    text += f"with {_CALLED[other]} beside it, in the same memory, "
     if abs(more) < _NEAR:
-        text += f"{beside}it is no more"
+        text += "it is no more"
     else:
-        text += f"{beside}{'' if more > 0 else 'only '}{percent(rate['both'])}"
+        text += f"{'' if more > 0 else 'only '}{percent(rate['both'])}"
     text = sentence(text)
-    if any(row.get("overloaded") for row in rows.values()):
+    if "overloaded" in frame.columns and frame["overloaded"].any():
         return f"{text}. The load is too much for this GPU."
-    waits = {name: row.get("ttft_mean_ms") for name, row in rows.items()}
-    if any(one is None for one in waits.values()):
+    waits = _known(frame, "ttft_mean_ms")
+    if waits is None:
         return f"{text}."
-    least = min(waits, key=lambda name: waits[name])
+    least = min(waits, key=waits.__getitem__)
     if least == "none":
         return f"{text}. None of them makes the mean wait shorter than {wait(waits['none'])}."
     return (
         f"{text}. The mean wait is shortest with {_NAMES[least]}: {wait(waits[least])}, "
         f"not {wait(waits['none'])}."
     )
+
+
+def _known(frame: pl.DataFrame, column: str) -> dict[str, float] | None:
+    """Return a column's value for each choice of caches, None where one of them is unknown."""
+    if column not in frame.columns or frame[column].null_count():
+        return None
+    return dict(zip(frame["caches"], frame[column], strict=True))

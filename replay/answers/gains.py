@@ -15,8 +15,9 @@ from replay.report.tables import Table
 
 @dataclass(frozen=True, slots=True)
 class GainAnswer:
-    """Four lines: no cache, either and both. `preface` is to be read before them."""
+    """Four lines of a trace by `name`: no cache, either and both; `preface` is to be read first."""
 
+    name: str
     lines: list[Gain]
     notes: tuple[str, ...]
     preface: tuple[str, ...]
@@ -32,7 +33,8 @@ def gain_answer(source: Source, scenario: Scenario, progress: Hook = ignore) -> 
     if not prepared.content_known:
         preface.append(UNKNOWN_REUSE)
     notes = (*prepared.trace.meta.notes, *run_notes(prepared))
-    return GainAnswer(lines, notes, tuple(preface), prepared.content_known)
+    known = prepared.content_known
+    return GainAnswer(prepared.trace.meta.name, lines, notes, tuple(preface), known)
 
 
 def gain_table(answer: GainAnswer) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,7 @@ def _view(panel: tuple[int, int], title: str, order: list[str], frame: pl.DataFr
     }  # fmt: skip
     base = "datum.lru_token_hit_rate"
     better = f"!isValid({base}) || datum.token_hit_rate >= {base}"
-    optimum = f"indexof({list(_OPTIMA)!r}, datum.policy) >= 0"
+    optimum = f"indexof({json.dumps(_OPTIMA)}, datum.policy) >= 0"
     shade = {
         "condition": [{"test": optimum, "value": "var(--without)"},
                       {"test": better, "value": "var(--with)"}],

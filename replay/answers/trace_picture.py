@@ -75,7 +75,7 @@ def _subtitle(facts: Mapping[str, Facts], arrivals: pl.DataFrame, *, known: bool
         text += " Its content is assumed: each prompt starts with the turn before it."
     most, mean = arrivals["requests_per_s"].max(), facts["arrivals"]["requests_per_s"]
     if mean and isinstance(most, float) and most > _EVEN * float(mean):
-        at = arrivals.row(arrivals["requests_per_s"].arg_max(), named=True)["from_s"]  # type: ignore[arg-type]
+        at = arrivals.row(arrivals["requests_per_s"].arg_max(), named=True)["from_s"]
         text += f" The busiest window, from {span(at) if at else 'the start'} on, has "
         text += f"{most / float(mean):.2g} times the mean load."
     return text
@@ -84,7 +84,7 @@ def _subtitle(facts: Mapping[str, Facts], arrivals: pl.DataFrame, *, known: bool
 def _arrivals(table: pl.DataFrame) -> Spec:
     from replay.report.pictures.axes import LEFT, clock_axis
 
-    until = table["to_s"].max()
+    until = float(table["to_s"][-1])
     y = {
         "field": "requests_per_s", "type": "quantitative", "title": None,
         "axis": {**LEFT, "tickCount": 4, "format": "~r", "grid": True},

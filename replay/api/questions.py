@@ -178,9 +178,10 @@ def policies(
     with working(progress, READING, CONTENT, CURVES, *every) as hook:
         question = question_about(source_of(trace), found, words, hook)
         lines = compare_policies(question, progress=hook)
+    table, name = table_frame(policy_table(lines)), question.prepared.trace.meta.name
     return Answer(
-        {"policies": table_frame(policy_table(lines))},
-        title=f"Eviction policies on {question.prepared.trace.meta.name}",
+        {"policies": table},
+        title=f"Eviction policies on {name}",
         warnings=question.preface,
         notes=question.notes,
         draw=(lambda: policy_picture(question, lines).chart())
@@ -204,8 +205,9 @@ def gain(
     part = engine_part(found.engine.mode, found.cache.kind)
     with working(progress, READING, CONTENT, CURVES, part) as hook:
         answer = gain_answer(source_of(trace), found, hook)
+    table = table_frame(gain_table(answer))
     return Answer(
-        {"gain": table_frame(gain_table(answer))},
+        {"gain": table},
         title="What each cache is worth",
         warnings=answer.preface,
         notes=answer.notes,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import polars as pl
 
 from replay.answers.running import Ran, replayed, write_ran
+from replay.answers.tokens_picture import tokens_picture
 from replay.api.answers import TIMEOUT, Answer
 from replay.api.progress import Progress, working
 from replay.api.scenarios import SCENARIO_KEYS, ScenarioKeys, scenario_of
@@ -32,6 +33,8 @@ from replay.runs.write import run_record
 from replay.units import NS_PER_S, parse_bytes, parse_duration_ns
 
 if TYPE_CHECKING:
+    import altair
+
     from replay.report.copying import ArrowStream
     from replay.report.db import RunDatabase
 
@@ -62,6 +65,7 @@ class Run(Answer):
             title=f"Run of {name}, {manifest['mode']}",
             warnings=warnings(manifest),
             notes=(*more, *notes(manifest)),
+            draw=None if manifest.get("content_known") is False else self._tokens_over_time,
         )
         self.manifest: Mapping[str, Any] = manifest
         self._result, self._folder, self._ran, self._trace = result, folder, ran, trace
@@ -127,6 +131,10 @@ class Run(Answer):
         write_ran(self._ran, Path(folder), force=force)
         self._folder = open_folder(Path(folder))
         return self._folder.folder
+
+    def _tokens_over_time(self) -> altair.TopLevelMixin:
+        name = (self.manifest.get("trace") or {}).get("name", "")
+        return tokens_picture(self.report("hit_rate").frame(), name).chart()
 
     def _shown(self) -> pl.DataFrame:
         lines = headline(self._result)

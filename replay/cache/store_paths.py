@@ -28,8 +28,11 @@ def prefix_lengths(
 
     Those listed, or every multiple of `step` up to `longest`, the longest path of the tree.
     """
-    wanted = np.asarray(lengths, np.int64) if step is None else np.arange(step, longest + 1, step)
-    return np.unique(wanted[wanted >= shortest])
+    if step is None:
+        wanted = np.asarray(lengths, np.int64)
+        return np.unique(wanted[wanted >= shortest])
+    lowest = -(-shortest // step) * step
+    return np.arange(lowest, longest + 1, step, dtype=np.int64)
 
 
 def store_paths(paths: BlockPaths, lengths: np.ndarray) -> StorePaths:

@@ -28,6 +28,7 @@ from replay.cli.demo import demo
 from replay.cli.describe import describe
 from replay.cli.doctor import doctor
 from replay.cli.explain import explain
+from replay.cli.export import export
 from replay.cli.fetch import fetch
 from replay.cli.gain import gain
 from replay.cli.generate import generate
@@ -110,7 +111,7 @@ def main(ctx: click.Context, debug: bool, no_color: bool) -> None:
 
 for _command in (
     demo, generate, fetch, check, convert, anonymize, describe, curve, policies, run, gain,
-    explain, cost, calibrate, report, query, verify, list_, doctor,
+    explain, cost, calibrate, report, query, export, verify, list_, doctor,
 ):  # fmt: skip
     main.add_command(_command)
 

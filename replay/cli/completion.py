@@ -105,6 +105,12 @@ def _reports() -> list[str]:
     return report_names()
 
 
+def _exports() -> list[str]:
+    from replay.report.export.targets import TARGETS
+
+    return [target.name for target in TARGETS]
+
+
 def _policies() -> list[str]:
     from replay.cache.replacement import REPLACEMENTS
 
@@ -135,6 +141,7 @@ formats_written = _of(_formats_written)
 profiles = _of(_profiles, files=True)
 traces = _of(_traces)
 reports = _of(_reports)
+exports = _of(_exports)
 policies = _list_of(_policies)
 separations = _list_of(_separations)
 

@@ -29,13 +29,16 @@ def check_extra() -> None:
 
 def vega_script() -> str:
     """Return the scripts, fit to stand inside a page."""
+    from importlib.metadata import version
+
     import vl_convert
 
     folder = _folder()
-    path = None if folder is None else folder / f"vega-{vl_convert.__version__}.js"
+    path = None if folder is None else folder / f"vega-{version('vl-convert-python')}.js"
     found = None if path is None else _kept(path)
     if found is None:
-        found = vl_convert.javascript_bundle().replace("</script", "<\\/script")
+        whole = vl_convert.javascript_bundle(None)  # type: ignore[arg-type] # stubs lack the default
+        found = whole.replace("</script", "<\\/script")
         if path is not None:
             _keep(path, found)
     return found

@@ -62,8 +62,9 @@ def values(scheme: Scheme) -> dict[str, str]:
 
 def variables() -> str:
     """Return both sets as variables of a style sheet; paper gets the light one."""
-    light, dark = (
-        ";".join(f"--{name}:{value}" for name, value in values(scheme).items())
-        for scheme in ("light", "dark")  # type: ignore[arg-type]
-    )
+    light, dark = _declared("light"), _declared("dark")
     return f":root{{{light}}}\n@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}\n"
+
+
+def _declared(scheme: Scheme) -> str:
+    return ";".join(f"--{name}:{value}" for name, value in values(scheme).items())

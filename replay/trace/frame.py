@@ -26,6 +26,7 @@ CONTENT_COLUMNS = (
     "block_ids", "response_block_ids", "segments", "segment_tokens", "response_segment", "tokens",
     "response_tokens",
 )  # fmt: skip
+MOST_TOKENS = 2**24  # of a prompt or a response: beyond any context window
 _DTYPES: dict[str, pl.DataType] = {
     "Int32": pl.Int32(),
     "Int64": pl.Int64(),
@@ -222,6 +223,14 @@ def _inner_nulls(series: pl.Series) -> bool:
 
 def _check_ranges(frame: pl.DataFrame, path: str) -> None:
     problems = ProblemList(path)
+    for name in ("input_tokens", "output_tokens"):
+        problems.add_rows(
+            np.flatnonzero((frame[name] > MOST_TOKENS).to_numpy()),
+            lambda row, name=name: (  # type: ignore[misc]
+                f"request {row}: {name} must be at most {MOST_TOKENS:,} (got {frame[name][row]})"
+            ),
+            lines=None,
+        )
     for name, lowest in _LOWEST.items():
         if name in frame.columns:
             low = frame.select((pl.col(name) < lowest).fill_null(False)).to_series()

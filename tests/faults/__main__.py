@@ -46,6 +46,8 @@ def _is_right(trial: Trial, seed: int) -> bool:
     folder = Path(tempfile.mkdtemp(prefix="replay-fault-"))
     try:
         wrong = trial.attempt(folder, Random(f"{seed} {trial.kind} {trial.name}"))
+    except (OSError, ValueError) as error:
+        wrong = f"the trial itself failed: {error!r}"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     took = time.monotonic() - started

@@ -347,6 +347,8 @@ def _sql(name: str, sql: str, *, may_work: bool = False) -> None:
 
 _sql("SQL: a text of 10^10 characters", "SELECT length(repeat('x', 10000000000))")
 _sql("SQL: 10^12 rows", "SELECT sum(a.range * b.range) FROM range(1000000) a, range(1000000) b")
-_sql("SQL: recursion without end", "WITH RECURSIVE r AS (SELECT 1 i UNION ALL FROM r) FROM r")
+_ENDLESS = "WITH RECURSIVE r AS (SELECT 1 i UNION ALL FROM r)"
+_sql("SQL: recursion without end", f"{_ENDLESS} SELECT count(*) FROM r")
+_sql("SQL: rows without end", f"{_ENDLESS} FROM r", may_work=True)
 _sql("SQL: a list of 10^9 texts", "SELECT list(repeat('x', 100)) FROM range(1000000000)")
 _sql("SQL: 20,000 levels", "SELECT " + "(" * 20_000 + "1" + ")" * 20_000)

@@ -24,7 +24,7 @@ def trace_files(path: str | Path, suffixes: tuple[str, ...]) -> list[Path] | Non
         found = [file for file in path.rglob("*") if _is_trace(file.relative_to(path), suffixes)]
         hint = f"files of traces end in {', '.join(suffixes)}, packed or not"
     elif _MAGIC & set(text):
-        found = list(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
+        found = _matching(path)
         hint = "quote a pattern, so that the shell leaves it alone"
     else:
         return None
@@ -32,6 +32,16 @@ def trace_files(path: str | Path, suffixes: tuple[str, ...]) -> list[Path] | Non
     if not files:
         raise InputError(f"no trace files there (got {text!r})", hint=hint)
     return files
+
+
+def _matching(pattern: Path) -> list[Path]:
+    try:
+        return list(Path(pattern.anchor or ".").glob(str(pattern.relative_to(pattern.anchor))))
+    except (ValueError, NotImplementedError) as error:
+        raise InputError(
+            f"no pattern of files (got {str(pattern)!r}): {error}",
+            hint="* stands for a part of a name, ** alone for any folders",
+        ) from error
 
 
 def _is_trace(file: Path, suffixes: tuple[str, ...]) -> bool:
