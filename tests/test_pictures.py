@@ -18,7 +18,7 @@ from replay.answers.looking import described
 from replay.answers.policy_picture import policy_picture
 from replay.answers.policy_tables import policy_table
 from replay.answers.questions import Words, question_about
-from replay.answers.sources import FileSource
+from replay.answers.sources import FileSource, HeldSource
 from replay.answers.tokens_picture import tokens_picture
 from replay.answers.trace_picture import trace_picture
 from replay.config.scenario import Scenario
@@ -241,6 +241,7 @@ def test_a_page_holds_the_table_and_asks_for_nothing(pictures, name):
     for table, frame in picture.tables.items():
         assert held["tables"][table]["columns"] == frame.columns
         assert len(held["tables"][table]["rows"]) == len(frame)
+        assert (f'data-table="{table}"' in plain) == (len(frame) > 0)
     assert picture.finding.replace("'", "&#39;") in text
 
 
@@ -260,6 +261,24 @@ def test_pictures_are_drawn_and_are_charts_of_altair(pictures, name, tmp_path):
     assert json.loads((tmp_path / "it.json").read_text()) == json.loads(
         json.dumps(pictures[name].spec())
     )
+
+
+def test_names_are_data_wherever_a_picture_has_them(seen):
+    name = 'it\'s "a"\n\u2028\\ </script>'
+    frame = seen.trace.frame.with_columns(session_id=pl.lit(name))
+    source = HeldSource(seen.trace.changed(frame))
+    question = question_about(
+        source,
+        Scenario.model_validate({"engine": {"mode": "untimed"}}),
+        Words(policies=["lru"], by="session"),
+    )
+    picture = curve_picture(
+        question, answer_curves(question, by="session", window_ns=None), "session"
+    )
+    tests = [one["filter"] for layer in picture.views[0]["layer"] for one in layer["transform"]]
+    assert any(json.dumps([name]) in one for one in tests)
+    held = re.search(r'id="picture">(.*?)</script>', page_text(picture), re.DOTALL)[1]
+    assert json.loads(held)["views"] == picture.views
 
 
 # --- what is said -----------------------------------------------------------------------------

@@ -1,4 +1,5 @@
 "use strict";
+const WIDE = 660, LEFT = 60;  // pixels that legends are laid out for, and those of the axis
 // Draws the views and, when they are opened, their tables. The data lies in the page.
 (() => {
   const {tables, views, config} = JSON.parse(document.getElementById("picture").textContent);
@@ -15,17 +16,43 @@
   };
   const options = {actions: false, ast: true, renderer: "svg", mode: "vega-lite", logLevel: 1,
     defaultStyle: false, tooltip: {disableDefaultStyle: true}};
-  const draw = place =>
-    vegaEmbed(place, {...views[place.dataset.view], width: "container", datasets, config,
+  // Columns of a legend are those that a wide page has room for.
+  const narrow = (part, share) => {
+    if (Array.isArray(part)) return part.map(one => narrow(one, share));
+    if (part === null || typeof part !== "object") return part;
+    return Object.fromEntries(Object.entries(part).map(([name, value]) => [name,
+      name === "legend" && value && value.columns
+        ? {...value, columns: Math.max(Math.floor(value.columns * share), 1)}
+        : narrow(value, share)]));
+  };
+  const fitted = place =>
+    narrow(views[place.dataset.view], Math.min((place.clientWidth - LEFT) / WIDE, 1));
+  const drawn = new Map();  // each place's width, and what clears it away
+  const draw = place => {
+    drawn.get(place)?.clear?.();
+    drawn.set(place, {width: place.clientWidth});
+    return vegaEmbed(place, {...fitted(place), width: "container", datasets, config,
       autosize: {type: "fit-x", contains: "padding"}}, options)
-      .then(() => silence(place.querySelector("svg")))
+      .then(({finalize}) => {
+        drawn.get(place).clear = finalize;
+        silence(place.querySelector("svg"));
+      })
       .catch(error => {
         const why = String(error.message).slice(0, 120);  // Vega-Lite puts all data into it
         console.error(why);
         place.textContent = `This picture could not be drawn: ${why}`;
       });
-  Promise.all([...document.querySelectorAll(".vis")].map(draw))
+  };
+  const places = [...document.querySelectorAll(".vis")];
+  Promise.all(places.map(draw))
     .then(() => { document.documentElement.dataset.drawn = "yes"; });
+  let waiting;
+  addEventListener("resize", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => {
+      for (const place of places) if (place.clientWidth !== drawn.get(place).width) draw(place);
+    }, 150);
+  });
 
   const shown = value => value === null ? ""
     : typeof value === "number" ? value.toLocaleString("en", {maximumFractionDigits: 4}) : String(value);
