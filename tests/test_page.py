@@ -13,7 +13,8 @@ import pytest
 from replay.report.db import RunDatabase
 from replay.report.page.build import SQL, Stories, compose, page_text, sql_of
 from replay.report.page.gallery import FIGURES, LACKS, SECTIONS, column_figure
-from replay.report.page.look import COLOURS, PARTS, style_sheet
+from replay.report.page.look import PARTS, style_sheet
+from replay.report.tokens import COLOURS
 from replay.runs.open import open_run
 from tests import run_fixture
 from tests.page_reader import PageReader

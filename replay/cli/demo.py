@@ -38,7 +38,7 @@ def demo(ctx: click.Context, output: Path, force: bool) -> None:
     from replay.cli.report_page import write_page
     from replay.cli.targets import claim
     from replay.errors import InputError
-    from replay.report.page.bundle import check_extra
+    from replay.report.bundle import check_extra
     from replay.resources import data_folder
     from replay.runs.layout import named
 

@@ -137,7 +137,7 @@ def _verdict(database: RunDatabase, output: Path | None) -> list[str]:
     from replay.cli.output import text_width
     from replay.report.page import verdict
     from replay.report.page.facts import facts_of
-    from replay.report.page.words import GLUE
+    from replay.report.words import GLUE
 
     facts = facts_of(database)
     told = [verdict.headline(facts), verdict.lede(facts)]

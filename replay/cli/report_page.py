@@ -36,8 +36,8 @@ def write_page(
     from replay.cli.output import note
     from replay.cli.progress import progress
     from replay.cli.targets import claim, swept
+    from replay.report.bundle import check_extra
     from replay.report.isolation import half_of_machine, supervise, unbind
-    from replay.report.page.bundle import check_extra
     from replay.runs.open import open_run
     from replay.writing.whole import whole_file
 
@@ -61,6 +61,8 @@ def write_page(
         with whole_file(output, force=force) as sink:
             sink.write(text.encode("utf-8", "backslashreplace"))
     note(f"Page written to {output}")
+    if stories.lack:
+        note(stories.lack)
 
 
 def tell_stories(

@@ -133,7 +133,7 @@ def page_text(page: Page, run: Run, stories: Stories, *, command: str, static: b
     """
     import jinja2
 
-    from replay.report.page.bundle import vega_script
+    from replay.report.bundle import vega_script
 
     loader = jinja2.FileSystemLoader(HERE)
     templates = jinja2.Environment(

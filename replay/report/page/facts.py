@@ -8,7 +8,7 @@ from typing import Any
 
 from replay.report.db import RunDatabase
 from replay.report.library import run_report
-from replay.report.page.words import size
+from replay.report.words import size
 
 LEAST_MEMORY = 0.02  # share of the prompt tokens evicted below which memory is not the limit
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from replay.report.notices import notes, unverified, warnings
 from replay.report.page.facts import Facts
-from replay.report.page.words import count, sentence
+from replay.report.words import count, sentence
 from replay.runs.open import Run
 
 _LEAD = re.compile(r"([^:.;()]{3,60}): (.+)", re.DOTALL)

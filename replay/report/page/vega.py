@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from replay.report.page.look import PARTS, paint
+from replay.report.tokens import FONT
 
 Spec = dict[str, Any]
 
-FONT = 'system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif'
 LEFT = {"minExtent": 52, "maxExtent": 52}  # so that clocks stand below each other
 _SECOND, _MINUTE, _HOUR, _DAY = 1, 60, 3600, 86_400
 _CLOCK_STEPS = (

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from replay.report.page.facts import LEAST_MEMORY, Facts
-from replay.report.page.words import amount, count, percent, wait
+from replay.report.words import amount, count, percent, wait
 
 NEARLY_ALL, MOST = 0.9, 0.5
 SAME = 0.005  # hit rates that differ by less are called the same

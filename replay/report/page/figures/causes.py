@@ -9,7 +9,7 @@ from replay.report.page.drawn import Data, Drawn, Key, LeftOut, Segment, View
 from replay.report.page.facts import Facts
 from replay.report.page.look import EVICTED, PARTS, REUSED
 from replay.report.page.vega import AMOUNT_LABEL, LEFT, Spec, clock_axis, part_colour, view
-from replay.report.page.words import amount, percent, sentence, span
+from replay.report.words import amount, percent, sentence, span
 
 HELD = 0.03  # a share whose halves differ by less holds
 SAME = 0.03  # groups whose shares differ by less are alike

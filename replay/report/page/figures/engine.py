@@ -9,7 +9,7 @@ from replay.report.page.drawn import Data, Drawn, Key, LeftOut, View
 from replay.report.page.facts import Facts
 from replay.report.page.look import paint
 from replay.report.page.vega import AMOUNT_LABEL, LEFT, Spec, clock_axis, colour, title, view
-from replay.report.page.words import percent, span
+from replay.report.words import percent, span
 
 FULL = 0.97  # of the pool from which it counts as full
 STAYS = 0.9  # of the later intervals that have to be full

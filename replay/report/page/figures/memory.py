@@ -18,7 +18,7 @@ from replay.report.page.vega import (
     view,
 )
 from replay.report.page.verdict import SAME
-from replay.report.page.words import percent, span, times
+from replay.report.words import percent, span, times
 
 ROOM_ABOVE, LEAST_RATE = 1.15, 0.01  # of the axis
 HOPELESS = 0.95  # of what is wanted at an age: no policy keeps it so long

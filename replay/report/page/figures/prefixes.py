@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from replay.report.page.drawn import Data, Drawn, Key, LeftOut, View
 from replay.report.page.facts import Facts
-from replay.report.page.look import DARK_TEXT, paint
+from replay.report.page.look import paint
 from replay.report.page.vega import AMOUNT_LABEL, LEFT, view
-from replay.report.page.words import percent, sentence, spelled
+from replay.report.tokens import DARK_TEXT
+from replay.report.words import percent, sentence, spelled
 
 FEW = 5  # prefixes that a sentence may say bring most of the reuse
 MOST = 0.5

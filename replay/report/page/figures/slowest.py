@@ -8,7 +8,7 @@ from typing import Any
 from replay.report.page.drawn import Data, Drawn, Key, LeftOut
 from replay.report.page.facts import Facts
 from replay.report.page.figures.waits import TAG
-from replay.report.page.words import clock, percent, sentence, wait
+from replay.report.words import clock, percent, sentence, wait
 
 LONG_QUEUE, MUCH_EVICTED = 0.25, 0.25  # of the wait, of the prompt
 MANY_TOKENS = 8192  # to compute: a step's worth

@@ -19,7 +19,7 @@ from replay.report.page.vega import (
     view,
     wait_axis,
 )
-from replay.report.page.words import percent, span, wait
+from replay.report.words import percent, span, wait
 
 TAG = "Overloaded: these times grow with the length of the trace"
 WITH, WITHOUT = SIDES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from replay.report.page import words
+from replay.report import words
 
 
 @pytest.mark.parametrize(
