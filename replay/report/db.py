@@ -1,4 +1,4 @@
-"""DuckDB over a run directory; with `guard` and `copying`, the only modules that import it.
+"""DuckDB over a run directory; only `guard`, `copying` and `run_tables` import it beside this one.
 
 A query from outside may read the run's tables and do nothing else: it can open no file, the
 configuration is locked, and only statements that select are run. That stops accidents and casual
@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 import time
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar
 
 import duckdb
 
-from replay.errors import InputError, QueryError
+from replay.errors import QueryError
 from replay.report.copying import ArrowStream, Pipe, Stream, doubled, writer_of
 from replay.report.guard import one_select, statements_of
 from replay.report.isolation import GRACE_S, deadline, half_of_machine, hurry
-from replay.report.run_view import RUN_COLUMNS, run_row
+from replay.report.run_tables import create_reports, create_run_tables, duckdb_text
 from replay.report.tables import Table
 from replay.runs.open import Run, open_run
-from replay.schema import TABLES, Column
 
 if TYPE_CHECKING:
     import polars as pl
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
 TIMEOUT_S = 60.0
 PATIENCE_S = 7 * 86_400.0  # for what is written to a file, which takes as long as it takes
 BATCH_ROWS = 10_000
-DUCKDB_TYPES = {"Int32": "INTEGER", "Int64": "BIGINT", "UInt64": "UBIGINT", "String": "VARCHAR"}
-SQL_FOLDER = Path(__file__).parent / "sql"
 
 _LOCK = (
     "autoinstall_known_extensions = false",
@@ -160,60 +157,11 @@ class RunDatabase(Database):
         with _explained(unsafe=unsafe):
             for name, frame in (frames or {}).items():
                 self._take(name, frame)
-            self._create_views(frames or ())
+            create_run_tables(self._connection, self.run, in_place=unsafe, there=frames or ())
+            create_reports(self._connection)
             if threads is not None:
                 self._connection.execute(f"SET threads = {threads:d}")
             self.lock()
-
-    def _create_views(self, there: Container[str]) -> None:
-        for name, columns in TABLES.items():
-            if name in there:
-                continue
-            if name in self.run.tables:
-                self._create_table_view(name, columns)
-            else:
-                nulls = ", ".join(f"NULL::{DUCKDB_TYPES[c.dtype]} AS {c.name}" for c in columns)
-                self._connection.execute(f"CREATE VIEW {name} AS SELECT {nulls} WHERE false")
-        definition = ", ".join(f"{column.name} {column.type}" for column in RUN_COLUMNS)
-        self._connection.execute(f"CREATE TABLE run ({definition})")
-        marks = ", ".join("?" for _ in RUN_COLUMNS)
-        self._connection.execute(f"INSERT INTO run VALUES ({marks})", run_row(self.run))
-        self._connection.execute((SQL_FOLDER / "_views.sql").read_text())
-        self._connection.execute("CREATE SCHEMA report")
-        for file in sorted(SQL_FOLDER.glob("[a-z]*.sql")):
-            self._connection.execute(f"CREATE VIEW report.{file.stem} AS {file.read_text()}")
-
-    def _create_table_view(self, name: str, columns: Sequence[Column]) -> None:
-        file = _checked_file(self.run, name)
-        # A path that may be read may also be written, by a COPY that hides well enough. A locked
-        # database therefore takes the rows into memory and may open no file at all.
-        kind = "VIEW" if self._unsafe else "TABLE"
-        version = self.run.manifest["schema_version"]
-        later = ", ".join(
-            f"NULL::{DUCKDB_TYPES[column.dtype]} AS {column.name}"
-            for column in columns
-            if column.since > version
-        )
-        try:
-            # A folder called `day=1` is no partition.
-            self._connection.execute(
-                f"CREATE {kind} {name} AS SELECT *{', ' * bool(later)}{later} "
-                f"FROM read_parquet({_quoted(_pattern(file))}, hive_partitioning = false)"
-            )
-            view = self._connection.sql(f"FROM {name}")
-        except duckdb.Error as error:
-            raise InputError(
-                f"{file}: cannot read: {_text(error)}", hint="the run is damaged: replay it"
-            ) from error
-        found = dict(zip(view.columns, map(str, view.types), strict=True))
-        for column in columns:
-            wanted = DUCKDB_TYPES[column.dtype]
-            if found.get(column.name) != wanted:
-                raise InputError(
-                    f"{file}: column {column.name} must be {wanted} "
-                    f"(got {found.get(column.name, 'no such column')})",
-                    hint="the run was changed after it was written: replay it",
-                )
 
 
 class Result:
@@ -327,37 +275,4 @@ def _explained(*, unsafe: bool) -> Iterator[None]:
             hint = "a query reads the tables of its run and no files; see SHOW TABLES"
         elif isinstance(error, duckdb.OutOfMemoryException):
             hint = _LESS
-        raise QueryError(_text(error), hint=hint) from error
-
-
-def _text(error: duckdb.Error) -> str:
-    """Return DuckDB's message without what passing rows between two connections adds to it.
-
-    Its advice on settings is left out, too: they are locked.
-    """
-    wrapped = r"^.*?registered as 'result' failed: \w+: "
-    text = re.sub(wrapped, "", str(error), flags=re.DOTALL)
-    return text.partition("\n\nPossible solutions")[0].strip()
-
-
-def _checked_file(run: Run, name: str) -> str:
-    """Return the path of a table that is a file of its own, in the run's folder."""
-    file = run.tables[name]
-    if file.is_symlink() or file.resolve() != run.folder.resolve() / file.name:
-        raise InputError(f"{file}: is a symbolic link", hint="put the table itself there")
-    try:
-        str(file).encode()
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"{file}: the path is not UTF-8", hint="rename the folder to read it with SQL"
-        ) from error
-    return str(file)
-
-
-def _pattern(path: str) -> str:
-    """Return the glob pattern that matches this path alone."""
-    return re.sub(r"([*?\[])", r"[\1]", path)
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+        raise QueryError(duckdb_text(error), hint=hint) from error

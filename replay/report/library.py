@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from replay.errors import UnknownNameError
-from replay.report.db import SQL_FOLDER, RunDatabase
+from replay.report.db import RunDatabase
+from replay.report.run_tables import SQL_FOLDER
 from replay.report.tables import Table
 
 _ORDER = ("summary", "hit_rate", "prefix_caching", "ttft", "sessions", "prefixes")

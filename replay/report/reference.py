@@ -9,8 +9,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from replay.report.db import DUCKDB_TYPES
 from replay.report.library import REPORTS, Report
+from replay.report.run_tables import DUCKDB_TYPES
 from replay.report.run_view import RUN_COLUMNS
 from replay.report.tables import Table, markdown
 from replay.schema import CARRIED, TABLES

@@ -6,10 +6,11 @@ import shutil
 from pathlib import Path
 from typing import BinaryIO
 
-from replay.report.db import PATIENCE_S, SQL_FOLDER, RunDatabase
+from replay.report.db import PATIENCE_S, RunDatabase
 from replay.report.export.described import columns_table, described_columns, exported_tables
 from replay.report.export.folder import COLUMNS_TABLE
 from replay.report.library import REPORTS
+from replay.report.run_tables import SQL_FOLDER
 from replay.schema import TABLES
 
 STORAGE_VERSION = "v1.0.0"  # the oldest that is stable: every client since 1.0 reads it
