@@ -84,7 +84,8 @@ def test_block_size_is_that_of_the_trace(tmp_path):
     path = tmp_path / "trace.jsonl"
     path.write_text(row(0, 40, 1, [0, 1, 2]) + "\n")
     assert flat(path, "--trace-block-size", 16)["blocks"] == 3
-    result = describe(path)
+    assert flat(path)["blocks"] == 3  # no other size has three blocks in forty tokens
+    result = describe(path, "--trace-block-size", 32)
     assert result.exit_code == 2
     assert "Hint: every row fits a block size of 16" in result.stderr
 

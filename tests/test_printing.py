@@ -188,10 +188,10 @@ def test_data_in_files_stays_exact(run, tmp_path, format):
     assert read() == NASTY
 
 
-def test_all_printing_goes_through_two_functions():
+def test_all_printing_goes_through_few_functions():
     """Whoever prints otherwise would let through what steers."""
     cli = Path(__file__).parents[1] / "replay" / "cli"
     for path in sorted(cli.glob("*.py")):
-        if path.name not in ("output.py", "__init__.py"):
+        if path.name not in ("output.py", "terminal.py", "__init__.py"):
             assert "click.echo(" not in path.read_text(), path.name
             assert "print(" not in path.read_text(), path.name

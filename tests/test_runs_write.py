@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,10 +18,13 @@ import polars as pl
 import pytest
 
 from replay.errors import InputError, OutputError, OutputExistsError
+from replay.runs import digest as digest_module
+from replay.runs import rows as rows_module
 from replay.runs import write
 from replay.runs.digest import result_digest
 from replay.runs.layout import check_target
 from replay.runs.open import open_run
+from replay.runs.rows import Rows
 from replay.runs.write import write_run
 from replay.writing import whole
 from tests.run_fixture import manifest, tables
@@ -108,6 +112,62 @@ def test_a_wrong_table_is_refused(tmp_path: Path, change: dict[str, Any], said: 
     frame = requests().drop(name) if column is None else requests().with_columns(**change)
     with pytest.raises(ValueError, match=said):
         write_run(tmp_path / "run", {"requests": frame}, manifest(), SCENARIO)
+    assert names(tmp_path) == []
+
+
+def test_a_long_table_is_written_in_stretches_and_reads_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole_digest = result_digest({"requests": requests()})
+    for module in (write, rows_module, digest_module):
+        monkeypatch.setattr(module, "ROWS_AT_ONCE", 8)
+    made = []
+
+    def make(start: int, stop: int) -> pl.DataFrame:
+        made.append((start, stop))
+        return requests()[start:stop]
+
+    write_run(tmp_path / "run", {"requests": Rows(30, make)}, manifest(), SCENARIO)
+    run = open_run(tmp_path / "run")
+    read = pl.read_parquet(run.tables["requests"])
+    assert read.equals(requests())
+    assert run.manifest["tables"] == {"requests": 30}
+    assert [one for one in made if one[1]] == [(0, 8), (8, 16), (16, 24), (24, 30)]
+    monkeypatch.undo()
+    assert result_digest({"requests": read}) == whole_digest
+
+
+def test_ctrl_c_between_two_stretches_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (write, rows_module, digest_module):
+        monkeypatch.setattr(module, "ROWS_AT_ONCE", 8)
+
+    def make(start: int, stop: int) -> pl.DataFrame:
+        if start == 8:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.3)  # the thread that writes: the main one hears of it
+        return requests()[start:stop]
+
+    with pytest.raises(KeyboardInterrupt):
+        write_run(tmp_path / "run", {"requests": Rows(30, make)}, manifest(), SCENARIO)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("error", [ValueError("mine"), OSError(errno.ENOSPC, "no")])
+def test_a_table_that_cannot_be_made_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    for module in (write, rows_module, digest_module):
+        monkeypatch.setattr(module, "ROWS_AT_ONCE", 8)
+
+    def make(start: int, stop: int) -> pl.DataFrame:
+        if start == 8:
+            raise error
+        return requests()[start:stop]
+
+    with pytest.raises(ValueError if isinstance(error, ValueError) else OutputError):
+        write_run(tmp_path / "run", {"requests": Rows(30, make)}, manifest(), SCENARIO)
     assert names(tmp_path) == []
 
 

@@ -5,7 +5,6 @@ Standard output carries data only; notes and paths go to standard error.
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import io
 import os
@@ -22,7 +21,6 @@ import click
 from replay.errors import InputError
 from replay.printable import printable, printable_lines
 from replay.units import NS_PER_MS, NS_PER_S, format_bytes
-from replay.writing.whole import Stream
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -208,25 +206,10 @@ def _data_stream(chosen: str) -> BinaryIO:
         )
     sys.stdout.flush()
     if sys.stdout.isatty():
-        return _Terminal()
+        from replay.cli.terminal import Terminal
+
+        return Terminal()
     return sys.stdout.buffer
-
-
-class _Terminal(Stream):
-    """A terminal to write data to: what would steer it is escaped, in files data stays exact."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
-
-    def writable(self) -> bool:
-        """Return True."""
-        return True
-
-    def write(self, data: bytes) -> int:  # type: ignore[override]
-        """Print all of `data`."""
-        click.echo(printable_lines(self._decoder.decode(data)), nl=False)
-        return len(data)
 
 
 def _as_text(tables: Sequence[Table], output: Path | None) -> str:

@@ -126,15 +126,20 @@ class Harvest:
         not_done = phases != layout.DONE
         return self._taken + int(not_done.argmax()) if not_done.any() else left_queue
 
-    def take(self, done: int, *, at_least: int = _ROWS_AT_ONCE) -> None:
+    def take(self, done: int) -> None:
         """Take out the rows of the first `done` requests, unless they are too few."""
-        while done - self._taken >= max(at_least, 1):
-            start, self._taken = self._taken, min(self._taken + _ROWS_AT_ONCE, done)
+        while done - self._taken >= _ROWS_AT_ONCE:
+            self._take_to(self._taken + _ROWS_AT_ONCE)
+
+    def _take_to(self, stop: int) -> None:
+        if stop > self._taken:
+            start, self._taken = self._taken, stop
             self.outcome.put(start, self.rows.table[start : self._taken])
             self.rows.release(start, self._taken)
             self.state.release(start, self._taken)
 
     def take_all(self) -> Outcome:
         """Return the outcome of a replay that is over."""
-        self.take(len(self.outcome), at_least=1)
+        self.take(len(self.outcome))
+        self._take_to(len(self.outcome))
         return self.outcome

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import hashlib
 import io
@@ -248,6 +247,8 @@ def _rename_folder(partial: Path, folder: Path) -> None:
 
 def _swapped(one: Path, other: Path) -> bool:
     """Swap two names in one step and return True; False where that cannot be done here."""
+    import ctypes
+
     libc = ctypes.CDLL(None, use_errno=True)
     names = os.fsencode(one), os.fsencode(other)
     if sys.platform == "darwin":

@@ -7,12 +7,13 @@ import re
 import resource
 import subprocess
 import sys
-import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import IO
 
 from tests.fuzz.samples import MEASURED, SAMPLE
 
@@ -103,28 +104,35 @@ def run(
     words = command(*argv)
     if wrap:
         words = ["bash", "-c", " ".join(wrap), "bash", *words]
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        process = subprocess.Popen(
-            words,
-            cwd=cwd,
-            env=environment(**more),
-            stdin=subprocess.PIPE
-            if isinstance(stdin, str | bytes)
-            else (stdin or subprocess.DEVNULL),
-            stdout=out,
-            stderr=err,
-        )
-        _bind(process.pid, most_file_bytes, address_bytes)
-        if isinstance(stdin, str | bytes):
-            assert process.stdin is not None
-            _feed(process, stdin if isinstance(stdin, bytes) else stdin.encode())
-        status, usage = _waited(process)
-        texts = []
-        for file in (out, err):
-            file.seek(0)
-            texts.append(file.read(10**7).decode("utf-8", "backslashreplace"))
+    process = subprocess.Popen(
+        words,
+        cwd=cwd,
+        env=environment(**more),
+        stdin=subprocess.PIPE if isinstance(stdin, str | bytes) else (stdin or subprocess.DEVNULL),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    _bind(process.pid, most_file_bytes, address_bytes)
+    texts: dict[str, str] = {}
+    readers = [
+        threading.Thread(target=_read, args=(name, stream, texts), daemon=True)
+        for name, stream in (("out", process.stdout), ("err", process.stderr))
+    ]
+    for reader in readers:
+        reader.start()
+    if isinstance(stdin, str | bytes):
+        _feed(process, stdin if isinstance(stdin, bytes) else stdin.encode())
+    status, usage = _waited(process)
+    for reader in readers:
+        reader.join(10)
     code = os.waitstatus_to_exitcode(status)
-    return Done(code, *texts, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+    return Done(
+        code,
+        texts.get("out", ""),
+        texts.get("err", ""),
+        usage.ru_utime + usage.ru_stime,
+        usage.ru_maxrss * 1024,
+    )
 
 
 def _bind(pid: int, most_file_bytes: int | None, address_bytes: int | None) -> None:
@@ -137,6 +145,12 @@ def _bind(pid: int, most_file_bytes: int | None, address_bytes: int | None) -> N
     ):
         if most is not None:
             resource.prlimit(pid, what, (most, most))
+
+
+def _read(name: str, stream: IO[bytes] | None, texts: dict[str, str]) -> None:
+    assert stream is not None
+    with stream:
+        texts[name] = stream.read().decode("utf-8", "backslashreplace")
 
 
 def _feed(process: subprocess.Popen[bytes], data: bytes) -> None:

@@ -30,7 +30,7 @@ from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.shapes import INTEGER, LIST, NUMBER, RowShape, fits_any, key
 from replay.trace.readers.source import Source
-from replay.trace.readers.text_requests import ASSUMED_TIMES, assumed_arrival_ns
+from replay.trace.readers.text_requests import ASSUMED_PACE, ASSUMED_TIMES, assumed_arrival_ns
 from replay.units import NS_PER_S
 
 _INPUTS, _OUTPUTS = "input_lens", "output_lens"
@@ -153,7 +153,7 @@ VLLM_BENCH = Reader(
     meaning="JSON: a detailed result of vLLM's serving benchmark, lists with an entry a request",
     content="none",
     sessions="none",
-    assumes=f"without start_times, {ASSUMED_TIMES.partition('assumed: ')[2]}",
+    assumes=f"without start_times, {ASSUMED_PACE}",
     sniff=looks_like_vllm_bench,
     read=read_vllm_bench,
     shapes=_SHAPES,
