@@ -2,7 +2,8 @@
 
 VENV   := .venv
 BIN    := $(VENV)/bin
-STAMP  := $(VENV)/.installed
+PLAIN  := $(VENV)/.installed
+STAMP  := $(VENV)/.installed-dev
 REPLAY := $(BIN)/replay
 DEMO   := build/demo
 SMOKE  := build/smoke
@@ -29,7 +30,7 @@ TWINS  := $(wildcard tests/test_*_twins.py tests/test_*policies.py) $(addprefix 
 help:  ## show this help
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-demo: $(STAMP)  ## describe and replay the sample trace, show its reports and its curve
+demo: $(PLAIN)  ## describe and replay the sample trace, show its reports and its curve
 	$(REPLAY) describe $(SAMPLE)
 	$(REPLAY) run $(SAMPLE) -o $(DEMO) --force
 	$(REPLAY) report $(DEMO)
@@ -102,7 +103,7 @@ clean:  ## remove what the targets above wrote, but not .venv
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find replay tests benchmarks traces -name __pycache__ -prune -exec rm -rf {} +
 
-$(STAMP): pyproject.toml
+$(PLAIN): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "replay needs Python 3.11 or newer, and none was found." \
 		"Install one (Debian, Ubuntu: apt install python3 python3-venv)" \
 		"or name it: make PYTHON=/path/to/python" >&2; exit 1; }
@@ -111,9 +112,13 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual" \
 		"environments. Debian, Ubuntu: apt install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -e .
+	$(BIN)/python -m compileall -q replay
+	@touch $@
+
+$(STAMP): $(PLAIN)
 	$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[dev]'
 	@# An oracle for tests; it has wheels for some platforms only, and tests skip without it.
 	-@$(BIN)/python -m pip install -qq --disable-pip-version-check --only-binary :all: \
 		'libcachesim>=0.3.5' 2>/dev/null || echo "libcachesim has no wheel here: its tests will skip"
-	$(BIN)/python -m compileall -q replay
 	@touch $@

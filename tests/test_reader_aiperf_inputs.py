@@ -154,3 +154,8 @@ ROW = rows_of(
 def test_anything_is_read_or_refused(text):
     requests_or_refusal(trace_of, text)
     requests_or_refusal(trace_of, text, max_rejected=0.9)
+
+
+@pytest.mark.parametrize("turns", [[], [1], None, {}, "x"])
+def test_a_session_without_turns_is_none_of_this_format(turns):
+    assert not looks_like_aiperf_inputs(json.dumps({"session_id": "a", "turns": turns}).encode())

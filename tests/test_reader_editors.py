@@ -174,3 +174,10 @@ def test_anything_is_read_or_refused(written):
     for trace_of in (task_of, session_of):
         requests_or_refusal(trace_of, written)
         requests_or_refusal(trace_of, written, max_rejected=0.9)
+
+
+@pytest.mark.parametrize("time", [2**63, 2**64, 9.99e18, 1e30])
+def test_a_time_beyond_what_a_clock_of_nanoseconds_can_say_is_told(time):
+    rows = [TASK[0], {**TASK[1], "ts": time}]
+    with pytest.raises(TraceError, match="ts must be a date or a time since 1970"):
+        task_of(json.dumps(rows))

@@ -76,8 +76,10 @@ def _is_session(row: Mapping[str, object]) -> bool:
     if not any(shape.has(row) for shape in _SHAPES):
         return False
     turns = row.get(_TURNS) or row.get(_PAYLOADS)
-    assert isinstance(turns, list)
-    return bool(turns) and any(name in turns[0] for name in ("messages", *_TEXTS, "prompt"))
+    first_turn = turns[0] if isinstance(turns, list) and turns else None
+    return isinstance(first_turn, Mapping) and not first_turn.keys().isdisjoint(
+        ("messages", *_TEXTS, "prompt")
+    )
 
 
 def read_aiperf_inputs(source: Source, options: ReadOptions = DEFAULTS) -> Trace:

@@ -73,7 +73,7 @@ def _unit_by_size(value: object) -> int | None:
     assert isinstance(value, int | float)
     for unit_ns in _UNIT_NS.values():
         if _YEAR_2001_S * 10**9 <= value * unit_ns < _YEAR_2286_S * 10**9:
-            return unit_ns
+            return unit_ns if value * unit_ns <= _LATEST_NS else None
     return None
 
 
