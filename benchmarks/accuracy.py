@@ -212,8 +212,8 @@ def idle_table() -> list[str]:
 
 def write_plots(folder: Path, docs: Path) -> list[str]:
     """Draw predicted against measured for each data set; return Markdown that shows them."""
-    from replay.report.charts import write_chart
-    from replay.report.step_charts import Points, agreement_chart
+    from replay.report.pictures.agreement import Points, agreement_picture
+    from replay.report.pictures.files import write_picture
 
     shown = []
     for data in SETS:
@@ -233,10 +233,13 @@ def write_plots(folder: Path, docs: Path) -> list[str]:
             series.append(Points(str(phase), actual, actual * (1 + held_out[rows])))
         cached = "-cached" * ("cached" in data.file)
         name = f"accuracy-{data.gpu}-{data.file.split('_')[0]}{cached}.svg"
-        chart = agreement_chart(
-            series, title=f"Step times on {data.gpu}", subtitle=f"{data.file}, {kind}"
+        off = np.concatenate([np.abs(np.array(one.predicted) / one.measured - 1) for one in series])
+        picture = agreement_picture(
+            series,
+            finding=f"Half of the step times on {data.gpu} are within {np.median(off):.0%}",
+            subtitle=f"{data.file}, {kind}",
         )
-        write_chart(chart, docs / name)
+        write_picture(picture, docs / name)
         shown.append(f"![Predicted against measured step times, {data.gpu}]({name})")
     return shown
 

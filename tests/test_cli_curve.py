@@ -176,7 +176,7 @@ def test_plots(tmp_path, suffix):
     if suffix == "png":
         assert content.startswith(b"\x89PNG")
     else:
-        assert b"Token hit rate by cache capacity" in content
+        assert b"what can be reused" in content
         assert b"h100-sxm" in content
 
 

@@ -169,20 +169,20 @@ def test_every_picture_is_altairs_and_of_the_rows_of_its_table(trace, run):
         chart = answer.plot()
         assert isinstance(chart, altair.TopLevelMixin)
         assert chart.to_dict()["title"]["text"]
-    assert drawn(policies) == policies.frame()["token_hit_rate"].to_list()
-    assert drawn(gain) == gain.frame()["token_hit_rate"].to_list()
-    assert sum(drawn(trace)) == trace.requests
+    rates = [row["token_hit_rate"] for row in drawn(policies, "policies")]
+    assert rates == policies.frame()["token_hit_rate"].to_list()
+    rates = [row["token_hit_rate"] for row in drawn(gain, "gain")]
+    assert rates == gain.frame()["token_hit_rate"].to_list()
+    assert sum(row["requests"] for row in drawn(trace, "arrivals")) == trace.requests
     windows = run.report("hit_rate").frame().filter(pl.col("slice") == "window")
-    assert sum(drawn(run)) == pytest.approx(windows.height)  # every token in one part
+    assert drawn(run, "windows") == windows.to_dicts()
     with pytest.raises(replay.InputError, match="no picture"):
         replay.names("gpus").plot()
 
 
-def drawn(answer: replay.Answer) -> list[float]:
-    """Return the values in a chart's data."""
-    chart = answer.plot().to_dict()
-    data = chart["data"] if "data" in chart else chart["layer"][0]["data"]
-    return [row["value"] for row in data["values"]]
+def drawn(answer: replay.Answer, name: str) -> list[dict]:
+    """Return the rows of a table that a chart draws."""
+    return answer.plot().to_dict()["datasets"][name]
 
 
 def test_a_loop_grows_one_tree(trace, monkeypatch):

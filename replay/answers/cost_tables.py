@@ -1,10 +1,11 @@
-"""The answer of `replay cost` as tables and as a plot."""
+"""The answer of `replay cost` as tables."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from replay.answers.cost_limits import (
@@ -22,9 +23,8 @@ if TYPE_CHECKING:
     from replay.gpu.breakdown import Step
     from replay.gpu.replica import Replica
 
+STEP, FLOOR = "step", "floor: peak FLOP or bytes"  # beside the parts
 SUFFIX = 512  # prompt tokens after a prefix, where --new does not say
-POINTS = 60
-RANGES = {"new": (16, 8192), "cached": (256, 131072)}
 SHORTEST_STEP_TABLE = 8192
 _RANGE_OF = {
     "new": (0, MOST_NEW),
@@ -44,6 +44,8 @@ class CostQuestion:
     step: Step
     host: str | None
     budget: int
+    backend: str
+    table_file: Path | None
 
     @classmethod
     def ask(cls, parameters: Mapping[str, Any], step: Step) -> Self:
@@ -66,7 +68,10 @@ class CostQuestion:
         wanted = Wanted(replica, most, max(step.sampled, 256), parameters["table_file"])
         compiled = compile_cost(parameters["backend"], wanted)
         host = parameters["host"] or replica.gpu.host
-        return cls(replica, compiled, step, host, parameters["budget"])
+        return cls(
+            replica, compiled, step, host, parameters["budget"], parameters["backend"],
+            parameters["table_file"],
+        )  # fmt: skip
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -167,8 +172,8 @@ def _parts(question: CostQuestion) -> Table:
     rows = sorted(found.parts_ns.items(), key=lambda part: -part[1])
     if found.correction_ns:
         rows.append(("correction by measurements", found.correction_ns))
-    rows.append(("step", found.total_ns))
-    rows.append(("floor: peak FLOP or bytes", found.floor_ns))
+    rows.append((STEP, found.total_ns))
+    rows.append((FLOOR, found.floor_ns))
     if question.replica.pipeline_parallel > 1:
         rows.append(("a new step each, stages overlapping", found.interval_ns))
     return Table(
@@ -199,35 +204,3 @@ def _tiers(question: CostQuestion) -> Table:
         ),
         rows,
     )  # fmt: skip
-
-
-def cost_plot(question: CostQuestion, over: str) -> Any:
-    """Return the parts of the step over a range of new or cached tokens."""
-    import dataclasses
-
-    import numpy as np
-
-    from replay.gpu.backends import Wanted, compile_cost
-    from replay.gpu.breakdown import break_down
-    from replay.report.step_charts import parts_chart
-
-    low, high = RANGES[over]
-    x = np.unique(np.rint(np.geomspace(low, high, POINTS)).astype(int)).tolist()
-    step, replica = question.step, question.replica
-    wanted = Wanted(replica, high + step.tokens, max(step.sampled + 1, 256))
-    cost = compile_cost("roofline", wanted).cost
-    found = [break_down(replica, cost, dataclasses.replace(step, **{over: at})) for at in x]
-    names = sorted(
-        {name for one in found for name in one.parts_ns},
-        key=lambda name: -sum(one.parts_ns.get(name, 0.0) for one in found),
-    )
-    parts = {name: [one.parts_ns.get(name, 0.0) / 1e6 for one in found] for name in names}
-    beside = f", {step.decodes} decodes of {step.context:,}" if step.decodes else ""
-    fixed = f"{step.new:,} new tokens" if over == "cached" else f"{step.cached:,} cached tokens"
-    return parts_chart(
-        x,
-        parts,
-        title=f"One step of {replica.model.name} on {replica.tensor_parallel} × {replica.gpu.name}",
-        subtitle=fixed + beside,
-        x_title=f"{over} tokens",
-    )

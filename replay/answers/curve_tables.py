@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from replay.engine.curves import CurveAnswer, CurveSummary
     from replay.engine.question import Question
     from replay.report.tables import FrameTable, Table
@@ -24,9 +26,8 @@ def long_table(answer: CurveAnswer) -> FrameTable:
 def curve_tables(question: Question, answer: CurveAnswer) -> list[Table]:
     """Return what could be hit, and hit rates by capacity: a table for each block size."""
     tables = []
-    rows = answer.points.rows(named=True)
-    for view in question.views:
-        points = [one for one in rows if one["block_size"] == view.block_size]
+    for view, shown in zip(question.views, question.capacities, strict=True):
+        points = _of(answer.points, view.block_size, shown)
         summaries = [one for one in answer.summaries if one.block_size == view.block_size]
         title = f"blocks of {view.block_size:,} tokens"
         if summaries[0].group is None:
@@ -37,6 +38,14 @@ def curve_tables(question: Question, answer: CurveAnswer) -> list[Table]:
         else:
             tables += list(_by_group(question, view, points, summaries, title))
     return tables
+
+
+def _of(points: pl.DataFrame, block_size: int, capacities: Sequence[int]) -> Sequence[Point]:
+    """Return the points of a block size at these capacities: there may be more, for a picture."""
+    import polars as pl
+
+    chosen = pl.col("capacity_blocks").is_in(capacities) & (pl.col("block_size") == block_size)
+    return points.filter(chosen).rows(named=True)
 
 
 def _summary(question: Question, view: Any, one: CurveSummary, title: str) -> Table:

@@ -21,6 +21,7 @@ class GainAnswer:
     lines: list[Gain]
     notes: tuple[str, ...]
     preface: tuple[str, ...]
+    content_known: bool
 
 
 def gain_answer(source: Source, scenario: Scenario, progress: Hook = ignore) -> GainAnswer:
@@ -32,7 +33,8 @@ def gain_answer(source: Source, scenario: Scenario, progress: Hook = ignore) -> 
     if not prepared.content_known:
         preface.append(UNKNOWN_REUSE)
     notes = (*prepared.trace.meta.notes, *run_notes(prepared))
-    return GainAnswer(prepared.trace.meta.name, lines, notes, tuple(preface))
+    known = prepared.content_known
+    return GainAnswer(prepared.trace.meta.name, lines, notes, tuple(preface), known)
 
 
 def gain_table(answer: GainAnswer) -> Table:

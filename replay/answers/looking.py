@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from replay.progress import Hook, ignore
 from replay.report.tables import Table
 from replay.trace.check import Finding, check_trace
@@ -9,12 +11,20 @@ from replay.trace.continuation import continue_sessions, may_assume
 from replay.trace.describe import Facts, describe, notes
 from replay.trace.frame import Trace
 from replay.trace.sessions import infer_sessions
-from replay.trace.tree import build_tree
+from replay.trace.tree import PrefixTree, build_tree
 
 
-def described(
-    trace: Trace, *, sessions: bool = True, progress: Hook = ignore
-) -> tuple[dict[str, Facts], list[str]]:
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A trace as it was looked at: with the sessions found, its tree where content is known."""
+
+    trace: Trace
+    tree: PrefixTree | None
+    facts: dict[str, Facts]
+    notes: list[str]
+
+
+def described(trace: Trace, *, sessions: bool = True, progress: Hook = ignore) -> Described:
     """Return the facts of a trace by group, and notes; `sessions` looks for some where none are."""
     if may_assume(trace):
         trace = continue_sessions(trace)
@@ -22,7 +32,7 @@ def described(
     if sessions:
         trace = infer_sessions(trace)
     tree = build_tree(trace) if trace.has_content else None
-    return describe(trace, tree), notes(trace)
+    return Described(trace, tree, describe(trace, tree), notes(trace))
 
 
 def checked(

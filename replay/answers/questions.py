@@ -25,7 +25,8 @@ class Words:
     """A question as a person writes it: lists with commas, sizes and times with their units.
 
     `sample` is the share of the prefixes to estimate from, 0..1, and `by` a column whose groups
-    the answer tells apart. None and empty lists leave the choice to `ask`.
+    the answer tells apart; `drawn` adds the capacities that a picture of it needs. None and empty
+    lists leave the choice to `ask`.
     """
 
     policies: Sequence[str] = ()
@@ -37,6 +38,7 @@ class Words:
     threads: int | None = None
     sample: float | None = None
     by: str | None = None
+    drawn: bool = False
 
 
 def question_about(
@@ -78,6 +80,7 @@ def _wanted(words: Words) -> Ask:
         ttl_ns=None if words.ttl is None else parse_duration_ns(words.ttl),
         points=words.points,
         threads=words.threads,
+        drawn=words.drawn,
     )
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Literal, Unpack
 
 import polars as pl
 
 from replay.api.answers import Answer
-from replay.api.pictures import draw_arrivals, draw_gain, draw_policies
 from replay.api.progress import Progress, working
 from replay.api.scenarios import CACHE_KEYS, SCENARIO_KEYS, CacheKeys, ScenarioKeys, scenario_of
 from replay.api.traces import Path_, Trace, share_of, source_of
@@ -18,6 +17,8 @@ from replay.report.rows import table_frame
 from replay.units import parse_duration_ns
 
 if TYPE_CHECKING:
+    import altair
+
     from replay.answers.questions import Words
     from replay.engine.curves import CurveAnswer
     from replay.report.copying import ArrowStream
@@ -47,16 +48,16 @@ def describe(trace: TraceLike, *, no_sessions: bool = False, progress: Progress 
     """
     from replay.answers.describe_tables import flat_table
     from replay.answers.looking import described
+    from replay.answers.trace_picture import trace_picture
 
     with working(progress, READING, CONTENT) as hook:
         found = source_of(trace).trace(hook)
-        facts, notes = described(found, sessions=not no_sessions, progress=hook)
-    name = found.meta.name
+        seen = described(found, sessions=not no_sessions, progress=hook)
     return Answer(
-        {"facts": table_frame(flat_table(facts, notes))},
-        title=f"Facts of {name}",
-        notes=notes,
-        draw=lambda: draw_arrivals(found.frame["arrival_ns"], name),
+        {"facts": table_frame(flat_table(seen.facts, seen.notes))},
+        title=f"Facts of {found.meta.name}",
+        notes=seen.notes,
+        draw=lambda: trace_picture(seen.trace, seen.tree, seen.facts).chart(),
     )
 
 
@@ -115,7 +116,7 @@ def curve(
     could be hit and where the curve bends. Raises InputError, UnknownNameError, ConfigError, and
     what reading the trace raises.
     """
-    from replay.answers.curve_plot import curve_plot
+    from replay.answers.curve_picture import curve_picture
     from replay.answers.questions import question_about
     from replay.engine.curves import answer_curves
 
@@ -125,7 +126,12 @@ def curve(
     with working(progress, READING, CONTENT, CURVES) as hook:
         question = question_about(source_of(trace), found, words, hook)
         answer = answer_curves(question, by=by, window_ns=window_ns, progress=hook)
-    known = question.prepared.content_known
+
+    def draw() -> altair.TopLevelMixin:
+        smooth = question_about(source_of(trace), found, replace(words, drawn=True))
+        between = answer_curves(smooth, by=by, window_ns=window_ns)
+        return curve_picture(smooth, between, by).chart()
+
     return Answer(
         {
             "curve": answer.points,
@@ -134,7 +140,7 @@ def curve(
         title=f"Hit rate by capacity of {question.prepared.trace.meta.name}",
         warnings=question.preface,
         notes=question.notes,
-        draw=(lambda: curve_plot(question, answer)) if known else None,
+        draw=draw if question.prepared.content_known else None,
     )
 
 
@@ -161,6 +167,7 @@ def policies(
     `capacity` is the GPU's memory by default. `gap_closed_share` is 0 for LRU and 1 for the
     optimum `min`. Lists and keywords as `curve` takes them; raises as it does.
     """
+    from replay.answers.policy_picture import policy_picture
     from replay.answers.policy_tables import policy_table
     from replay.answers.questions import question_about
     from replay.engine.policy_table import compare_policies
@@ -177,7 +184,9 @@ def policies(
         title=f"Eviction policies on {name}",
         warnings=question.preface,
         notes=question.notes,
-        draw=(lambda: draw_policies(table, name)) if question.prepared.content_known else None,
+        draw=(lambda: policy_picture(question, lines).chart())
+        if question.prepared.content_known
+        else None,
     )
 
 
@@ -189,6 +198,7 @@ def gain(
     Four replays through a session store; savings are paired with the same requests without any
     cache. The keywords are those of `ScenarioKeys`. Raises ConfigError, and what reading raises.
     """
+    from replay.answers.gain_picture import gain_picture
     from replay.answers.gains import gain_answer, gain_table
 
     found = scenario_of(scenario, SCENARIO_KEYS, {"cache.kind": "session_store"})
@@ -196,13 +206,12 @@ def gain(
     with working(progress, READING, CONTENT, CURVES, part) as hook:
         answer = gain_answer(source_of(trace), found, hook)
     table = table_frame(gain_table(answer))
-    known = "token_hit_rate" in table.columns
     return Answer(
         {"gain": table},
         title="What each cache is worth",
         warnings=answer.preface,
         notes=answer.notes,
-        draw=(lambda: draw_gain(table, answer.name)) if known else None,
+        draw=(lambda: gain_picture(answer).chart()) if answer.content_known else None,
     )
 
 
@@ -231,7 +240,8 @@ def cost(
     is faster loaded from each tier of the `host`. The picture ranges `over` new or cached tokens.
     Raises UnknownNameError, DoesNotFitError and InputError.
     """
-    from replay.answers.cost_tables import cost_answer, cost_plot
+    from replay.answers.cost_picture import cost_picture
+    from replay.answers.cost_tables import cost_answer
 
     tables, question = cost_answer(
         {
@@ -245,7 +255,7 @@ def cost(
         {name: table_frame(one) for name, one in tables.items()},
         title=f"One step of {model} on {tp} x {gpu}",
         notes=question.notes,
-        draw=lambda: cost_plot(question, over),
+        draw=lambda: cost_picture(question, over).chart(),
     )
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 import polars as pl
 
 from replay.answers.running import Ran, replayed, write_ran
+from replay.answers.tokens_picture import tokens_picture
 from replay.api.answers import TIMEOUT, Answer
-from replay.api.pictures import draw_tokens
 from replay.api.progress import Progress, working
 from replay.api.scenarios import SCENARIO_KEYS, ScenarioKeys, scenario_of
 from replay.api.traces import Path_, Trace, source_of
@@ -134,7 +134,7 @@ class Run(Answer):
 
     def _tokens_over_time(self) -> altair.TopLevelMixin:
         name = (self.manifest.get("trace") or {}).get("name", "")
-        return draw_tokens(self.report("hit_rate").frame(), name)
+        return tokens_picture(self.report("hit_rate").frame(), name).chart()
 
     def _shown(self) -> pl.DataFrame:
         lines = headline(self._result)

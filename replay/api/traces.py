@@ -14,7 +14,6 @@ from replay.answers.sources import FileSource, HeldSource, Source
 from replay.api.answers import Answer, one_row
 from replay.api.frames import as_polars, is_frame
 from replay.api.mapping import mapping_of
-from replay.api.pictures import draw_arrivals
 from replay.api.progress import Progress, working
 from replay.engine.parts import CONTENT, GENERATOR, READING
 from replay.errors import InputError
@@ -36,11 +35,22 @@ from replay.units import NS_PER_S, parse_bytes, parse_duration_ns, parse_share, 
 from replay.writing.target import check_file
 
 if TYPE_CHECKING:
+    import altair
+
     from replay.report.copying import ArrowStream
     from replay.trace import frame as canonical
 
 Path_ = str | PathLike[str]
 FRAME = "the DataFrame"
+
+
+def _drawn(trace: canonical.Trace) -> altair.TopLevelMixin:
+    """Return arrivals, lengths and reuse, as `describe` draws them."""
+    from replay.answers.looking import described
+    from replay.answers.trace_picture import trace_picture
+
+    seen = described(trace)
+    return trace_picture(seen.trace, seen.tree, seen.facts).chart()
 
 
 class Trace(Answer):
@@ -63,7 +73,7 @@ class Trace(Answer):
             tables,
             title=f"Trace {source.meta.name}",
             notes=(*source.meta.notes, *shared, *notes),
-            draw=lambda: draw_arrivals(source.frame["arrival_ns"], source.meta.name),
+            draw=lambda: _drawn(source),
         )
         self.source = source
         self._held = HeldSource(source)

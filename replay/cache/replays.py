@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,25 +42,26 @@ def replay_all(
     *,
     threads: int,
     progress: Hook = ignore,
-) -> list[Replay]:
-    """Return a replay for each policy and capacity, in this order, whatever the threads.
+) -> Iterator[Replay]:
+    """Yield a replay for each policy and capacity, in this order, whatever the threads.
 
-    Kernels hold no lock, so as many run at once as there are threads.
+    Kernels hold no lock, so as many run at once as there are threads. A replay that was taken is
+    kept no longer: each holds a number for every request.
     """
     for policy in policies:  # compiles, or loads what was compiled: no part of the CPU time
         policy.replay(_first_request(view.references), 1, hints)
     jobs = [(policy, capacity) for policy in policies for capacity in capacities]
     with ThreadPoolExecutor(max(threads, 1)) as pool:
-        futures = {pool.submit(_replay, view, *job, hints): place for place, job in enumerate(jobs)}
+        futures = deque(pool.submit(_replay, view, *job, hints) for job in jobs)
         try:
-            done: dict[int, Replay] = {}
-            for future in as_completed(futures):
-                done[futures[future]] = future.result()
-                progress("Replaying policies", len(done), len(jobs))
+            while futures:
+                found = futures[0].result()
+                futures.popleft()
+                progress("Replaying policies", len(jobs) - len(futures), len(jobs))
+                yield found
         finally:  # after Ctrl-C only what runs already is waited for
             for future in futures:
                 future.cancel()
-    return [done[place] for place in range(len(jobs))]
 
 
 def _first_request(refs: References) -> References:

@@ -76,5 +76,6 @@ def read_question(
         threads=parameters["threads"],
         sample=parameters.get("sample"),
         by=parameters.get("by"),
+        drawn=bool(parameters.get("drawn")),
     )
     return question_about(file_source(trace, parameters), scenario, words, hook)

@@ -10,7 +10,8 @@ import click
 from replay.answers.cost_limits import ALL_REDUCES, MOST_GPUS, MOST_NEW, MOST_TOKENS
 from replay.cli import completion
 from replay.cli.options import output_options
-from replay.cli.output import emit_named, note, note_all
+from replay.cli.output import emit_named, note_all
+from replay.cli.plots import claim_plot, draw, plot_option
 from replay.config.backends import BACKENDS
 
 DTYPES = ("native", "bf16", "fp8", "fp4")
@@ -86,12 +87,7 @@ DTYPES = ("native", "bf16", "fp8", "fp4")
     help="Machine; default: the one the GPU usually is in.",
     shell_complete=completion.hosts,
 )
-@click.option(
-    "--plot",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Draw the parts over a range, as .png, .svg or .html.",
-)
+@plot_option
 @click.option(
     "--over",
     type=click.Choice(["new", "cached"]),
@@ -120,18 +116,23 @@ def cost(
     replay cost --gpu h100-sxm --model llama-3.1-8b --new 512 --cached 65536 --decode 32x4096
     replay cost --model deepseek-v3 --tp 8 --new 512 --plot cost.svg --over cached
     """
-    from replay.answers.cost_tables import cost_answer, cost_plot
-    from replay.cli.targets import check_output, claim
-    from replay.report.charts import check_plot, write_chart
+    from replay.answers.cost_tables import cost_answer
+    from replay.cli.targets import check_output
+    from replay.report.tables import Table
 
     inputs = [parameters[name] for name in ("model", "gpu", "host", "table_file")]
-    check_output(format, output, force=force, inputs=inputs)
-    if plot is not None:
-        claim(plot, force=force, inputs=inputs)
-        check_plot(plot)
+    chosen = check_output(format, output, force=force, inputs=inputs)
+    claim_plot(plot, force=force, inputs=inputs)
     tables, question = cost_answer(parameters, decode)
+    picture = None
+    if plot is not None:
+        from replay.answers.cost_picture import cost_picture
+
+        picture = cost_picture(question, over)
+        if chosen == "json":
+            drawn = picture.tables["range"]
+            tables[f"over_{over}"] = Table(drawn.columns, drawn.rows())
     note_all(question.notes)
     emit_named(tables, format=format, output=output, force=force)
-    if plot is not None:
-        write_chart(cost_plot(question, over), plot, force=force)
-        note(f"Plot written to {plot}")
+    if plot is not None and picture is not None:
+        draw(picture, plot, force=force)

@@ -10,9 +10,9 @@ import click
 from replay.cli import completion
 from replay.cli.cache_options import cache_options, read_question
 from replay.cli.options import output_options
-from replay.cli.output import PEOPLE, emit, note, note_all
+from replay.cli.output import PEOPLE, emit, note_all
+from replay.cli.plots import check_known, claim_plot, draw, plot_option
 from replay.cli.trace_options import SHARE, trace_options
-from replay.errors import InputError
 
 
 @click.command()
@@ -46,12 +46,7 @@ from replay.errors import InputError
     metavar="SHARE",
     help="Estimate LRU from this share of the prefixes, with its error; for very long traces.",
 )
-@click.option(
-    "--plot",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Draw it as .png, .svg or .html (needs kvreplay[report]).",
-)
+@plot_option
 @trace_options
 @output_options
 def curve(
@@ -71,7 +66,8 @@ def curve(
     policies are replayed at each capacity shown. Requests come one after another, no clock. The
     block ceiling is what an unlimited cache hits; a knee is the smallest capacity with that share
     of it. Tables show both; other formats hold a row for each group, block size, policy and
-    capacity.
+    capacity. A plot has a line for each, through as many capacities as it takes, and then so have
+    the other formats.
 
     \b
     replay curve trace.jsonl --policy lru,arc,min
@@ -80,33 +76,26 @@ def curve(
     """
     from replay.answers.curve_tables import curve_tables, long_table
     from replay.cli.progress import compile_first, progress
-    from replay.cli.targets import check_output, claim, read_beside
+    from replay.cli.targets import check_output, read_beside
     from replay.engine.parts import CONTENT, CURVES, READING
-    from replay.report.charts import check_plot
 
     inputs = [trace, *read_beside(parameters)]
     chosen = check_output(format, output, force=force, inputs=inputs)
-    if plot is not None:
-        claim(plot, force=force, inputs=inputs)
-        check_plot(plot)
+    claim_plot(plot, force=force, inputs=inputs)
     with progress("Starting", patience_s=compile_first(READING, CONTENT, CURVES)) as bar:
         from replay.engine.curves import answer_curves, capacity_notes
         from replay.units import parse_duration_ns
 
-        question = read_question(trace, policies, {**parameters, "by": by}, bar.hook)
+        asked = {**parameters, "by": by, "drawn": plot is not None}
+        question = read_question(trace, policies, asked, bar.hook)
         window_ns = None if window is None else parse_duration_ns(window)
         answer = answer_curves(question, by=by, window_ns=window_ns, progress=bar.hook)
-    if plot is not None and not question.prepared.content_known:
-        raise InputError(
-            "no content: reuse unknown, so there is no curve to draw", hint="no --plot"
-        )
+    check_known(plot, content_known=question.prepared.content_known)
     note_all([*question.notes, *capacity_notes(question)])
     for_people = curve_tables(question, answer) if question.prepared.content_known else []
     tables = for_people if chosen in PEOPLE else [long_table(answer)]
     emit(tables, format=format, output=output, force=force, preface=question.preface)
     if plot is not None:
-        from replay.answers.curve_plot import curve_plot
-        from replay.report.charts import write_chart
+        from replay.answers.curve_picture import curve_picture
 
-        write_chart(curve_plot(question, answer), plot, force=force)
-        note(f"Plot written to {plot}")
+        draw(curve_picture(question, answer, by), plot, force=force)

@@ -9,6 +9,7 @@ import click
 
 from replay.cli.options import output_options
 from replay.cli.output import PEOPLE, emit
+from replay.cli.plots import claim_plot, draw, plot_option
 from replay.cli.trace_options import read_trace, trace_options
 
 
@@ -16,9 +17,11 @@ from replay.cli.trace_options import read_trace, trace_options
 @click.argument("trace", type=click.Path(path_type=Path))
 @trace_options
 @click.option("--no-sessions", is_flag=True, help="Look for no sessions in a trace without them.")
+@plot_option
 @output_options
 def describe(
     trace: Path,
+    plot: Path | None,
     no_sessions: bool,
     format: str | None,
     output: Path | None,
@@ -39,9 +42,15 @@ def describe(
 
     inputs = [trace, *read_beside(parameters)]
     chosen = check_output(format, output, force=force, inputs=inputs)
+    claim_plot(plot, force=force, inputs=inputs)
     with progress("Reading the trace", patience_s=compile_first(READING, CONTENT)) as bar:
         bar.update(0, 0)
         requests = read_trace(trace, parameters, bar.hook)
-        facts, notes = described(requests, sessions=not no_sessions, progress=bar.hook)
-    tables = grouped_tables(facts, notes) if chosen in PEOPLE else [flat_table(facts, notes)]
+        found = described(requests, sessions=not no_sessions, progress=bar.hook)
+    shown = grouped_tables(found.facts, found.notes)
+    tables = shown if chosen in PEOPLE else [flat_table(found.facts, found.notes)]
     emit(tables, format=format, output=output, force=force)
+    if plot is not None:
+        from replay.answers.trace_picture import trace_picture
+
+        draw(trace_picture(found.trace, found.tree, found.facts), plot, force=force)

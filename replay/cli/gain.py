@@ -9,16 +9,23 @@ import click
 
 from replay.cli.options import output_options, read_scenario, scenario_options
 from replay.cli.output import emit, note_all
+from replay.cli.plots import check_known, claim_plot, draw, plot_option
 from replay.cli.trace_options import file_source, trace_options
 
 
 @click.command(short_help="Compare no cache, a session cache, shared prefixes, both.")
 @click.argument("trace", type=click.Path(path_type=Path), metavar="TRACE")
 @scenario_options
+@plot_option
 @trace_options
 @output_options
 def gain(
-    trace: Path, format: str | None, output: Path | None, force: bool, **parameters: Any
+    trace: Path,
+    plot: Path | None,
+    format: str | None,
+    output: Path | None,
+    force: bool,
+    **parameters: Any,
 ) -> None:
     """Compare no cache, a session cache, a cross-request prefix store, and both, on TRACE.
 
@@ -34,7 +41,9 @@ def gain(
     from replay.cli.targets import check_output, read_beside
     from replay.engine.parts import CONTENT, CURVES, READING, engine_part
 
-    check_output(format, output, force=force, inputs=[trace, *read_beside(parameters)])
+    inputs = [trace, *read_beside(parameters)]
+    check_output(format, output, force=force, inputs=inputs)
+    claim_plot(plot, force=force, inputs=inputs)
     scenario = read_scenario(parameters, {"cache.kind": "session_store"})
     engine = engine_part(scenario.engine.mode, scenario.cache.kind)
     patience_s = compile_first(READING, CONTENT, CURVES, engine)
@@ -42,5 +51,10 @@ def gain(
         from replay.answers.gains import gain_answer, gain_table
 
         answer = gain_answer(file_source(trace, parameters), scenario, bar.hook)
+    check_known(plot, content_known=answer.content_known)
     note_all(answer.notes)
     emit([gain_table(answer)], format=format, output=output, force=force, preface=answer.preface)
+    if plot is not None:
+        from replay.answers.gain_picture import gain_picture
+
+        draw(gain_picture(answer), plot, force=force)

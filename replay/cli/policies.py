@@ -11,6 +11,7 @@ from replay.cli import completion
 from replay.cli.cache_options import cache_options, read_question
 from replay.cli.options import output_options
 from replay.cli.output import PEOPLE, emit, note_all
+from replay.cli.plots import check_known, claim_plot, draw, plot_option
 from replay.cli.trace_options import trace_options
 
 
@@ -25,11 +26,13 @@ from replay.cli.trace_options import trace_options
     help="Policies to compare, see `replay list policies`; default: all that can run.",
 )
 @cache_options
+@plot_option
 @trace_options
 @output_options
 def policies(
     trace: Path,
     policies: tuple[str, ...],
+    plot: Path | None,
     format: str | None,
     output: Path | None,
     force: bool,
@@ -53,6 +56,7 @@ def policies(
 
     inputs = [trace, *read_beside(parameters)]
     chosen = check_output(format, output, force=force, inputs=inputs)
+    claim_plot(plot, force=force, inputs=inputs)
     every = () if policies else (QUEUES, RANKS)
     with progress("Starting", patience_s=compile_first(READING, CONTENT, CURVES, *every)) as bar:
         from replay.engine.policy_table import compare_policies
@@ -61,7 +65,12 @@ def policies(
             parameters["capacities"] = ("auto",)
         question = read_question(trace, policies, parameters, bar.hook)
         lines = compare_policies(question, progress=bar.hook)
+    check_known(plot, content_known=question.prepared.content_known)
     note_all(question.notes)
     for_people = policy_tables(question, lines) if question.prepared.content_known else []
     tables = for_people if chosen in PEOPLE else [policy_table(lines)]
     emit(tables, format=format, output=output, force=force, preface=question.preface)
+    if plot is not None:
+        from replay.answers.policy_picture import policy_picture
+
+        draw(policy_picture(question, lines), plot, force=force)

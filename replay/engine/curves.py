@@ -18,6 +18,8 @@ from replay.engine.question import Question
 from replay.errors import InputError
 from replay.progress import Hook, ignore
 
+DRAWN_GROUPS = 8
+
 
 @dataclass(frozen=True, slots=True)
 class CurveSummary:
@@ -75,6 +77,13 @@ def group_curves(
         tokens = int(view.input_tokens[members[code]].sum())
         found.append(GroupCurve(name, members[code], lru_curve(own, view.block_size, tokens)))
     return found
+
+
+def largest(curves: Sequence[GroupCurve]) -> list[GroupCurve]:
+    """Return the groups that a picture has room for: those of most prompt tokens."""
+    ranked = sorted(curves, key=lambda one: -one.curve.input_tokens)[:DRAWN_GROUPS]
+    chosen = {one.name for one in ranked}
+    return [one for one in curves if one.name in chosen]
 
 
 def summarise(view: BlockView, curves: Sequence[GroupCurve]) -> list[CurveSummary]:
@@ -138,8 +147,9 @@ def answer_curves(
 ) -> CurveAnswer:
     """Return the hit rates of each policy at each capacity, for all requests or for each group.
 
-    What hits there are is null where the content is unknown. Raises what `group_requests` raises,
-    and InputError for groups of a sample.
+    Capacities that only a picture has are looked at for the largest groups alone. What hits there
+    are is null where the content is unknown. Raises what `group_requests` raises, and InputError
+    for groups of a sample.
     """
     groups = None
     if window_ns is not None and by != WINDOW:
@@ -151,19 +161,32 @@ def answer_curves(
         groups = group_requests(question.prepared.trace, by, window_ns)
     points: list[pl.DataFrame] = []
     answer = CurveAnswer(POINTS.to_frame(), [], [])
-    each = zip(question.views, question.estimates, question.capacities, question.hints, strict=True)
-    for view, estimate, capacities, hints in each:
+    more = question.drawn or [()] * len(question.views)
+    each = zip(
+        question.views, question.estimates, question.capacities, more, question.hints, strict=True
+    )
+    for view, estimate, shown, drawn, hints in each:
         curves = group_curves(view, groups, estimate)
+        large = largest(curves)
+        between = sorted({*drawn} - {*shown})
         block_bytes = question.block_bytes(view)
         answer.curves.append(curves)
         answer.summaries.extend(summarise(view, curves))
         others = [policy for policy in question.policies if policy.name != "lru"]
         if len(others) < len(question.policies):
-            points.append(lru_points(view, curves, capacities, block_bytes))
+            points.append(lru_points(view, curves, shown, block_bytes))
+            if between:
+                points.append(lru_points(view, large, between, block_bytes))
         for replay in replay_all(
-            view, others, capacities, hints, threads=question.threads, progress=progress
+            view,
+            others,
+            sorted({*shown, *between}),
+            hints,
+            threads=question.threads,
+            progress=progress,
         ):
-            points.append(replay_points(replay, curves, block_bytes))
+            asked_for = curves if replay.capacity_blocks in shown else large
+            points.append(replay_points(replay, asked_for, block_bytes))
     found = pl.concat([answer.points, *points])
     if not question.prepared.content_known:
         unknown = [pl.lit(None, dtype=POINTS[name]).alias(name) for name in ABOUT_HITS]

@@ -48,13 +48,15 @@ def compare_policies(question: Question, *, progress: Hook = ignore) -> list[Pol
     lines = []
     each = zip(question.views, question.capacities, question.hints, strict=True)
     for view, capacities, hints in each:
-        replays = replay_all(
-            view,
-            [*question.policies, *needed],
-            capacities,
-            hints,
-            threads=question.threads,
-            progress=progress,
+        replays = list(
+            replay_all(
+                view,
+                [*question.policies, *needed],
+                capacities,
+                hints,
+                threads=question.threads,
+                progress=progress,
+            )
         )
         hits = {
             (one.policy.name, one.capacity_blocks): int(one.hit_tokens.sum()) for one in replays

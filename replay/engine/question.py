@@ -23,6 +23,7 @@ _BY_COST = {"gdsf", "pgdsf"}  # what blocks cost is looked up for these alone
 _EQUAL_COST = RecomputeCost(linear_ns=1, context_ns=0)
 UNITS = ("blocks", "tokens", "GiB")
 GIB = 2**30
+LRU_POINTS, DRAWN_POINTS = 240, 72  # of a line in a picture: straight between them, and looks it
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +42,15 @@ class Ask:
     ttl_ns: int | None = None
     points: int | None = None
     threads: int | None = None
+    drawn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """A trace in each block size, the policies, and for each block size capacities and hints.
+
+    `drawn` are the capacities of a picture, those of `capacities` among them, empty where none is
+    asked for.
 
     `kv_bytes_per_token` is None where no model was named and no bytes were asked for; `pool_bytes`
     is the KV memory of the GPU where one was named. `estimates` are the LRU curves of the whole
@@ -64,6 +69,7 @@ class Question:
     threads: int
     notes: Sequence[str]
     preface: Sequence[str] = ()
+    drawn: Sequence[Sequence[int]] = ()
 
     def block_bytes(self, view: BlockView) -> int | None:
         """The bytes of a block, where those of a token are known."""
@@ -131,7 +137,13 @@ def ask(prepared: Prepared, wanted: Ask, sample: PrefixSample | None = None) -> 
         _capacities(view, estimate, wanted, kv_bytes, pool)
         for view, estimate in zip(views, estimates, strict=True)
     ]
+    drawn: list[list[int]] = []
+    if wanted.drawn:
+        for view, estimate, shown in zip(views, estimates, capacities, strict=True):
+            own = _pool_blocks(view, kv_bytes, pool)
+            drawn.append(_drawn(view, estimate, shown, policies, own))
     return Question(
+        drawn=drawn,
         prepared=prepared,
         views=views,
         policies=policies,
@@ -234,9 +246,34 @@ def _capacities(
         assert kv_bytes is not None
         unit_blocks = GIB / (kv_bytes * view.block_size)
     rounded = round_capacities(view.longest_request_blocks, most, unit_blocks)
-    if kv_bytes is not None and pool is not None:
-        rounded.append(max(pool // (kv_bytes * view.block_size), 1))
-    return sorted(set(rounded))
+    own = _pool_blocks(view, kv_bytes, pool)
+    return sorted({*rounded, *([] if own is None else [own])})
+
+
+def _pool_blocks(view: BlockView, kv_bytes: int | None, pool: int | None) -> int | None:
+    """Return the blocks that the memory of the GPU holds, None where no GPU was named."""
+    if kv_bytes is None or pool is None:
+        return None
+    return max(pool // (kv_bytes * view.block_size), 1)
+
+
+def _drawn(
+    view: BlockView,
+    estimate: SampledCurve | None,
+    shown: Sequence[int],
+    policies: Sequence[Replacement],
+    own: int | None,
+) -> list[int]:
+    """Return the capacities of a smooth line: from the longest request to all reuse.
+
+    LRU costs nothing at one capacity more, each other policy a replay.
+    """
+    curve = view.curve if estimate is None else estimate.curve
+    named = [*shown, *([] if own is None else [own])]
+    low = min(max(view.longest_request_blocks, 1), *named)
+    high = max(curve.working_set_blocks, 2 * low, *named)
+    free = all(policy.name == "lru" for policy in policies)
+    return sorted({*spaced_capacities(low, high, LRU_POINTS if free else DRAWN_POINTS), *named})
 
 
 def _blocks(asked: Capacity, view: BlockView, kv_bytes: int | None, pool: int | None) -> int:

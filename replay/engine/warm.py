@@ -111,7 +111,7 @@ def _compile_policies(names: set[str]) -> None:
     known = hints_of(trace, _BLOCK, ttl_ns=1)
     hints = replace(known, priority=np.zeros(2, np.int64), category=np.zeros(2, np.int32))
     policies = [one for one in possible_policies(hints) if one.name in names]
-    replay_all(view, policies, [1], hints, threads=1)
+    list(replay_all(view, policies, [1], hints, threads=1))
 
 
 def _compile_costs() -> None:

@@ -8,6 +8,8 @@ four children of row i are rows 4i + 1 to 4i + 4: after three rows that stay emp
 
 from __future__ import annotations
 
+import numpy as np
+
 from replay.kernels.jit import inner
 
 RANK, TAG = 0, 1
@@ -18,8 +20,11 @@ EDGE_MASK = (1 << EDGE_BITS) - 1
 
 @inner
 def tag_of(last, edge):
-    """Return the second half of an entry's order: the least recently used goes first."""
-    return last << EDGE_BITS | edge
+    """Return the second half of an entry's order: the least recently used goes first.
+
+    Edge tables hold int32, which NumPy shifts within 32 bits and compiled code does not.
+    """
+    return np.int64(last) << EDGE_BITS | edge
 
 
 @inner
