@@ -6,7 +6,6 @@ noted that concerns the blocks of its prompt. What comes out must be what the ru
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,17 +18,16 @@ from replay.config.scenario import Scenario
 from replay.engine.diagnosis import diagnose
 from replay.engine.plan import Plan, make_plan
 from replay.engine.run import Prepared, prepare
+from replay.engine.run_trace import check_read_alike, how_it_ran, trace_path
 from replay.engine.stretches import Stretch, stretches
 from replay.engine.watch import Watched, watch_request
 from replay.errors import InputError
 from replay.kernels import layout
 from replay.progress import Hook, ignore
-from replay.runs.layout import MANIFEST, SCENARIO
+from replay.runs.layout import SCENARIO
 from replay.runs.open import Run
-from replay.schema import TABLES
-from replay.trace.parquet_check import check_parquet
+from replay.runs.read import run_table
 from replay.trace.readers.options import DEFAULTS, ReadOptions
-from replay.trace.readers.source import STANDARD_INPUT
 
 _REPRODUCED = {
     "hit_tokens": layout.HIT,
@@ -39,8 +37,6 @@ _REPRODUCED = {
     "in_flight_tokens": layout.IN_FLIGHT,
     "granularity_tokens": layout.GRANULARITY,
 }
-_READ_ALIKE = ("format", "block_size", "content", "rejected_rows")
-_PATTERN = frozenset("*?[")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +87,7 @@ def explain_request(
     """
 
     def read(scenario: Scenario) -> tuple[Prepared, Path | str]:
-        path = _trace_path(run, trace)
+        path = trace_path(run, trace)
         prepared = prepare(
             path, scenario, format_name=format_name, options=options, progress=progress
         )
@@ -115,7 +111,7 @@ def explain_with(
     scenario = load_scenario(run.folder / SCENARIO)
     _check_told(run, row, scenario)
     prepared, named = read(scenario)
-    _check_read_alike(run, prepared, named)
+    check_read_alike(run, prepared.trace.meta, named)
     plan = make_plan(
         prepared.trace,
         prepared.tree,
@@ -133,35 +129,8 @@ def explain_with(
 _NEVER_NULL = ("status", "preemptions", "input_tokens", "output_tokens")
 
 
-def _table(run: Run, name: str) -> pl.LazyFrame:
-    """Return a table of a run, whatever bytes the path to it is made of.
-
-    Raises InputError where it cannot be decoded or lacks a column of the schema.
-    """
-    path = run.tables[name]
-    try:
-        content = path.read_bytes()
-        if not run.verified:
-            check_parquet(content, str(path))  # some damage would end this process
-        frame = pl.read_parquet(content)
-    except OSError as error:
-        raise InputError(f"{path}: cannot read: {error.strerror}") from error
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise InputError(f"{path}: damaged Parquet file ({error})") from error
-    version = run.manifest["schema_version"]
-    for column in TABLES[name]:
-        found = frame.schema.get(column.name)
-        if column.since <= version and found != getattr(pl, column.dtype):
-            raise InputError(
-                f"{path}: column {column.name} must be {column.dtype} "
-                f"(got {found or 'no such column'})",
-                hint="the run was changed after it was written: replay it",
-            )
-    return frame.lazy()
-
-
 def _row(run: Run, request: int) -> dict[str, Any]:
-    table = _table(run, "requests")
+    table = run_table(run, "requests")
     found = table.filter(pl.col("request_id") == request).collect()
     if not len(found):
         last = table.select(pl.col("request_id").max()).collect().item()
@@ -201,53 +170,6 @@ def _check_told(run: Run, row: Mapping[str, Any], scenario: Scenario) -> None:
         )
 
 
-def _trace_path(run: Run, trace: Path | None) -> Path | str:
-    """Return where the trace of a run is to be read."""
-    if trace is not None:
-        return trace
-    record = run.manifest.get("trace")
-    path = record.get("path") if isinstance(record, dict) else None
-    if not path:
-        raise InputError(
-            f"{run.folder / MANIFEST}: names no trace", hint="say where it is: --trace PATH"
-        )
-    if path == STANDARD_INPUT:
-        raise InputError(
-            f"{run.folder}: its trace came from standard input",
-            hint="put the trace into a file and name that: --trace PATH",
-        )
-    if not _PATTERN & set(path) and not Path(path).exists():
-        raise InputError(
-            f"{run.folder}: its trace is not there (got {path!r})",
-            hint="say where it is now: --trace PATH",
-        )
-    return str(path)
-
-
-def _check_read_alike(run: Run, prepared: Prepared, path: Path | str) -> None:
-    """Raise InputError unless the trace is the run's, and was read as the run read it."""
-    record, meta = run.manifest.get("trace") or {}, prepared.trace.meta
-    if record.get("sha256") != meta.sha256:
-        raise InputError(
-            f"{path}: not the trace of {run.folder} (sha256 {meta.sha256[:12]}…, the run's is "
-            f"{str(record.get('sha256'))[:12]}…)",
-            hint="give the file as it was: --trace PATH",
-        )
-    for name in _READ_ALIKE:
-        got, wanted = getattr(meta, name), record.get(name)
-        if got != wanted:
-            raise InputError(
-                f"{path}: read otherwise than by the run: {name} {got!r} (the run's is {wanted!r})",
-                hint=_how_it_ran(run),
-            )
-
-
-def _how_it_ran(run: Run) -> str:
-    argv = run.manifest.get("argv")
-    command = shlex.join(["replay", *map(str, argv)]) if argv else "see its manifest"
-    return f"give the options of reading that the run had: {command}"
-
-
 def _check_reproduced(run: Run, row: Mapping[str, Any], watched: Watched) -> None:
     """Raise InputError unless the replay gives the request what the run says it had."""
     outcome = watched.outcome[row["request_id"]]
@@ -258,7 +180,7 @@ def _check_reproduced(run: Run, row: Mapping[str, Any], watched: Watched) -> Non
                 f"{run.folder}: a replay of it gives request {row['request_id']} "
                 f"{outcome[field]:,} {name} (the run has {row[name]:,})",
                 hint=f"it was made by replay {version}, perhaps with other rules, or its trace was "
-                f"read with other options; {_how_it_ran(run)}",
+                f"read with other options; {how_it_ran(run)}",
             )
 
 
@@ -285,7 +207,7 @@ def _explanation(
 
 def _shared(run: Run, row: Mapping[str, Any], prefixes: set[int]) -> dict[int, Sharing]:
     """Return who shares each prefix; the run's table has those of more than one request."""
-    table = _table(run, "prefixes")
+    table = run_table(run, "prefixes")
     known = table.filter(pl.col("prefix_id").is_in(sorted(prefixes))).collect()
     alone = Sharing(1, None if row["session_id"] is None else 1)
     return dict.fromkeys(prefixes, alone) | {
