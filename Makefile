@@ -25,16 +25,17 @@ PARALLEL := -n auto --dist worksteal
 TWINS  := $(wildcard tests/test_*_twins.py tests/test_*policies.py) $(addprefix tests/test_, \
 	block_lifecycle.py curve.py explain.py hashing.py radix.py session_store.py trace_stream.py tree.py)
 
-.PHONY: help demo test quick nightly nojit check fuzz faults bench accuracy claims smoke dist test-lowest clean
+.PHONY: help demo test quick nightly nojit browser check fuzz faults bench accuracy claims smoke dist test-lowest clean
 
 help:  ## show this help
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-demo: $(PLAIN)  ## describe and replay the sample trace, show its reports and its curve
+demo: $(PLAIN)  ## describe and replay the sample trace, show its reports, its curve and its page
 	$(REPLAY) describe $(SAMPLE)
 	$(REPLAY) run $(SAMPLE) -o $(DEMO) --force
 	$(REPLAY) report $(DEMO)
 	$(REPLAY) curve $(SAMPLE) --gpu h100-sxm --unit GiB --policy lru,min
+	$(REPLAY) report $(DEMO) --html $(DEMO).html --force
 
 test: $(STAMP)  ## compile all kernels and run all tests, a process a core; ARGS="-k name" picks some
 	$(BIN)/replay doctor --warm
@@ -49,6 +50,9 @@ nightly: $(STAMP)  ## all tests, with five times the examples
 nojit: $(STAMP)  ## the kernels' tests with the kernels as plain Python
 	NUMBA_DISABLE_JIT=1 REPLAY_TEST_PROFILE=quick $(BIN)/python -m pytest $(PARALLEL) \
 		-W ignore::RuntimeWarning -m "not slow" $(TWINS) $(ARGS)
+
+browser: $(STAMP)  ## open pages in Chromium; AXE=axe.min.js of axe-core looks at accessibility
+	AXE="$(AXE)" $(BIN)/python -m pytest tests/test_browser.py $(ARGS)
 
 check: $(STAMP)  ## lint, formatting, types and layers
 	$(BIN)/ruff check .
@@ -112,7 +116,7 @@ $(PLAIN): pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual" \
 		"environments. Debian, Ubuntu: apt install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -qq --disable-pip-version-check -e .
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[report]'
 	$(BIN)/python -m compileall -q replay
 	@touch $@
 

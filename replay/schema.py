@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-RUN_SCHEMA_VERSION = 4
+RUN_SCHEMA_VERSION = 5
 TRACE_SCHEMA_VERSION = 2
 
 
@@ -114,6 +114,7 @@ TIMELINE = (
     Column("decode_tokens", "Int64", "tokens", "output tokens decoded in those steps"),
     Column("running_request_ns", "Int64", "request ns", "requests running, integrated over those steps"),
     Column("waiting_request_ns", "Int64", "request ns", "requests waiting, integrated over those steps"),
+    Column("waiting_max_requests", "Int64", "requests", "the most that waited during one of those steps", required=False, since=5),
     Column("used_block_ns", "Int64", "block ns", "KV blocks held by running requests, integrated over those steps"),
     Column("cached_block_ns", "Int64", "block ns", "KV blocks cached and idle, integrated over those steps"),
     Column("evicted_blocks", "Int64", "blocks", "cached blocks evicted in those steps or expired before them"),
@@ -133,7 +134,13 @@ PREFIXES = (
     Column("evicted_blocks", "Int64", "blocks", "times a block of it was evicted"),
 )  # fmt: skip
 
-TABLES = {"requests": REQUESTS, "timeline": TIMELINE, "prefixes": PREFIXES}
+CURVE = (
+    Column("policy", "String", "", "lru or min, the optimum, which knows the future"),
+    Column("capacity_blocks", "Int64", "blocks", "KV the cache may hold"),
+    Column("hit_tokens", "Int64", "tokens", "prompt tokens of all requests it saves, requests one after another"),
+)  # fmt: skip
+
+TABLES = {"requests": REQUESTS, "timeline": TIMELINE, "prefixes": PREFIXES, "curve": CURVE}
 
 
 def column_names(columns: tuple[Column, ...]) -> list[str]:

@@ -173,6 +173,9 @@ def timeline_rows(steps: list[Step], end_ns: int, *, width_ns: int, most: int) -
                 "decode_tokens": sum(step.decodes for step in inside),
                 "running_request_ns": sum(step.running * step.took_ns for step in inside),
                 "waiting_request_ns": sum(step.waiting * step.took_ns for step in inside),
+                "waiting_max_requests": max(
+                    (step.waiting for step in inside if step.took_ns), default=0
+                ),
                 "used_block_ns": sum(step.in_use * step.took_ns for step in inside),
                 "cached_block_ns": sum(step.kept_idle * step.took_ns for step in inside),
                 "evicted_blocks": sum(step.evicted for step in inside),

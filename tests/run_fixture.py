@@ -159,6 +159,14 @@ def timeline_rows() -> list[dict]:
     ]
 
 
+def curve_rows() -> list[dict]:
+    """Return LRU at seven capacities, the run's half, double and fourfold among them, and `min`."""
+    lru = {25: 300, 50: 600, 100: 900, 150: 1100, 200: 1300, 300: 1480, 400: 1500}
+    rows = [("lru", blocks, tokens) for blocks, tokens in lru.items()] + [("min", 100, 1250)]
+    names = ("policy", "capacity_blocks", "hit_tokens")
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
 def frame(table: str, rows: list[dict]) -> pl.DataFrame:
     """Return rows as a frame in the types of the schema, columns it does not know behind."""
     known = {column.name: getattr(pl, column.dtype) for column in TABLES[table]}
@@ -173,6 +181,7 @@ def tables(**rows: list[dict] | None) -> dict[str, pl.DataFrame]:
         "requests": request_rows(),
         "timeline": timeline_rows(),
         "prefixes": prefix_rows(),
+        "curve": curve_rows(),
         **rows,
     }
     return {name: frame(name, found) for name, found in given.items() if found is not None}
@@ -258,7 +267,8 @@ def _write_expected() -> None:
     EXPECTED.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, RunDatabase(write(Path(folder) / "run")) as run:
         for name in report_names():
-            write_table(run.query(f"FROM report.{name}"), "csv", EXPECTED / f"{name}.csv")
+            found = run.query(f"FROM report.{name}")
+            write_table(found, "csv", EXPECTED / f"{name}.csv", force=True)
 
 
 if __name__ == "__main__":

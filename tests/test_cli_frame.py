@@ -343,7 +343,10 @@ def test_notes_wrap_at_words_and_keep_commands_whole(monkeypatch):
 
 
 def test_a_note_is_printed_once(capsys):
-    note_all(["the same", "another", "the same"])
+    with click.Context(click.Command("outer")) as outer:
+        note_all(["the same", "another", "the same"])
+        with click.Context(click.Command("invoked"), parent=outer):
+            note_all(["another"])
     assert capsys.readouterr().err == "Note: the same\nNote: another\n"
 
 

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from replay.cli import main
-from replay.report.library import load_report, report_names
+from replay.report.library import SHORT, load_report, report_names
 from tests import run_fixture
 
 SUMMARY_KEYS = set(
@@ -47,8 +47,24 @@ def report(*arguments):
     return CliRunner(env={"COLUMNS": "100"}).invoke(main, ["report", *map(str, arguments)])
 
 
-def test_all_reports_are_printed_in_order(run):
+def test_a_run_is_told_by_its_verdict_and_the_tables_that_matter(run):
     result = report(run)
+    assert result.exit_code == 0
+    said = result.stdout.split()
+    assert said[:9] == ["The", "prefix", "cache", "cut", "the", "average", "wait", "for", "the"]
+    assert "38% of all prompt tokens were reused" in result.stdout
+    shown = [name for name in report_names() if load_report(name).meaning in result.stdout]
+    assert shown == list(SHORT)
+    for name in set(report_names()) - set(SHORT):
+        assert name in result.stderr
+
+
+def test_a_table_for_programs_is_not_shortened(run):
+    assert list(json.loads(report(run, "--format", "json").stdout)) == report_names()
+
+
+def test_all_reports_are_printed_in_order(run):
+    result = report(run, "--all")
     assert result.exit_code == 0
     titles = [load_report(name).meaning for name in report_names()]
     places = [result.stdout.find(title) for title in titles]
@@ -154,7 +170,7 @@ def test_an_unknown_report_lists_the_known_ones(run):
     result = report(run, "sumary")
     assert result.exit_code == 2
     assert "unknown report (got 'sumary')" in result.stderr
-    assert "did you mean summary?" in result.stderr
+    assert "did you mean summary" in result.stderr
     assert all(name in result.stderr for name in report_names())
 
 

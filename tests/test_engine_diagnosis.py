@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,8 @@ from hypothesis import strategies as st
 from replay.cache.ranked_policies import optimum_hit_blocks
 from replay.cache.view import block_view
 from replay.config.scenario import Scenario
-from replay.engine.diagnosis import diagnose
+from replay.engine import memory_curve
+from replay.engine.diagnosis import asked_of, diagnose
 from replay.engine.plan import make_plan
 from replay.engine.run import execute, prepare_trace
 from replay.engine.simulate import simulate_untimed
@@ -46,6 +49,38 @@ def test_columns_are_those_of_the_policies(drawn, size, capacity):
         ]
         assert at[0] == most[request]
         assert enough <= 1 or at[1] < most[request]
+
+
+@pytest.mark.parametrize("long", [False, True])
+@settings(max_examples=60)
+@given(drawn=rows(), size=st.integers(1, 8), capacity=st.one_of(st.none(), st.integers(1, 40)))
+def test_the_curve_of_a_run_is_exact_at_each_of_its_capacities(long, drawn, size, capacity):
+    trace = trace_of(drawn)
+    tree = build_tree(trace)
+    scenario = Scenario(engine={"mode": "untimed"})
+    plan = make_plan(trace, tree, scenario, block_size=size, capacity_blocks=capacity)
+    with patch.object(memory_curve, "MANY_REFERENCES", 0 if long else 10**6):
+        found = memory_curve.curve_frame(asked_of(plan))
+    view = block_view(tree, trace.column("output_tokens").astype(np.int64), block_size=size)
+    refs = view.references
+    for policy, blocks, tokens in found.rows():
+        if policy == "min":
+            hits = optimum_hit_blocks(refs, blocks)
+        else:
+            hits = replay_lru(refs.blocks, refs.offsets, refs.edges, refs.limit, blocks)[0]
+        assert view.saved_tokens(hits).sum() == tokens, (policy, blocks)
+    lru = found.filter(found["policy"] == "lru")
+    assert len(lru) <= 200
+    assert lru["capacity_blocks"].is_sorted()
+    assert lru["capacity_blocks"].is_unique().all()
+    assert lru["hit_tokens"].max() == view.curve.ceiling_tokens
+    enough = lru.filter(lru["hit_tokens"] >= 0.9 * view.curve.ceiling_tokens)["capacity_blocks"]
+    exact = max(view.curve.smallest_capacity(0.9), lru["capacity_blocks"].min())
+    assert enough.min() >= exact
+    assert long or enough.min() == exact
+    if capacity is not None:
+        assert {capacity, 2 * capacity, 4 * capacity} <= set(lru["capacity_blocks"])
+        assert capacity in found.filter(found["policy"] == "min")["capacity_blocks"]
 
 
 def two_prompts_in_turn(requests: int) -> Trace:

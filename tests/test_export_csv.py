@@ -29,7 +29,7 @@ def read(path):
 def test_each_table_is_a_file_with_all_of_its_rows(run, tmp_path):
     assert export(run, "--to", "csv", "-o", tmp_path / "t").exit_code == 0
     files = {path.stem: read(path) for path in (tmp_path / "t").iterdir()}
-    assert set(files) == {"requests", "timeline", "prefixes", "run", "columns"}
+    assert set(files) == {"requests", "timeline", "prefixes", "curve", "run", "columns"}
     expected = [
         {name: "" if value is None else str(value) for name, value in row.items()}
         for row in run_fixture.request_rows()

@@ -231,6 +231,11 @@ def test_measurements_of_llmservingsim_have_two_clocks():
         (read_guidellm, report(), "the report kept no requests"),
         (read_guidellm, report(kept(), kept(None)), "a.json:2: lacks request_start"),
         (read_guidellm, {"benchmarks": 5}, "a.json:1: benchmarks must be a list"),
+        (
+            read_guidellm,
+            {"benchmarks": [{"requests": "{{ 1 }}"}]},
+            "a.json:1: requests is JSON as text",
+        ),
         (read_llmservingsim_bench, bench(arrival_time=None), "a.json:1: lacks arrival_time"),
         (read_llmservingsim_bench, bench(input_toks=0), "a.json:1: input_toks must be between"),
     ],

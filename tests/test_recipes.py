@@ -1,4 +1,4 @@
-"""The four recipes of CONTRIBUTING.md hold: what stands in a table has its file, page and twin."""
+"""The five recipes of CONTRIBUTING.md hold: what stands in a table has its file, page and twin."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from replay.config.backends import BACKENDS
 from replay.config.policies import POLICIES, policy_names
 from replay.config.scenario import CacheSection, GpuSection, SessionStoreSection
 from replay.report.library import report_names
+from replay.report.page.gallery import FIGURES
 from replay.trace.readers import READERS
 from tests import naive_queues, naive_ranked
 from tests.naive_radix import Node, RadixCache, RadixRules
@@ -76,6 +77,15 @@ def test_every_report_is_sql_with_its_expected_rows():
     assert files == {path.stem for path in (ROOT / "tests" / "sql").glob("*.csv")}
 
 
-def test_the_page_has_the_four_recipes():
-    for what in ("A trace format", "An eviction policy", "A report", "A GPU backend"):
+def test_every_figure_has_its_sql_and_is_counted_again():
+    folder = ROOT / "replay" / "report" / "page" / "sql"
+    tests = (ROOT / "tests" / "test_page_sql.py").read_text()
+    for figure in FIGURES:
+        for query in figure.queries:
+            assert (folder / f"{query}.sql").is_file() or query in report_names()
+            assert f'"{query}"' in tests or query in report_names(), query
+
+
+def test_the_page_has_the_five_recipes():
+    for what in ("A trace format", "An eviction policy", "A report", "A figure", "A GPU backend"):
         assert f"### {what}\n" in PAGE

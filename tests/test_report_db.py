@@ -232,7 +232,8 @@ def test_a_query_that_looks_around_runs(database, sql):
 
 def test_show_tables_lists_what_a_query_may_read(database):
     names = {row[0] for row in rows(database, "SHOW TABLES")}
-    assert names == {"requests", "timeline", "prefixes", "run", "completed", "paired"}
+    tables = {"requests", "timeline", "prefixes", "curve", "run"}
+    assert names == tables | {"completed", "paired", "prompt_parts"}
 
 
 def test_every_table_function_that_takes_a_path_is_refused_the_files_of_the_run(database, folder):
@@ -363,7 +364,7 @@ def test_tables_an_untimed_run_lacks_are_empty(tmp_path):
     folder = run_fixture.write_untimed(tmp_path / "run")
     with RunDatabase(open_run(folder)) as database:
         result = database.query("FROM timeline")
-        assert len(result.columns) == 12
+        assert len(result.columns) == 13
         assert result.table().rows == []
 
 

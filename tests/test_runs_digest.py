@@ -13,7 +13,7 @@ import pytest
 from replay.runs.digest import result_digest
 from replay.schema import TABLES
 
-GOLDEN = "5016d5455e1ebd40ce635efb6c5c51b001a347aaddceba5164db06c155107820"
+GOLDEN = "58fd0bff53f5249cbf2c231d040b9e506afba5160fd8a71e2f2a1d5d69360a50"
 ROWS = 30
 
 

@@ -43,7 +43,9 @@ def test_tables_come_back_as_they_were_written(run: Run) -> None:
 
 
 def test_an_untimed_run_has_no_timeline(tmp_path: Path) -> None:
-    assert list(open_run(write_untimed(tmp_path / "run")).tables) == ["requests", "prefixes"]
+    assert list(open_run(write_untimed(tmp_path / "run")).tables) == [
+        "requests", "prefixes", "curve",
+    ]  # fmt: skip
 
 
 def test_a_run_opens_through_a_link_to_its_folder(run: Run, tmp_path: Path) -> None:
@@ -54,7 +56,7 @@ def test_a_run_opens_through_a_link_to_its_folder(run: Run, tmp_path: Path) -> N
 
 def test_tables_that_the_schema_does_not_know_are_left_alone(run: Run) -> None:
     change_manifest(run, lambda manifest: manifest["tables"].update({"../../etc/passwd": 1}))
-    assert list(open_run(run.folder).tables) == ["requests", "timeline", "prefixes"]
+    assert list(open_run(run.folder).tables) == ["requests", "timeline", "prefixes", "curve"]
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
@@ -165,7 +167,8 @@ def test_all_damage_is_named_at_once(run: Run) -> None:
     found = {verdict.file: verdict.verdict for verdict in verify_run(run.folder)}
     assert found == {
         "manifest.json": "ok", "requests.parquet": "ok", "prefixes.parquet": "ok",
-        "timeline.parquet": "damaged", "scenario.yaml": "damaged", "notes.md": "stranger",
+        "curve.parquet": "ok", "timeline.parquet": "damaged", "scenario.yaml": "damaged",
+        "notes.md": "stranger",
     }  # fmt: skip
 
 

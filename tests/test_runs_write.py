@@ -31,6 +31,7 @@ from tests.run_fixture import manifest, tables
 from tests.run_fixture import write as write_fixture
 
 FILES = [
+    "curve.parquet",
     "manifest.json",
     "prefixes.parquet",
     "requests.parquet",
@@ -74,8 +75,8 @@ def test_missing_parents_are_made(tmp_path: Path) -> None:
 
 def test_the_manifest_says_what_the_tables_are(tmp_path: Path) -> None:
     found = open_run(write_fixture(tmp_path / "run")).manifest
-    assert found["schema_version"] == 4
-    assert found["tables"] == {"requests": 30, "timeline": 3, "prefixes": 26}
+    assert found["schema_version"] == 5
+    assert found["tables"] == {"requests": 30, "timeline": 3, "prefixes": 26, "curve": 8}
     assert found["result_digest"] == result_digest(tables())
 
 
@@ -434,4 +435,4 @@ def test_a_run_is_there_only_when_whole(tmp_path: Path, monkeypatch: pytest.Monk
     save(tmp_path / "run")
     written = [json.loads((tmp_path / "run" / "manifest.json").read_text())["tables"]]
     assert seen[:-1] == [False] * (len(FILES) + 1)  # every file and the folder, then the rename
-    assert written == [{"requests": 30, "timeline": 3, "prefixes": 26}]
+    assert written == [{"requests": 30, "timeline": 3, "prefixes": 26, "curve": 8}]

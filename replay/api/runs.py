@@ -267,9 +267,13 @@ def explain(
         else:
             source = source_of(held)
             name = source.path if isinstance(source, FileSource) else "the trace"
-            told = explain_with(
-                folder, request, lambda wanted: (source.prepared(wanted, hook), name), progress=hook
+            stories = explain_with(
+                folder,
+                [request],
+                lambda wanted: (source.prepared(wanted, hook), name),
+                progress=hook,
             )
+            told = next(stories)
     return Story(sentences(told), table_frame(path_table(told)), request)
 
 

@@ -57,14 +57,55 @@ def stack_uses(
     """
     room = refs.blocks if room is None else room
     depth = stack_depths(room, refs.offsets, refs.edges)
-    counts = np.diff(refs.offsets)
-    left = np.repeat(refs.limit, counts) - refs.first[refs.edges]
-    blocks = np.minimum(refs.blocks[refs.edges], left)
-    request = np.repeat(np.arange(len(counts)), counts)
-    short = np.maximum(refs.limit * block_size - (input_tokens - 1), 0)
+    return _uses(refs, input_tokens, block_size, depth, 0, len(refs.limit))
+
+
+def _uses(
+    refs: References,
+    input_tokens: np.ndarray,
+    block_size: int,
+    depth: np.ndarray,
+    start: int,
+    stop: int,
+) -> Uses:
+    """Return the uses of the requests start..stop; `depth` is that of all."""
+    places = slice(int(refs.offsets[start]), int(refs.offsets[stop]))
+    counts = np.diff(refs.offsets[start : stop + 1])
+    edges = refs.edges[places]
+    limit = refs.limit[start:stop]
+    left = np.repeat(limit, counts) - refs.first[edges]
+    blocks = np.minimum(refs.blocks[edges], left)
+    request = np.repeat(np.arange(start, stop), counts)
+    short = np.maximum(limit * block_size - (input_tokens[start:stop] - 1), 0)
     last = np.where(blocks == left, np.repeat(short, counts), 0)
-    kept = (depth >= 0) & (blocks > 0)
-    return Uses(request, refs.edges.astype(np.int64), depth, blocks, last).where(kept)
+    kept = (depth[places] >= 0) & (blocks > 0)
+    return Uses(request, edges.astype(np.int64), depth[places], blocks, last).where(kept)
+
+
+def lru_hit_tokens(
+    refs: References, input_tokens: np.ndarray, block_size: int, capacities: np.ndarray
+) -> np.ndarray:
+    """Return the tokens that LRU saves at each capacity, int64, without holding all uses at once.
+
+    `capacities` int64, ascending, each once. It equals `Curve.hit_tokens` of all uses.
+    """
+    depth = stack_depths(refs.blocks, refs.offsets, refs.edges)
+    places = len(capacities) + 1
+    started, ended, sums, cut = np.zeros((4, places), np.int64)
+    for start in range(0, len(refs.limit), _REQUESTS_AT_ONCE):
+        stop = min(start + _REQUESTS_AT_ONCE, len(refs.limit))
+        uses = _uses(refs, input_tokens, block_size, depth, start, stop)
+        ends = uses.depth + uses.blocks
+        begins_at = np.searchsorted(capacities, uses.depth)
+        ends_at = np.searchsorted(capacities, ends)
+        started += np.bincount(begins_at, minlength=places)
+        ended += np.bincount(ends_at, minlength=places)
+        np.subtract.at(sums, begins_at, uses.depth)
+        np.add.at(sums, ends_at, ends)
+        np.add.at(cut, ends_at, uses.short)
+    running = np.cumsum(started - ended)[:-1]
+    blocks = capacities * running + np.cumsum(sums)[:-1]
+    return blocks * block_size - np.cumsum(cut)[:-1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,13 @@ def references(paths: BlockPaths) -> References:
     )
 
 
+def longest_request_blocks(refs: References) -> int:
+    """Return the most blocks one request holds; an engine with fewer would refuse it."""
+    upto = np.zeros(len(refs.edges) + 1, np.int64)
+    np.cumsum(refs.blocks[refs.edges], out=upto[1:])
+    return int(np.diff(upto[refs.offsets]).max(initial=0))
+
+
 def hit_tokens(hit_blocks: np.ndarray, input_tokens: np.ndarray, block_size: int) -> np.ndarray:
     """Return the prompt tokens that `hit_blocks` save, int64[R]; one token is always computed."""
     return np.minimum(hit_blocks * block_size, input_tokens - 1)

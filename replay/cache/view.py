@@ -9,7 +9,7 @@ import numpy as np
 
 from replay.cache.blocks import block_paths
 from replay.cache.curve import Curve, Uses, lru_curve, stack_uses
-from replay.cache.references import hit_tokens, references
+from replay.cache.references import hit_tokens, longest_request_blocks, references
 from replay.kernels.references import References
 from replay.trace.tree import PrefixTree
 
@@ -35,10 +35,7 @@ class BlockView:
     @cached_property
     def longest_request_blocks(self) -> int:
         """The most blocks one request holds; an engine with fewer would refuse it."""
-        refs = self.references
-        upto = np.zeros(len(refs.edges) + 1, np.int64)
-        np.cumsum(refs.blocks[refs.edges], out=upto[1:])
-        return int(np.diff(upto[refs.offsets]).max(initial=0))
+        return longest_request_blocks(self.references)
 
     @cached_property
     def uses(self) -> Uses:

@@ -44,6 +44,7 @@ FILE_WIDTH = 120
 PIPE_WIDTH = 80
 NARROWEST = 40
 _GLUE = "\0"  # stands for a space where no line may end
+_TOLD = "replay.notes_told"  # in what a command and those it invokes remember
 _SHARES = ("_rate", "_share", "_reduction", "_saving", "_reduction_ratio")  # shown in percent
 SI_FROM = 10**6  # speeds from here on are shown with an SI prefix
 
@@ -139,9 +140,12 @@ def say(text: str = "") -> None:
 
 
 def note_all(texts: Iterable[str]) -> None:
-    """Print what a reader of the numbers should know, each thing once."""
+    """Print what a reader of the numbers should know, each thing once in a command."""
+    told = click.get_current_context().meta.setdefault(_TOLD, set())
     for text in dict.fromkeys(texts):
-        note(f"Note: {text}")
+        if text not in told:
+            told.add(text)
+            note(f"Note: {text}")
 
 
 def wrapped(message: str) -> str:

@@ -15,8 +15,39 @@ from replay.cache.curve import sufficient_capacities
 from replay.cache.ranked_policies import optimum_hit_blocks
 from replay.cache.references import hit_tokens, references
 from replay.engine.outcome import Outcome, narrowed
-from replay.engine.plan import Plan
+from replay.engine.plan import UNLIMITED_BLOCKS, Plan
 from replay.kernels import layout
+from replay.kernels.references import References
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A plan's requests as caches without a clock are asked about them.
+
+    `input_tokens` int64[R]; `capacity_blocks` None is unlimited; `all_blocks` hold all content
+    there is, so that nothing is ever evicted.
+    """
+
+    references: References
+    input_tokens: np.ndarray
+    block_size: int
+    capacity_blocks: int | None
+    all_blocks: int
+
+
+def asked_of(plan: Plan) -> Asked | None:
+    """Return what the cache of a plan is asked; None where it is off or has no blocks."""
+    if plan.store is not None or not plan.rules[layout.ENABLED]:
+        return None
+    refs = references(plan.paths)
+    bounded = plan.capacity_blocks < UNLIMITED_BLOCKS
+    return Asked(
+        references=refs,
+        input_tokens=plan.table[:, layout.INPUT_TOKENS],
+        block_size=int(plan.rules[layout.BLOCK_SIZE]),
+        capacity_blocks=plan.capacity_blocks if bounded else None,
+        all_blocks=max(int(refs.blocks.sum()), 1),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +87,16 @@ class Alternatives:
 
 def diagnose(plan: Plan, outcome: np.ndarray | Outcome) -> Diagnosis | None:
     """Return the diagnosis of a replay, None where caching is off or the cache has no blocks."""
-    others = alternatives(plan)
-    return None if others is None else others.diagnosis(outcome)
+    asked = asked_of(plan)
+    return None if asked is None else alternatives(asked).diagnosis(outcome)
 
 
-def alternatives(plan: Plan) -> Alternatives | None:
-    """Return what other caches do, None where caching is off or the cache has no blocks."""
-    if plan.store is not None or not plan.rules[layout.ENABLED]:
-        return None
-    size = int(plan.rules[layout.BLOCK_SIZE])
-    tokens = plan.table[:, layout.INPUT_TOKENS]
-    refs = references(plan.paths)
+def alternatives(asked: Asked) -> Alternatives:
+    """Return what other caches do."""
+    refs, enough = asked.references, asked.all_blocks
     needed = narrowed(sufficient_capacities(refs))
-    enough = max(int(refs.blocks.sum()), 1)  # for all content there is: nothing is ever evicted
-    best = optimum_hit_blocks(refs, min(plan.capacity_blocks, enough))
+    best = optimum_hit_blocks(refs, min(asked.capacity_blocks or enough, enough))
     return Alternatives(
         sufficient_capacity_blocks=needed,
-        optimum_hit_tokens=narrowed(hit_tokens(best, tokens, size)),
+        optimum_hit_tokens=narrowed(hit_tokens(best, asked.input_tokens, asked.block_size)),
     )

@@ -6,7 +6,7 @@ noted that concerns the blocks of its prompt. What comes out must be what the ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from replay.config.scenario import Scenario
 from replay.engine.diagnosis import diagnose
 from replay.engine.plan import Plan, make_plan
 from replay.engine.run import Prepared, prepare
-from replay.engine.run_trace import check_read_alike, how_it_ran, trace_path
 from replay.engine.stretches import Stretch, stretches
 from replay.engine.watch import Watched, watch_request
 from replay.errors import InputError
@@ -27,6 +26,7 @@ from replay.progress import Hook, ignore
 from replay.runs.layout import SCENARIO
 from replay.runs.open import Run
 from replay.runs.read import run_table
+from replay.runs.trace_path import check_read_alike, how_it_ran, trace_path
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 
 _REPRODUCED = {
@@ -85,6 +85,25 @@ def explain_request(
     than the run's, and where this version of replay does not reproduce the run; and what reading
     the scenario and preparing the trace raise.
     """
+    stories = explain_requests(
+        run, [request], trace=trace, format_name=format_name, options=options, progress=progress
+    )
+    return next(stories)
+
+
+def explain_requests(
+    run: Run,
+    requests: Sequence[int],
+    *,
+    trace: Path | None = None,
+    format_name: str | None = None,
+    options: ReadOptions = DEFAULTS,
+    progress: Hook = ignore,
+) -> Iterator[Explanation]:
+    """Yield the stories of requests of a run in the order given; its trace is read once.
+
+    Each takes a replay up to its request. Takes and raises what `explain_request` does.
+    """
 
     def read(scenario: Scenario) -> tuple[Prepared, Path | str]:
         path = trace_path(run, trace)
@@ -93,23 +112,23 @@ def explain_request(
         )
         return prepared, path
 
-    return explain_with(run, request, read, progress=progress)
+    return explain_with(run, requests, read, progress=progress)
 
 
 def explain_with(
     run: Run,
-    request: int,
+    requests: Sequence[int],
     read: Callable[[Scenario], tuple[Prepared, Path | str]],
     *,
     progress: Hook = ignore,
-) -> Explanation:
-    """Return the story of a request of a run; `read` makes its trace ready, and says what it is.
-
-    Raises as `explain_request`.
-    """
-    row = _row(run, request)
+) -> Iterator[Explanation]:
+    """Yield stories as `explain_requests`; `read` makes the trace ready, and says what it is."""
     scenario = load_scenario(run.folder / SCENARIO)
-    _check_told(run, row, scenario)
+    if run.manifest.get("content_known") is False:
+        raise InputError(f"{run.folder}: no content: what its prompts share is unknown")
+    rows = _rows(run, requests)
+    for row in rows:
+        _check_told(run, row, scenario)
     prepared, named = read(scenario)
     check_read_alike(run, prepared.trace.meta, named)
     plan = make_plan(
@@ -119,27 +138,38 @@ def explain_with(
         block_size=prepared.sizing.block_size,
         capacity_blocks=prepared.sizing.capacity_blocks,
     )
-    watched = watch_request(plan, request, prepared.cost, progress=progress)
-    _check_reproduced(run, row, watched)
-    if not watched.looked_up:
-        raise InputError(f"request {request} was still waiting when the run stopped: no look-up")
-    return _explanation(run, row, prepared, plan, watched)
+    prefixes = run_table(run, "prefixes").collect()
+    for row in rows:
+        request = row["request_id"]
+        watched = watch_request(plan, request, prepared.cost, progress=progress)
+        _check_reproduced(run, row, watched)
+        if not watched.looked_up:
+            raise InputError(
+                f"request {request} was still waiting when the run stopped: no look-up"
+            )
+        yield _explanation(run, row, prepared, plan, watched, prefixes)
 
 
 _NEVER_NULL = ("status", "preemptions", "input_tokens", "output_tokens")
 
 
-def _row(run: Run, request: int) -> dict[str, Any]:
+def _rows(run: Run, requests: Sequence[int]) -> list[dict[str, Any]]:
+    """Return the rows of the run's table `requests` in the order given."""
     table = run_table(run, "requests")
-    found = table.filter(pl.col("request_id") == request).collect()
-    if not len(found):
-        last = table.select(pl.col("request_id").max()).collect().item()
-        raise InputError(f"{run.folder}: no request {request} (the run has 0 to {last})")
-    row = found.row(0, named=True)
+    wanted = table.filter(pl.col("request_id").is_in([*requests])).collect()
+    found = {row["request_id"]: row for row in wanted.iter_rows(named=True)}
+    for request in requests:
+        if request not in found:
+            last = table.select(pl.col("request_id").max()).collect().item()
+            raise InputError(f"{run.folder}: no request {request} (the run has 0 to {last})")
+    return [_complete(run, found[request]) for request in requests]
+
+
+def _complete(run: Run, row: dict[str, Any]) -> dict[str, Any]:
     unknown = [name for name in (*_NEVER_NULL, *_REPRODUCED) if row[name] is None]
     if unknown:
         raise InputError(
-            f"{run.tables['requests']}: request {request} has no {unknown[0]}",
+            f"{run.tables['requests']}: request {row['request_id']} has no {unknown[0]}",
             hint="the run was changed after it was written: replay it",
         )
     return row
@@ -185,7 +215,12 @@ def _check_reproduced(run: Run, row: Mapping[str, Any], watched: Watched) -> Non
 
 
 def _explanation(
-    run: Run, row: Mapping[str, Any], prepared: Prepared, plan: Plan, watched: Watched
+    run: Run,
+    row: Mapping[str, Any],
+    prepared: Prepared,
+    plan: Plan,
+    watched: Watched,
+    prefixes: pl.DataFrame,
 ) -> Explanation:
     request = row["request_id"]
     told = tuple(stretches(plan, request, watched))
@@ -197,7 +232,7 @@ def _explanation(
         stretches=told,
         arrivals_ns={one: int(plan.table[one, layout.ARRIVAL_NS]) for one in named},
         sessions={one: None if session is None else session[one] for one in named},
-        shared=_shared(run, row, {part.prefix_id for part in told}),
+        shared=_shared(prefixes, row, {part.prefix_id for part in told}),
         block_size=prepared.sizing.block_size,
         capacity_blocks=prepared.sizing.capacity_blocks,
         kv_bytes_per_token=cache["kv_bytes_per_token"],
@@ -205,10 +240,9 @@ def _explanation(
     )
 
 
-def _shared(run: Run, row: Mapping[str, Any], prefixes: set[int]) -> dict[int, Sharing]:
+def _shared(table: pl.DataFrame, row: Mapping[str, Any], prefixes: set[int]) -> dict[int, Sharing]:
     """Return who shares each prefix; the run's table has those of more than one request."""
-    table = run_table(run, "prefixes")
-    known = table.filter(pl.col("prefix_id").is_in(sorted(prefixes))).collect()
+    known = table.filter(pl.col("prefix_id").is_in(sorted(prefixes)))
     alone = Sharing(1, None if row["session_id"] is None else 1)
     return dict.fromkeys(prefixes, alone) | {
         one["prefix_id"]: Sharing(one["requests"], one["sessions"])

@@ -56,6 +56,7 @@ _BIN_COLUMNS = {
     "decode_tokens": layout.DECODE_TOKENS,
     "running_request_ns": layout.RUNNING_NS,
     "waiting_request_ns": layout.WAITING_NS,
+    "waiting_max_requests": layout.WAITING_MAX,
     "used_block_ns": layout.USED_BLOCK_NS,
     "cached_block_ns": layout.CACHED_BLOCK_NS,
     "evicted_blocks": layout.BIN_EVICTED,

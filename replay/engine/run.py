@@ -14,10 +14,11 @@ import numpy as np
 import polars as pl
 
 from replay.config.scenario import Scenario
-from replay.engine.diagnosis import Alternatives, alternatives
+from replay.engine.diagnosis import Alternatives, alternatives, asked_of
 from replay.engine.frames import RequestTable, timeline_frame
 from replay.engine.generating import count_generating
 from replay.engine.memory import give_back
+from replay.engine.memory_curve import curve_frame
 from replay.engine.outcome import Outcome, narrowed
 from replay.engine.overload import judge_overload
 from replay.engine.plan import Plan, make_plan
@@ -85,7 +86,7 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
         capacity_blocks=sizing.capacity_blocks,
     )
     give_back()
-    others = alternatives(plan) if prepared.content_known else None
+    others, curve = _other_caches(plan) if prepared.content_known else (None, None)
     give_back()
     main, baseline = _simulate(plan, prepared, threads=threads, progress=progress)
     totals = edge_totals(prepared.tree, plan, main)
@@ -101,6 +102,8 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
     rows = {"requests": requests.rows(), "prefixes": prefixes}
     if timed:
         rows["timeline"] = rows_of(timeline_frame(main))
+    if curve is not None:
+        rows["curve"] = rows_of(curve)
     record = {
         **_scenario_record(prepared, scenario),
         "overload": dataclasses.asdict(judge_overload(plan, main)) if timed else None,
@@ -120,6 +123,12 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
         "notes": run_notes(prepared),
     }
     return RunResult(rows, record, scenario)
+
+
+def _other_caches(plan: Plan) -> tuple[Alternatives | None, pl.DataFrame | None]:
+    """Return what other caches do for each request, and for all of them at other capacities."""
+    asked = asked_of(plan)
+    return (None, None) if asked is None else (alternatives(asked), curve_frame(asked))
 
 
 def _request_table(

@@ -276,7 +276,8 @@ USED_BLOCK_NS = 6
 CACHED_BLOCK_NS = 7
 BIN_EVICTED = 8
 BIN_PREEMPTIONS = 9
-BIN_FIELDS = 10
+WAITING_MAX = 10  # the most that waited during one step; all other fields are sums
+BIN_FIELDS = 11
 
 
 class Tables(NamedTuple):

@@ -119,6 +119,7 @@ from replay.kernels.layout import (
     TOTAL_PREEMPTIONS,
     TTL_NS,
     USED_BLOCK_NS,
+    WAITING_MAX,
     WAITING_NS,
 )
 from replay.kernels.pool import free_blocks
@@ -468,12 +469,12 @@ def _record_interval(t, e, duration_ns, prompt_tokens, decoding):
         now[BIN_NS] *= 2
         for at in range(count):
             for field in range(BIN_FIELDS):
-                merged = 0
+                first, second = 0, 0
                 if 2 * at < count:
-                    merged = e.bins[2 * at, field]
+                    first = e.bins[2 * at, field]
                 if 2 * at + 1 < count:
-                    merged += e.bins[2 * at + 1, field]
-                e.bins[at, field] = merged
+                    second = e.bins[2 * at + 1, field]
+                e.bins[at, field] = max(first, second) if field == WAITING_MAX else first + second
     at = now[CLOCK_NS] // now[BIN_NS]
     idle = t.counters[IDLE] + t.counters[PINNED_IDLE]
     waiting = now[ARRIVED] - now[NEXT_WAITING] + now[PREEMPTED_COUNT]
@@ -483,6 +484,7 @@ def _record_interval(t, e, duration_ns, prompt_tokens, decoding):
     e.bins[at, DECODE_TOKENS] += decoding
     e.bins[at, RUNNING_NS] += now[RUNNING] * duration_ns
     e.bins[at, WAITING_NS] += waiting * duration_ns
+    e.bins[at, WAITING_MAX] = max(e.bins[at, WAITING_MAX], waiting)
     used = t.counters[CAPACITY] - free_blocks(t) - t.counters[PINNED_IDLE]
     e.bins[at, USED_BLOCK_NS] += used * duration_ns
     e.bins[at, CACHED_BLOCK_NS] += idle * duration_ns

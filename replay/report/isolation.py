@@ -113,6 +113,13 @@ def paused() -> Iterator[None]:
             signal.setitimer(signal.ITIMER_REAL, left_s)
 
 
+def unbind() -> None:
+    """Lift the memory limit of a child: from here on it runs no SQL, and draws, which reserves."""
+    if _child.here:
+        _, most = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
 def hurry() -> None:
     """End this process soon, where it is a child: what it runs was asked to stop."""
     if _child.here:

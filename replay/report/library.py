@@ -12,13 +12,18 @@ from replay.report.db import RunDatabase
 from replay.report.run_tables import SQL_FOLDER
 from replay.report.tables import Table
 
-_ORDER = ("summary", "hit_rate", "prefix_caching", "ttft", "sessions", "prefixes")
+SHORT = ("savings", "causes", "memory")  # what a person is shown who names none
+_ORDER = (*SHORT, "summary", "hit_rate", "prefix_caching", "ttft", "sessions", "prefixes")
 _COLUMN = re.compile(r"(\w+) (\S+) ([^:]+): (.+)")
 # What a report may need to have rows: a query that tells, and what a run without it lacks.
 _NEEDS = {
     "content": ("SELECT count(hit_tokens) = count(*) FROM requests", "no content: reuse unknown"),
     "timed": ("SELECT mode = 'timed' FROM run", "the run is untimed"),
     "sessions": ("SELECT count(session_id) > 0 FROM requests", "the trace has no sessions"),
+    "curve": (
+        "SELECT count(*) > 0 FROM curve",
+        "the run has no curve: it is of a session store, without a cache or of an older version",
+    ),
     "prefixes": ("SELECT count(*) > 0 FROM prefixes", "no two prompts are known to share a prefix"),
 }
 

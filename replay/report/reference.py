@@ -25,17 +25,29 @@ _TABLES = {
     "timeline": "What a timed run's engine did, in intervals of equal length. Divide an integral "
     "such as `running_request_ns` by `busy_ns` for the mean while busy, or by `width_ns` for the "
     "mean over time. Empty when untimed.",
+    "curve": "What other capacities would have hit: LRU exact at up to 200 of them, the run's own, "
+    "its half, double and fourfold among them; the optimum at a few, on long traces at the run's "
+    "own only. Empty for session stores, with caching off and where the content is unknown.",
     "prefixes": "The edges of the prefix tree that at least two prompts contain, in tree order.",
 }
 _MACROS = (
     ("ms(ns)", "nanoseconds as milliseconds"),
     ("ratio(part, whole)", "part / whole, null where whole is zero"),
     ("clock(ns, step_ns)", "a time as h:mm:ss, with milliseconds where steps are short"),
+    (
+        "round_width_ns(span_ns, most)",
+        "the narrowest round width that cuts a span into at most about so many windows",
+    ),
     ("completed", "the requests that completed"),
     (
         "paired",
         "of these, the ones that completed with caching off too, with `ttft_saving_ns`, the TTFT "
         "caching saved",
+    ),
+    (
+        "prompt_parts",
+        "of completed requests whose reuse is known, a row for each `part` of a prompt, with its "
+        "`place` in a stack and its `tokens`",
     ),
     ("report.NAME", "each shipped report as a view, such as `report.hit_rate`"),
 )

@@ -24,27 +24,9 @@
 -- Example: the windows that lost most to eviction
 -- SELECT bucket, capacity_miss_share FROM report.hit_rate
 -- WHERE slice = 'window' ORDER BY 2 DESC, 1 LIMIT 5
-WITH widths AS (
-    SELECT unnest([
-        1, 2, 5, 10, 20, 50, 100, 200, 500,
-        1_000, 2_000, 5_000, 10_000, 15_000, 30_000,
-        60_000, 120_000, 180_000, 300_000, 600_000, 900_000, 1_800_000,
-        3_600_000, 7_200_000, 10_800_000, 21_600_000, 43_200_000,
-        86_400_000, 172_800_000, 432_000_000, 864_000_000
-    ]) * 1_000_000::BIGINT AS width_ns
-),
-
-span AS (
-    SELECT max(arrival_ns) - min(arrival_ns) AS span_ns FROM completed
-),
-
--- The narrowest width that makes at most about two dozen windows.
-chosen AS (
-    SELECT coalesce(
-        (SELECT min(width_ns) FROM widths WHERE width_ns * 24 > span_ns),
-        span_ns // 24 + 1
-    ) AS width_ns
-    FROM span
+WITH chosen AS (
+    SELECT round_width_ns(max(arrival_ns) - min(arrival_ns), 24) AS width_ns
+    FROM completed
 ),
 
 placed AS (

@@ -80,7 +80,13 @@ def _rows_of(source: Source) -> tuple[list[dict[str, Any]], Source]:
             problems.add(f"benchmarks must be a list (got {shown(benchmarks)})", line=line)
             continue
         for benchmark in benchmarks:
-            requests = mapping_in(benchmark, "requests") if isinstance(benchmark, Mapping) else {}
+            try:
+                requests = (
+                    mapping_in(benchmark, "requests") if isinstance(benchmark, Mapping) else {}
+                )
+            except RowError as error:
+                problems.add(str(error), line=line)
+                continue
             kept = requests.get(_KEPT) or []
             if not isinstance(kept, list) or not all(isinstance(one, Mapping) for one in kept):
                 problems.add(f"{_KEPT} must be a list of requests (got {shown(kept)})", line=line)

@@ -1,4 +1,4 @@
-"""The trace that a run was made of, to be read again: where it lies, and whether it is that one."""
+"""Where the trace of a run is to be read again, and whether what was read is that trace."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from replay.errors import InputError
 from replay.runs.layout import MANIFEST
 from replay.runs.open import Run
 from replay.trace.frame import TraceMeta
-from replay.trace.readers.source import STANDARD_INPUT
+from replay.writing.target import STANDARD_INPUT
 
-_READ_ALIKE = ("format", "block_size", "content", "rejected_rows")
 _PATTERN = frozenset("*?[")
+_READ_ALIKE = ("format", "block_size", "content", "rejected_rows")
 
 
-def trace_path(run: Run, trace: Path | None) -> Path | str:
-    """Return where the trace of a run is to be read: at `trace`, or where the run found it.
+def trace_path(run: Run, trace: Path | None = None) -> Path | str:
+    """Return where the trace of a run lies: `trace` where it moved, else as its manifest says.
 
-    Raises InputError where nothing can be there.
+    Raises InputError where the manifest names none, and where it is not there.
     """
     if trace is not None:
         return trace

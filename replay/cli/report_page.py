@@ -1,0 +1,153 @@
+"""`replay report RUN --html FILE`: the page of a run, written whole or not at all."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from replay.errors import InputError, ReplayError
+
+if TYPE_CHECKING:
+    from replay.progress import Hook
+    from replay.report.page.build import Stories
+    from replay.runs.open import Run
+
+PAGE_SUFFIXES = (".html", ".htm")
+MOST_REQUESTS = 300_000  # of a trace that is read anew for stories
+MOST_REPLAYED = 1_500_000  # requests of all replays for stories together: some seconds
+
+
+def write_page(
+    folder: Path,
+    output: Path,
+    *,
+    static: bool = False,
+    trace: Path | None = None,
+    force: bool = False,
+) -> None:
+    """Write the page of a run to a file, and say where it is.
+
+    `trace` is where the run's trace lies now, if it moved: for the stories of single requests.
+    Raises InputError where the run cannot be read or pages need more than is installed, and what
+    `claim` raises.
+    """
+    from replay.cli.output import note
+    from replay.cli.progress import progress
+    from replay.cli.targets import claim, swept
+    from replay.report.bundle import check_extra
+    from replay.report.isolation import half_of_machine, supervise, unbind
+    from replay.runs.open import open_run
+    from replay.writing.whole import whole_file
+
+    claim(output, force=force, inputs=[folder, trace])
+    check_extra()
+    run = open_run(folder)
+    with swept(output):
+        supervise(half_of_machine())
+
+    with progress("Reading the run") as bar:
+        from replay.report.db import RunDatabase
+        from replay.report.page.build import compose, page_text
+
+        with RunDatabase(run) as database:
+            page = compose(database)
+        unbind()
+        stories = tell_stories(run, page.suffering, trace=trace, progress=bar.hook)
+        bar.hook("Drawing", 0, 0)
+        command = _command(folder, output, static=static)
+        text = page_text(page, run, stories, command=command, static=static)
+        with whole_file(output, force=force) as sink:
+            sink.write(text.encode("utf-8", "backslashreplace"))
+    note(f"Page written to {output}")
+    if stories.lack:
+        note(stories.lack)
+
+
+def tell_stories(
+    run: Run, requests: Sequence[int], *, trace: Path | None, progress: Hook
+) -> Stories:
+    """Return the stories of requests as far as this machine can tell them, and why no more."""
+    from replay.report.page.build import Stories
+
+    if not requests:
+        return Stories()
+    total = run.manifest["tables"]["requests"]
+    chosen = _affordable(requests) if total <= MOST_REQUESTS else []
+    more = f"`replay explain {run.folder.name} REQUEST` tells the story of any request."
+    if not chosen:
+        return Stories(lack=f"The trace is long, so no stories are told here; {more}")
+    told: dict[int, list[str]] = {}
+    try:
+        _tell(run, chosen, told, trace=trace, progress=progress)
+    except ReplayError as error:
+        why = error.message.removeprefix(f"{run.folder}: ")
+        return Stories(told, f"No {'more ' if told else ''}stories: {why}.")
+    except ImportError as error:
+        return Stories(lack=f"No stories: {error.name} is not installed here.")
+    some = f"The stories of the first {len(told)} are told here; {more}"
+    return Stories(told, "" if len(told) == len(requests) else some)
+
+
+def _tell(
+    run: Run,
+    requests: Sequence[int],
+    told: dict[int, list[str]],
+    *,
+    trace: Path | None,
+    progress: Hook,
+) -> None:
+    """Fill `told` request by request, so that an error leaves what was told before it."""
+    from replay.cli.progress import compile_first
+    from replay.config.load import load_scenario
+    from replay.engine.parts import READING, engine_part
+    from replay.runs.layout import SCENARIO
+    from replay.runs.trace_path import trace_path
+
+    trace_path(run, trace)  # before anything is compiled for it
+    kind = load_scenario(run.folder / SCENARIO).cache.kind
+    compile_first(READING, engine_part(run.manifest["mode"], kind))
+    from replay.engine.explain import explain_requests
+    from replay.engine.story import sentences
+
+    for one in explain_requests(run, requests, trace=trace, progress=progress):
+        told[one.row["request_id"]] = sentences(one)
+
+
+def _affordable(requests: Sequence[int]) -> list[int]:
+    """Return the first of the requests whose replays, each up to its request, are few enough."""
+    chosen, replayed = [], 0
+    for request in requests:
+        replayed += request + 1
+        if replayed > MOST_REPLAYED:
+            break
+        chosen.append(request)
+    return chosen
+
+
+def _command(folder: Path, output: Path, *, static: bool) -> str:
+    words = ["replay", "report", str(folder), "--html", str(output)]
+    return shlex.join([*words, "--static"] if static else words)
+
+
+def check_page_options(
+    *, html: Path | None, output: Path | None, names: Sequence[str], format: str | None
+) -> Path | None:
+    """Return the file of the page that is asked for, None where tables are.
+
+    Raises InputError for options that mean nothing to a page.
+    """
+    as_output = output if output and output.suffix.lower() in PAGE_SUFFIXES else None
+    if html is not None and output is not None:
+        raise InputError("--html and -o both name a file", hint="give one of them")
+    page = html or (as_output if format is None else None)
+    if page is None:
+        return None
+    if names:
+        raise InputError(
+            f"a page has all there is to show (got {' '.join(names)})", hint="leave the names out"
+        )
+    if format is not None:
+        raise InputError(f"a page has one format (got --format {format})", hint="leave it out")
+    return page

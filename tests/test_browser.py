@@ -1,0 +1,105 @@
+"""The page in a real browser: opened from a file, drawn, unfolded, silent, asking for nothing.
+
+`make browser` runs it. AXE=axe.min.js, the script of npm's axe-core, looks for what people who do
+not see it, or use no mouse, could not use.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from replay.report.db import RunDatabase
+from replay.report.page.build import Stories, compose, page_text
+from replay.runs.open import open_run
+from tests import dense_run, run_fixture
+from tests.browser import PROGRAM, Browser
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(PROGRAM is None, reason="no Chromium here (Debian: apt install chromium)"),
+]
+AXE = os.environ.get("AXE")
+LEVELS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
+
+
+RUNS = {
+    "all figures": dense_run.write,
+    "overloaded": lambda to: run_fixture.write(to, run_fixture.overloaded_manifest()),
+    "untimed": run_fixture.write_untimed,
+}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with Browser() as opened:
+        yield opened
+
+
+@pytest.fixture(
+    scope="module", params=[(name, how) for name in RUNS for how in ("drawn", "static")]
+)
+def page(request, tmp_path_factory):
+    name, how = request.param
+    folder = tmp_path_factory.mktemp("browser")
+    run = open_run(RUNS[name](folder / "run"))
+    with RunDatabase(run) as database:
+        made = compose(database)
+    told = Stories({made.suffering[0]: ["Its story."]}, "No more stories.")
+    file = folder / "page.html"
+    text = page_text(made, run, told, command="replay report run", static=how == "static")
+    file.write_text(text)
+    return made, file
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 400])
+def test_a_page_is_drawn_whole_and_asks_for_nothing(browser, page, width, scheme):
+    made, file = page
+    tab = browser.open(file, width=width, scheme=scheme)
+    views = sum(len(shown.drawn.views) for _, shown in made.figures)
+    assert tab.ask("document.querySelectorAll('.vis').length") == views
+    assert tab.ask("document.querySelectorAll('.vis svg').length") == views
+    assert tab.ask("[...document.querySelectorAll('.vis svg')].every(s => s.clientWidth > 100)")
+    assert tab.ask("document.documentElement.scrollWidth") <= width
+    tab.ask("document.querySelectorAll('details').forEach(one => { one.open = true })")
+    tab.ask("new Promise(done => setTimeout(done, 100))")
+    tables = "[...document.querySelectorAll('.tbl')]"
+    found = tab.ask(f"{tables}.map(one => one.querySelectorAll('tbody tr').length)")
+    rows = [len(query.data.rows) for _, shown in made.figures for query in shown.queries]
+    assert sorted(found) == sorted(rows)
+    assert tab.console == []
+    assert tab.requests == [file.as_uri()]
+    light = tab.ask("getComputedStyle(document.body).backgroundColor") == "rgb(246, 247, 249)"
+    assert light == (scheme == "light")
+    if AXE:
+        assert violations(tab) == []
+
+
+def violations(tab):
+    """Return what axe-core finds at levels A and AA, with all pictures drawn and all unfolded."""
+    tab.ask(Path(AXE).read_text())
+    found = tab.ask(f"axe.run(document, {{runOnly: {list(LEVELS)}}}).then(r => r.violations)")
+    return [(one["id"], one["nodes"][0]["html"][:200]) for one in found]
+
+
+def test_a_page_can_be_used_with_the_keyboard(browser, page):
+    _, file = page
+    tab = browser.open(file, width=1280, scheme="light")
+    controls = "[...document.querySelectorAll('a, summary, [tabindex]')]"
+    assert tab.ask(f"{controls}.every(one => one.tabIndex >= 0)")
+    assert tab.ask("document.querySelector('a').textContent") == "Skip to the pictures"
+
+
+def test_paper_is_light_and_shows_no_closed_details(browser, page):
+    _, file = page
+    tab = browser.open(file, width=1280, scheme="dark")
+    browser.call(
+        "Emulation.setEmulatedMedia", tab.session, media="print",
+        features=[{"name": "prefers-color-scheme", "value": "dark"}],
+    )  # fmt: skip
+    style = "getComputedStyle(document.querySelector('{}'))"
+    assert tab.ask(style.format("html") + ".getPropertyValue('--ink')") == "#171a1f"
+    assert tab.ask(style.format("details.data") + ".display") == "none"
