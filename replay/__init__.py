@@ -34,6 +34,7 @@ _PUBLIC = {
     "anonymize": "replay.api.traces",
     "block_hashes": "replay.trace.hashing",
     "check": "replay.api.questions",
+    "compare": "replay.api.comparing",
     "convert": "replay.api.traces",
     "cost": "replay.api.questions",
     "curve": "replay.api.questions",

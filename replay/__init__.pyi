@@ -1,6 +1,7 @@
 # What `__init__.py` imports once it is asked for, for type checkers, which do not ask.
 
 from replay.api.answers import Answer
+from replay.api.comparing import compare
 from replay.api.questions import check, cost, curve, describe, gain, names, policies
 from replay.api.runs import Run, explain, open_run, query, run
 from replay.api.traces import Trace, anonymize, convert, from_frame, generate, load_trace
@@ -36,6 +37,7 @@ __all__ = [
     "anonymize",
     "block_hashes",
     "check",
+    "compare",
     "convert",
     "cost",
     "curve",

@@ -24,11 +24,12 @@ READING = {
     "max_rejected", "max_unpacked",
 }  # fmt: skip
 # What prints or ends a process, and has another form here: results, `plot`, `Check.sound`.
-PRINTED = {"format", "output", "force", "plot", "dry_run", "strict"}
+PRINTED = {"format", "output", "force", "plot", "dry_run", "strict", "chosen", "every"}
 PLURAL = {"policies": "policy", "capacities": "capacity", "block_sizes": "block_size"}
 CALLS = {
     "anonymize": replay.anonymize,
     "check": replay.check,
+    "compare": replay.compare,
     "convert": replay.convert,
     "cost": replay.cost,
     "curve": replay.curve,
@@ -85,7 +86,7 @@ def keywords_of(call) -> set[str]:
 
 
 def test_every_command_has_a_call_or_a_reason():
-    assert set(main.commands) - NO_CALLS - set(CALLS) - {"compare", "export"} == set()
+    assert set(main.commands) - NO_CALLS - set(CALLS) - {"export"} == set()
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -95,6 +96,8 @@ def test_a_call_takes_what_its_command_takes(name):
     asked = {renamed.get(option, option) for option in asked}
     if name == "generate":
         taken -= {"format"}
+    if name == "compare":
+        taken -= {"names"}  # of runs in memory: folders have names
     if name == "explain":
         taken -= {"trace"}
         asked -= {"trace"}
@@ -202,6 +205,18 @@ def test_a_timed_run(trace, tmp_path):
     assert made.manifest["result_digest"] == opened.manifest["result_digest"]
     assert made.warnings == opened.warnings
     assert made.notes == opened.notes
+
+
+def test_runs_compared(trace, command, tmp_path):
+    made = [replay.run(trace, untimed=True, capacity=size) for size in (2000, 5000)]
+    in_memory = replay.compare(*made, names=("few", "many"))
+    folders = [run.save(tmp_path / name) for run, name in zip(made, ("few", "many"), strict=True)]
+    for name in ("delta", "gained", "requests", "differences", "capacities"):
+        told = command("compare", *folders, "--table", name)
+        assert_frame_equal(replay.compare(*folders).frame(name), told)
+        assert_frame_equal(in_memory.frame(name), told)
+    assert in_memory.frame("runs")["folder"].to_list() == [None, None]
+    assert in_memory.text.startswith("many reuses 48.1% of the prompt tokens where few reuses 33")
 
 
 def test_generate_convert_and_anonymize(trace, tmp_path):

@@ -21,6 +21,7 @@ from replay import __version__
 from replay.cli.anonymize import anonymize
 from replay.cli.calibrate import calibrate
 from replay.cli.check import check
+from replay.cli.compare import compare
 from replay.cli.convert import convert
 from replay.cli.cost import cost
 from replay.cli.curve import curve
@@ -112,7 +113,7 @@ def main(ctx: click.Context, debug: bool, no_color: bool) -> None:
 
 for _command in (
     demo, generate, fetch, check, convert, anonymize, describe, tree, curve, policies, run, gain,
-    explain, cost, calibrate, report, query, export, verify, list_, doctor,
+    explain, cost, calibrate, report, compare, query, export, verify, list_, doctor,
 ):  # fmt: skip
     main.add_command(_command)
 

@@ -164,6 +164,25 @@ class RunDatabase(Database):
             self.lock()
 
 
+class RunsDatabase(Database):
+    """Several runs for SQL, each in a schema of its own: `a.requests`, `b.requests` and so on.
+
+    `runs` are those of each schema, which has what `RunDatabase` has but for the reports. Locked
+    and in memory, or `unsafe` and read where they lie, as there.
+    """
+
+    def __init__(
+        self, runs: Mapping[str, Run], *, unsafe: bool = False, memory_bytes: int | None = None
+    ) -> None:
+        super().__init__(unsafe=unsafe, memory_bytes=memory_bytes)
+        with _explained(unsafe=unsafe):
+            for schema, run in runs.items():
+                self._connection.execute(f'CREATE SCHEMA "{schema}"; USE memory."{schema}"')
+                create_run_tables(self._connection, run, in_place=unsafe)
+            self._connection.execute("USE memory.main")
+            self.lock()
+
+
 class Result:
     """What a query returns: column names and types now, rows when they are read.
 

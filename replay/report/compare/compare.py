@@ -1,0 +1,145 @@
+"""Runs side by side: by request where they are of one trace, else by quantiles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from replay.report.compare import details, sentences
+from replay.report.compare.asking import row
+from replay.report.compare.deltas import Delta, delta_table, deltas
+from replay.report.compare.judge import MEANING, Judge, Values
+from replay.report.compare.pairing import why_unpaired
+from replay.report.compare.ranking import ranking
+from replay.report.compare.scenarios import differences
+from replay.report.compare.sides import Side, sides_of
+from replay.report.db import RunsDatabase
+from replay.report.notices import unverified, warnings
+from replay.report.tables import Table
+from replay.runs.open import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What there is to say of several runs, the first of them the one compared with.
+
+    `said` are sentences with the findings, `warnings` what must be read before any number,
+    `left_out` what is not compared, and why, `verdicts` what the verdicts mean. `tables` are
+    numbers, the answer first. `why_unpaired` is None where requests are paired.
+    """
+
+    sides: tuple[Side, ...]
+    why_unpaired: str | None
+    said: tuple[str, ...]
+    warnings: tuple[str, ...]
+    left_out: tuple[str, ...]
+    verdicts: tuple[str, ...]
+    tables: Mapping[str, Table]
+
+
+def compare_runs(
+    runs: Sequence[Run], *, names: Sequence[str] | None = None, memory_bytes: int | None = None
+) -> Comparison:
+    """Return what differs between runs, and what of it the GPU model can tell.
+
+    `names` are what the runs are called, their folders' by default. Raises InputError for fewer
+    than two runs and for runs that have nothing to compare, and QueryError.
+    """
+    sides = sides_of(runs, names)
+    opened = {side.letter: side.run for side in sides}
+    with RunsDatabase(opened, unsafe=True, memory_bytes=memory_bytes) as database:
+        why = why_unpaired(sides, database)
+        details.create_views(database, sides, paired=why is None)
+        metrics = [row(database, f"FROM {side.letter}.metrics") for side in sides]
+        sentences.refuse(sides, metrics, paired=why is None)
+        judges = [Judge(sides[0], side) for side in sides[1:]]
+        if why is None:
+            said, tables, verdicts = _paired(database, sides, judges, metrics)
+        else:
+            said, tables, verdicts = _unpaired(database, sides, judges, metrics)
+        tables["differences"] = differences(sides)
+        tables["capacities"] = details.capacities(database, sides, metrics)
+        clock = details.timeline(database)
+        tables |= {} if clock is None else {"timeline": clock}
+    tables["runs"] = _runs(sides, paired=why is None)
+    return Comparison(
+        tuple(sides),
+        why,
+        tuple(said),
+        tuple(_warnings(sides)),
+        tuple(sentences.left_out(sides, why, metrics)),
+        tuple(f"{word}: {MEANING[word]}" for word in MEANING if word in verdicts),
+        tables,
+    )
+
+
+_Found = tuple[list[str], dict[str, Table], set[str | None]]
+
+
+def _paired(
+    database: RunsDatabase,
+    sides: Sequence[Side],
+    judges: Sequence[Judge],
+    metrics: Sequence[Values],
+) -> _Found:
+    """Return what to say of the same requests in several runs, its tables, and their verdicts."""
+    pairs: list[tuple[Judge, list[Delta]]] = [
+        (judge, list(deltas(judge, metrics[0], values)))
+        for judge, values in zip(judges, metrics[1:], strict=True)
+    ]
+    verdicts: set[str | None] = {one.verdict for _, found in pairs for one in found}
+    if len(sides) > 2:
+        order = ranking(sides, metrics)
+        tables = {"ranking": order}
+        for judge, found in pairs:
+            tables[f"delta_{judge.other.letter}"] = delta_table(found, _title(judge))
+        return list(sentences.of_ranking(order, sides)), tables, verdicts
+    judge, found = pairs[0]
+    tables = {"delta": delta_table(found, _title(judge)), **details.changes(database, judge)}
+    counts = details.counts_of_pairs(database)
+    return list(sentences.of_pair(judge, found, counts)), tables, verdicts
+
+
+def _unpaired(
+    database: RunsDatabase,
+    sides: Sequence[Side],
+    judges: Sequence[Judge],
+    metrics: Sequence[Values],
+) -> _Found:
+    """Return what to say of runs of other requests, its tables, and their verdicts."""
+    found = details.quantiles(database, judges)
+    place = found.columns.index("verdict") if "verdict" in found.columns else None
+    verdicts = set() if place is None else {one[place] for one in found.rows}
+    tables = {"quantiles": found, "totals": details.totals(sides, metrics)}
+    return list(sentences.of_others(sides, metrics)), tables, verdicts
+
+
+def _runs(sides: Sequence[Side], *, paired: bool) -> Table:
+    columns = ("run", "name", "mode", "trace", "overloaded", "paired", "folder", "result_digest")
+    rows = [
+        (
+            side.letter,
+            side.name,
+            side.manifest["mode"],
+            side.trace.get("name"),
+            side.overloaded if side.timed else None,
+            paired,
+            str(side.run.folder),
+            side.manifest.get("result_digest"),
+        )
+        for side in sides
+    ]
+    types = ["VARCHAR"] * 4 + ["BOOLEAN"] * 2 + ["VARCHAR"] * 2
+    return Table(columns, rows, "The runs", types)
+
+
+def _title(judge: Judge) -> str:
+    return f"{judge.one.called} and {judge.other.called}, the same requests"
+
+
+def _warnings(sides: Sequence[Side]) -> list[str]:
+    return [
+        f"{side.called}: {line}"
+        for side in sides
+        for line in (*unverified(side.run), *warnings(side.manifest))
+    ]
