@@ -5,6 +5,7 @@ from replay.api.comparing import compare
 from replay.api.questions import check, cost, curve, describe, gain, names, policies
 from replay.api.runs import Run, explain, open_run, query, run
 from replay.api.traces import Trace, anonymize, convert, from_frame, generate, load_trace
+from replay.api.trees import tree
 from replay.errors import (
     ConfigError,
     DoesNotFitError,
@@ -52,6 +53,7 @@ __all__ = [
     "prefix_digests",
     "query",
     "run",
+    "tree",
     "vllm_block_hashes",
 ]
 
