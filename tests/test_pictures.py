@@ -25,13 +25,14 @@ from replay.answers.trace_picture import trace_picture
 from replay.answers.tree_picture import tree_picture
 from replay.answers.tree_rows import Choice, tree_rows
 from replay.config.scenario import Scenario
-from replay.engine.curves import DRAWN_GROUPS, answer_curves
+from replay.engine.curves import answer_curves
 from replay.engine.gain import Gain
+from replay.engine.group_curves import DRAWN_GROUPS
 from replay.engine.policy_table import compare_policies
 from replay.errors import InputError
+from replay.report.frames import table_frame
 from replay.report.pictures.files import write_picture
 from replay.report.pictures.page import page_text
-from replay.report.rows import table_frame
 from replay.report.tokens import COLOURS, values
 from replay.trace.readers import load_trace
 from tests.trace_samples import mooncake_text, trace_of

@@ -27,8 +27,8 @@ def policy_picture(question: Question, lines: Sequence[PolicyLine]) -> Picture:
     import polars as pl
 
     from replay.answers.policy_tables import policy_table
+    from replay.report.frames import table_frame
     from replay.report.pictures.picture import Picture
-    from replay.report.rows import table_frame
 
     frame = table_frame(policy_table(list(lines)))
     keys = ["block_size", "capacity_blocks"]

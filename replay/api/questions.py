@@ -13,7 +13,7 @@ from replay.api.progress import Progress, working
 from replay.api.scenarios import CACHE_KEYS, SCENARIO_KEYS, CacheKeys, ScenarioKeys, scenario_of
 from replay.api.traces import Path_, Trace, share_of, source_of
 from replay.engine.parts import CONTENT, CURVES, QUEUES, RANKS, READING, engine_part
-from replay.report.rows import table_frame
+from replay.report.frames import table_frame
 from replay.units import parse_duration_ns
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from replay.engine.headline import headline
 from replay.engine.parts import CONTENT, CURVES, READING, engine_part
 from replay.engine.run import RunResult
 from replay.errors import InputError
+from replay.report.frames import table_frame
 from replay.report.notices import notes, unverified, warnings
-from replay.report.rows import table_frame
 from replay.runs.conform import conform
 from replay.runs.digest import result_digest
 from replay.runs.layout import SCENARIO, check_target

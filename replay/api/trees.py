@@ -22,7 +22,7 @@ from replay.api.traces import source_of
 from replay.engine.parts import CONTENT, READING
 from replay.errors import InputError
 from replay.progress import Hook
-from replay.report.rows import table_frame
+from replay.report.frames import table_frame
 from replay.runs.layout import is_run
 from replay.runs.trace_path import trace_path
 

@@ -81,7 +81,7 @@ def tree(
     from replay.answers.tree_rows import DRAWN, SHOWN, Choice, account, tree_rows
     from replay.cli.icicle_lines import icicle_lines, title_lines
     from replay.cli.targets import check_output, read_beside
-    from replay.report.tables import FrameTable
+    from replay.report.frames import FrameTable
     from replay.runs.layout import is_run
 
     inputs = [source, trace, *read_beside(parameters)]
