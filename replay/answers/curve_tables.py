@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import polars as pl
 
-    from replay.engine.curves import CurveAnswer, CurveSummary
-    from replay.engine.question import Question
+    from replay.analysis.curves import CurveAnswer, CurveSummary
+    from replay.analysis.question import Question
     from replay.report.frames import FrameTable
     from replay.report.tables import Table
 

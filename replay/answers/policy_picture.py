@@ -11,8 +11,8 @@ from replay.report.words import percent
 if TYPE_CHECKING:
     import polars as pl
 
-    from replay.engine.policy_table import PolicyLine
-    from replay.engine.question import Question
+    from replay.analysis.policy_table import PolicyLine
+    from replay.analysis.question import Question
     from replay.report.pictures.picture import Picture, Spec
 
 MOST_PANELS = 4

@@ -19,7 +19,7 @@ from replay.api.answers import Answer
 from replay.api.progress import Progress, working
 from replay.api.runs import Run, open_run
 from replay.api.traces import source_of
-from replay.engine.parts import CONTENT, READING
+from replay.compiling.parts import CONTENT, READING
 from replay.errors import InputError
 from replay.progress import Hook
 from replay.report.frames import table_frame

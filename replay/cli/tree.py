@@ -117,7 +117,7 @@ def _of_trace(
 ) -> SharedTree:
     from replay.answers.shared_tree import tree_of_trace
     from replay.cli.progress import compile_first, progress
-    from replay.engine.parts import CONTENT, READING
+    from replay.compiling.parts import CONTENT, READING
     from replay.errors import InputError
 
     if trace is not None:
@@ -137,7 +137,7 @@ def _of_run(
     """Return the tree of a run; its trace is read where that is text, for names."""
     from replay.answers.shared_tree import is_told_in_words, tree_of_folder, tree_with_words
     from replay.cli.progress import compile_first, progress
-    from replay.engine.parts import READING
+    from replay.compiling.parts import READING
     from replay.errors import InputError
     from replay.report.notices import unverified
     from replay.runs.open import open_run

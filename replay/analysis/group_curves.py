@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from replay.analysis.groups import Groups
 from replay.cache.curve import Curve, lru_curve
 from replay.cache.sampled import SampledCurve
 from replay.cache.view import BlockView
-from replay.engine.groups import Groups
 
 DRAWN_GROUPS = 8
 

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from replay.analysis.group_curves import GroupCurve
 from replay.cache.replays import Replay
 from replay.cache.view import BlockView
-from replay.engine.group_curves import GroupCurve
 
 GIB = 2**30
 POINTS = pl.Schema(

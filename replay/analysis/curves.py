@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
+from replay.analysis.curve_points import ABOUT_HITS, POINTS, lru_points, replay_points
+from replay.analysis.group_curves import GroupCurve, group_curves, largest
+from replay.analysis.groups import WINDOW, group_requests
+from replay.analysis.question import Question
 from replay.cache.curve import KNEES
 from replay.cache.replays import replay_all
 from replay.cache.view import BlockView
-from replay.engine.curve_points import ABOUT_HITS, POINTS, lru_points, replay_points
-from replay.engine.group_curves import GroupCurve, group_curves, largest
-from replay.engine.groups import WINDOW, group_requests
-from replay.engine.question import Question
 from replay.errors import InputError
 from replay.progress import Hook, ignore
 
