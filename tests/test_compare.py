@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from pathlib import Path
 
 import polars as pl
@@ -231,6 +232,18 @@ def test_waits_of_an_overloaded_run_are_not_judged(tmp_path):
     assert {row["faster_in_b"] for row in rows_of(found.tables["gained"])} == {None}
     assert any("OVERLOADED" in line and line.startswith("full: ") for line in found.warnings)
     assert "a run is overloaded" in " ".join(found.said)
+    assert "have their first token sooner" not in " ".join(found.said)
+
+
+def test_what_runs_rest_on_is_said_once_or_by_whom(tmp_path):
+    rows = run_fixture.request_rows()
+    off = "x is uncalibrated: expect step times off by 20%"
+    notes = {"notes": ["responses are unknown", "only here", off]}
+    found = compared(written(tmp_path / "one", rows), written(tmp_path / "other", rows, **notes))
+    assert found.assumed == (
+        "the clock of the trace ticks in seconds", "responses are unknown", "other: only here",
+    )  # fmt: skip
+    assert found.warnings == (f"other: {off}",)
 
 
 def test_tokens_without_time_are_exact(tmp_path):
@@ -372,6 +385,32 @@ def test_runs_without_content_and_without_time_are_refused(tmp_path):
     ]
     with pytest.raises(InputError, match="nothing to compare: no time passes in a, b, and what"):
         compared(*folders)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"scenario": {"trace": {"speedup": "1::DOUBLE; DROP VIEW a.run; SELECT 1"}}},
+         "scenario.trace.speedup: must be a number"),
+        ({"scenario": {"trace": ["speedup"]}}, "scenario.trace: must be an object"),
+        ({"step_times": FITTED | {"decode_error_p90_percent": "6"}},
+         "step_times.decode_error_p90_percent: must be a number"),
+        ({"sensitivity": {"runs": [{"knob": "as it is"}]}},
+         "sensitivity.runs: 0: must be an object with metrics"),
+        ({"sensitivity": {"runs": [{"metrics": {"ttft_mean_ms": "7"}}]}},
+         "sensitivity.runs: 0: ttft_mean_ms: must be a number"),
+        ({"sensitivity": {"differences": ["tie"]}}, "sensitivity.differences: must hold objects"),
+        ({"tables": {"requests": "30"}}, "tables.requests: must be a whole number"),
+    ],
+)  # fmt: skip
+def test_manifests_that_no_run_has_are_refused(tmp_path, changes, said):
+    """As an old run, which has no seal: damage to others is told by their digests."""
+    folder = written(tmp_path / "a", run_fixture.request_rows())
+    run_fixture.age(folder, 3)
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(InputError, match=re.escape(said)):
+        compared(folder, folder)
 
 
 # --- scenarios, rankings, names -------------------------------------------------------------------
