@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import polars as pl
 
+from replay.analysis.headline import headline
 from replay.answers.running import Ran, replayed, write_ran
 from replay.answers.tokens_picture import tokens_picture
 from replay.api.answers import TIMEOUT, Answer
 from replay.api.progress import Progress, working
 from replay.api.scenarios import SCENARIO_KEYS, ScenarioKeys, scenario_of
 from replay.api.traces import Path_, Trace, source_of
+from replay.compiling.parts import CONTENT, CURVES, READING, engine_part
 from replay.config.load import load_scenario
-from replay.engine.headline import headline
-from replay.engine.parts import CONTENT, CURVES, READING, engine_part
 from replay.engine.run import RunResult
 from replay.errors import InputError
+from replay.report.frames import table_frame
 from replay.report.notices import notes, unverified, warnings
-from replay.report.rows import table_frame
 from replay.runs.conform import conform
 from replay.runs.digest import result_digest
 from replay.runs.layout import SCENARIO, check_target
@@ -256,10 +256,10 @@ def explain(
     or was read with options of its own. Raises InputError for a request the cache was never asked
     about, for another trace than the run's, and where this version does not reproduce the run.
     """
+    from replay.analysis.explain import explain_request, explain_with
+    from replay.analysis.story import sentences
     from replay.answers.explain_table import path_table
     from replay.answers.sources import FileSource
-    from replay.engine.explain import explain_request, explain_with
-    from replay.engine.story import sentences
 
     opened = _opened(run)
     held = trace if trace is not None else opened._trace

@@ -100,16 +100,16 @@ def _tell(
 ) -> None:
     """Fill `told` request by request, so that an error leaves what was told before it."""
     from replay.cli.progress import compile_first
+    from replay.compiling.parts import READING, engine_part
     from replay.config.load import load_scenario
-    from replay.engine.parts import READING, engine_part
     from replay.runs.layout import SCENARIO
     from replay.runs.trace_path import trace_path
 
     trace_path(run, trace)  # before anything is compiled for it
     kind = load_scenario(run.folder / SCENARIO).cache.kind
     compile_first(READING, engine_part(run.manifest["mode"], kind))
-    from replay.engine.explain import explain_requests
-    from replay.engine.story import sentences
+    from replay.analysis.explain import explain_requests
+    from replay.analysis.story import sentences
 
     for one in explain_requests(run, requests, trace=trace, progress=progress):
         told[one.row["request_id"]] = sentences(one)
