@@ -132,3 +132,11 @@ def test_kept_runs_are_replaced_with_force_only(tmp_path):
     assert "--force" in result.stderr
     assert compare(*arguments, "--force").exit_code == 0
     assert digest(tmp_path / "base") == before
+
+
+def test_nothing_is_run_where_one_of_the_kept_runs_is_there(tmp_path):
+    (tmp_path / "ttl=5m").mkdir()
+    (tmp_path / "ttl=5m" / "mine").write_text("")
+    result = compare(*UNTIMED, "base", "cache.ttl=5m", "--keep", tmp_path)
+    assert result.exit_code == 2
+    assert not (tmp_path / "base").exists()

@@ -134,7 +134,7 @@ def _make(
     from replay.cli.output import note
     from replay.cli.progress import compile_first, progress
     from replay.cli.trace_options import read_trace
-    from replay.engine.parts import CONTENT, CURVES, READING, engine_part
+    from replay.compiling.parts import CONTENT, CURVES, READING, engine_part
 
     parts = [engine_part(one.engine.mode, one.cache.kind) for one in scenarios if one is not None]
     patience_s = compile_first(READING, CONTENT, CURVES, *dict.fromkeys(parts))
