@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from replay.answers import stories
 from replay.cli import main, report_page
 from replay.engine.explain import explain_requests
 from replay.engine.story import sentences
@@ -131,10 +132,10 @@ def test_a_trace_that_moved_is_named_or_its_stories_are_missing(sample, tmp_path
 
 
 def test_of_a_long_trace_few_stories_are_told_or_none(sample, tmp_path, monkeypatch):
-    monkeypatch.setattr(report_page, "MOST_REPLAYED", 4000)
+    monkeypatch.setattr(stories, "MOST_REPLAYED", 4000)
     assert report(sample / "run", "--html", tmp_path / "a.html").exit_code == 0
     assert "The stories of the first 3 are told here" in (tmp_path / "a.html").read_text()
-    monkeypatch.setattr(report_page, "MOST_REQUESTS", 2000)
+    monkeypatch.setattr(stories, "MOST_REQUESTS", 2000)
     assert report(sample / "run", "--html", tmp_path / "b.html").exit_code == 0
     assert "so no stories are told here" in (tmp_path / "b.html").read_text()
 
@@ -143,7 +144,7 @@ def test_a_run_is_shown_where_nothing_can_be_compiled(run, tmp_path, monkeypatch
     def tell(*_, **__):
         raise ImportError("no numba", name="numba")
 
-    monkeypatch.setattr(report_page, "_tell", tell)
+    monkeypatch.setattr(report_page, "_explain", tell)
     assert report(run, "--html", tmp_path / "page.html").exit_code == 0
     assert "No stories: numba is not installed here." in (tmp_path / "page.html").read_text()
 

@@ -42,7 +42,7 @@ CALLS = {
     "query": replay.query,
     "run": replay.run,
 }
-# Of these there is nothing to ask in a notebook: they set up or look at files and machines.
+# These have no call of their name: they look at files and machines, or are `Run.report`, `page`.
 NO_CALLS = {"calibrate", "demo", "doctor", "fetch", "report", "verify"}
 UNTIMED = {"untimed": True, "capacity": "5000blocks"}
 

@@ -35,6 +35,8 @@ from replay.units import NS_PER_S, parse_bytes, parse_duration_ns
 if TYPE_CHECKING:
     import altair
 
+    from replay.api.run_page import RunPage
+    from replay.engine.explain import Explanation
     from replay.report.copying import ArrowStream
     from replay.report.db import RunDatabase
 
@@ -119,6 +121,14 @@ class Run(Answer):
     ) -> Story:
         """Return why a request hit what it hit, and missed the rest; see `replay.explain`."""
         return explain(self, request, trace=trace, progress=progress)
+
+    def page(
+        self, *, static: bool = False, trace: TraceLike | None = None, progress: Progress = False
+    ) -> RunPage:
+        """Return the run as one page of pictures that needs no network; see `replay.page`."""
+        from replay.api.run_page import page
+
+        return page(self, static=static, trace=trace, progress=progress)
 
     def save(self, folder: Path_, *, force: bool = False) -> Path:
         """Write the run directory, whole or not at all, and return its path.
@@ -236,7 +246,7 @@ def query(
     unsafe: bool = False,
 ) -> Answer:
     """Return what one SELECT over the tables of a run finds; see `Run.query`."""
-    return _opened(run).query(sql, timeout=timeout, memory=memory, unsafe=unsafe)
+    return opened(run).query(sql, timeout=timeout, memory=memory, unsafe=unsafe)
 
 
 def explain(
@@ -253,29 +263,39 @@ def explain(
     about, for another trace than the run's, and where this version does not reproduce the run.
     """
     from replay.answers.explain_table import path_table
-    from replay.answers.sources import FileSource
-    from replay.engine.explain import explain_request, explain_with
     from replay.engine.story import sentences
 
-    opened = _opened(run)
-    held = trace if trace is not None else opened._trace
-    scenario = opened._result.scenario
-    parts = READING, CONTENT, engine_part(opened.manifest["mode"], scenario.cache.kind)
-    with working(progress, *parts) as hook, opened._on_disk() as folder:
-        if held is None:
-            told = explain_request(folder, request, progress=hook)
-        else:
-            source = source_of(held)
-            name = source.path if isinstance(source, FileSource) else "the trace"
-            stories = explain_with(
-                folder,
-                [request],
-                lambda wanted: (source.prepared(wanted, hook), name),
-                progress=hook,
-            )
-            told = next(stories)
+    of = opened(run)
+    with of._on_disk() as folder:
+        (told,) = explained(of, folder, [request], trace=trace, progress=progress)
     return Story(sentences(told), table_frame(path_table(told)), request)
 
 
-def _opened(run: Run | Path_) -> Run:
+def explained(
+    run: Run,
+    folder: Folder,
+    requests: Sequence[int],
+    *,
+    trace: TraceLike | None,
+    progress: Progress,
+) -> Iterator[Explanation]:
+    """Yield what there is to tell of requests of a run that lies in `folder`; see `explain`."""
+    from replay.answers.sources import FileSource
+    from replay.engine.explain import explain_requests, explain_with
+
+    held = trace if trace is not None else run._trace
+    engine = engine_part(run.manifest["mode"], run._result.scenario.cache.kind)
+    with working(progress, READING, CONTENT, engine) as hook:
+        if held is None:
+            yield from explain_requests(folder, requests, progress=hook)
+            return
+        source = source_of(held)
+        name = source.path if isinstance(source, FileSource) else "the trace"
+        yield from explain_with(
+            folder, requests, lambda wanted: (source.prepared(wanted, hook), name), progress=hook
+        )
+
+
+def opened(run: Run | Path_) -> Run:
+    """Return a run, opened where it is named by its folder."""
     return run if isinstance(run, Run) else open_run(run)
