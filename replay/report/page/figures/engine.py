@@ -59,7 +59,7 @@ def strips(data: Mapping[str, Data], facts: Facts) -> Drawn | LeftOut:
         ("running", "Requests running, on average", 56, {"running": "run"}, []),
         (
             "waiting",
-            "Requests waiting: the most at once (line), on average (filled)" if most_waiting
+            "Requests waiting: most at once (line), mean (filled)" if most_waiting
             else "Requests waiting, on average",
             48, {"waiting": "queue"}, [_line("most_waiting", "queue")] if most_waiting else [],
         ),

@@ -21,6 +21,7 @@ from replay.report.page.verdict import SAME
 from replay.report.words import percent, span, times
 
 ROOM_ABOVE, LEAST_RATE = 1.15, 0.01  # of the axis
+ROOM_BELOW = 0.1  # of the optimum: a number below its dot stays above that of the run
 HOPELESS = 0.95  # of what is wanted at an age: no policy keeps it so long
 MORE = 1.05  # times the run's capacity: less is called the same
 FEW = 0.05  # of all that was evicted: not worth a sentence
@@ -108,6 +109,17 @@ def _at(mark: Spec, **place: float) -> Spec:
     return {"data": {"values": [place]}, "mark": mark, "encoding": encoding}
 
 
+# Beside its dot a number keeps off a curve that rises to the right.
+_BELOW = {"align": "left", "dx": 9, "dy": 12}
+_ABOVE = {"align": "right", "dx": -9, "dy": -10}
+
+
+def _apart(facts: Facts) -> bool:
+    """Return whether the numbers of the run and of the optimum have room below their dots."""
+    run, optimum = facts.rate("this run"), facts.rate("the same memory, optimum")
+    return run is None or optimum is None or optimum - run > ROOM_BELOW * (optimum or 1)
+
+
 def _dots(field: str, facts: Facts) -> list[Spec]:
     """Return this run and the optimum at its capacity, each with its number."""
     run = facts.memory.get("this run")
@@ -115,17 +127,16 @@ def _dots(field: str, facts: Facts) -> list[Spec]:
         return []
     layers = [_at({"type": "rule", "color": "var(--axis)"}, x=run[field])]
     marks = (
-        ("this run", "with", "circle", 12),
-        ("the same memory, optimum", "avoid", "diamond", 0),
+        ("this run", "with", "circle", _BELOW),
+        ("the same memory, optimum", "avoid", "diamond", _BELOW if _apart(facts) else _ABOVE),
     )
-    for cache, shade, shape, below in marks:
+    for cache, shade, shape, beside in marks:
         rate = facts.rate(cache)
         if rate is None:
             continue
         dot = {"type": "point", "filled": True, "size": 80, "opacity": 1, "color": paint(shade),
                "shape": shape}  # fmt: skip
-        number = {"type": "text", "align": "left", "dx": 10, "dy": below, "fontWeight": 600,
-                  "text": percent(rate)}  # fmt: skip
+        number = {"type": "text", **beside, "fontWeight": 600, "text": percent(rate)}
         layers += [_at(dot, x=run[field], y=rate), _at(number, x=run[field], y=rate)]
     return layers
 

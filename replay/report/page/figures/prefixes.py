@@ -18,6 +18,7 @@ _SHADES = ("avoid", "unavoid", "axis", "cross", "session")
 _STEP_NAMES = ("under 20%", "20-40%", "40-60%", "60-80%", "over 80%")
 _LABELLED = 0.03  # of all requests: less has no room for its number
 _LEAST_PIXELS = 96
+_EDGED_PIXELS = 4  # a narrower box would be all edge
 # What can be read on each shade, in light and in dark.
 _READABLE = [
     {"test": "datum.kept >= 0.8 || datum.kept < 0.2", "value": "var(--onstrong)"},
@@ -55,7 +56,8 @@ def tree(data: Mapping[str, Data], facts: Facts) -> Drawn | LeftOut:
              "scale": {"type": "threshold", "domain": [*_STEPS],
                        "range": [paint(name) for name in _SHADES]}}  # fmt: skip
     boxes = {
-        "mark": {"type": "rect", "stroke": "var(--card)", "strokeWidth": 1},
+        "mark": {"type": "rect", "stroke": "var(--card)",
+                 "strokeWidth": {"expr": f"{_ACROSS} > {_EDGED_PIXELS} ? 1 : 0"}},
         "encoding": {
             "x": x, "x2": {"field": "to_request"}, "y": y, "y2": {"field": "stop_tokens"},
             "color": shade,
