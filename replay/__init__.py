@@ -51,6 +51,7 @@ _PUBLIC = {
     "prefix_digests": "replay.trace.hashing",
     "query": "replay.api.runs",
     "run": "replay.api.runs",
+    "tree": "replay.api.trees",
     "vllm_block_hashes": "replay.trace.vllm_hashes",
 }
 __all__ = ["__version__", *_PUBLIC]

@@ -6,6 +6,7 @@ from replay.api.questions import check, cost, curve, describe, gain, names, poli
 from replay.api.run_page import page
 from replay.api.runs import Run, explain, open_run, query, run
 from replay.api.traces import Trace, anonymize, convert, from_frame, generate, load_trace
+from replay.api.trees import tree
 from replay.errors import (
     ConfigError,
     DoesNotFitError,
@@ -54,6 +55,7 @@ __all__ = [
     "prefix_digests",
     "query",
     "run",
+    "tree",
     "vllm_block_hashes",
 ]
 

@@ -260,3 +260,20 @@ def test_capacities_are_shown_in_the_unit_they_were_given_in(capacity, unit, sho
     done = CliRunner().invoke(main, list(map(str, arguments)))
     assert done.exit_code == 0, done.output
     assert shown in done.stdout
+
+
+def test_a_model_that_keeps_no_kv_has_no_memory_to_ask_for(tmp_path):
+    states = {
+        "model_type": "qwen3_5_moe_text", "full_attention_interval": 3072, "head_dim": 256,
+        "hidden_size": 3072, "linear_conv_kernel_dim": 4, "linear_key_head_dim": 128,
+        "linear_num_key_heads": 16, "linear_num_value_heads": 64, "linear_value_head_dim": 128,
+        "moe_intermediate_size": 1024, "num_attention_heads": 32, "num_experts": 256,
+        "num_experts_per_tok": 8, "num_hidden_layers": 48, "num_key_value_heads": 2,
+        "shared_expert_intermediate_size": 1024, "vocab_size": 248320,
+    }  # fmt: skip
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"model_type": "qwen3_5_moe", "text_config": states}))
+    for asked in (("--unit", "GiB"), ("--capacity", "1GiB"), ("--gpu", "h100-sxm")):
+        result = invoke("curve", SAMPLE, "--model", config, *asked)
+        assert result.exit_code == 2
+        assert "keeps no KV: there is no prefix cache to size" in result.stderr

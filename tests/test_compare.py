@@ -13,6 +13,7 @@ import replay
 from replay.errors import InputError
 from replay.report.compare.compare import Comparison, compare_runs
 from replay.report.compare.judge import METRICS, Judge, Metric
+from replay.report.compare.names import TABLES
 from replay.report.compare.sides import sides_of
 from replay.report.tables import Table
 from replay.runs.open import open_run
@@ -135,6 +136,13 @@ def test_totals_equal_independent_sql(runs):
     for at, name in enumerate(("token_hit_rate", "ttft_mean_ms", "computed_tokens")):
         assert delta[name]["difference"] == pytest.approx(float(after[at]) - float(before[at]))
     assert delta["token_hit_rate"]["difference"] > 0
+
+
+def test_all_tables_have_names_that_complete(runs):
+    found = list(compared(runs["bf16"], runs["fp8"]).tables)
+    assert found == [name for name in found if name in TABLES]
+    ranked = compared(runs["bf16"], runs["fp8"], runs["bf16"]).tables
+    assert {name for name in ranked if not name.startswith("delta_")} <= set(TABLES)
 
 
 def test_the_timelines_are_on_one_clock(runs):

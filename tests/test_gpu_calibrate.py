@@ -195,6 +195,12 @@ def test_files_that_cannot_be_used_say_why(tmp_path):
         read_measured(stranger)
     renamed = read_measured(stranger, renames={"Their-8B": "llama-3.1-8b"})
     assert list(renamed.models) == ["llama-3.1-8b"]
+    torn = tmp_path / "torn.csv"
+    torn.write_text(two.read_text() + "\nG\n" + "G," * 20 + "\n")
+    with pytest.raises(ConfigError) as raised:
+        read_measured(torn)
+    assert [problem.line for problem in raised.value.problems] == [5, 6]
+    assert "needs 9 cells, as the header has (got 1)" in str(raised.value)
     with pytest.raises(InputError, match="no column decode_ms"):
         read_measured(two, gpu="G", time_column="decode_ms")
     with pytest.raises(InputError, match="cannot be read"):

@@ -347,7 +347,7 @@ def test_figures_need_what_is_known_and_stand_in_a_section():
 
 def test_every_colour_that_is_used_is_in_the_table():
     sheet = style_sheet()
-    known = {colour.name for colour in COLOURS} | {"c", "onstrong"}
+    known = {colour.name for colour in COLOURS} | {"c"}
     assert set(re.findall(r"var\(--([\w-]+)\)", sheet)) <= known
     assert set(PARTS.values()) <= known
 

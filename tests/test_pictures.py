@@ -18,9 +18,12 @@ from replay.answers.looking import described
 from replay.answers.policy_picture import policy_picture
 from replay.answers.policy_tables import policy_table
 from replay.answers.questions import Words, question_about
+from replay.answers.shared_tree import tree_of_trace
 from replay.answers.sources import FileSource, HeldSource
 from replay.answers.tokens_picture import tokens_picture
 from replay.answers.trace_picture import trace_picture
+from replay.answers.tree_picture import tree_picture
+from replay.answers.tree_rows import Choice, tree_rows
 from replay.config.scenario import Scenario
 from replay.engine.curves import DRAWN_GROUPS, answer_curves
 from replay.engine.gain import Gain
@@ -31,6 +34,7 @@ from replay.report.pictures.page import page_text
 from replay.report.rows import table_frame
 from replay.report.tokens import COLOURS, values
 from replay.trace.readers import load_trace
+from tests.trace_samples import mooncake_text, trace_of
 
 SAMPLE = Path(__file__).parents[1] / "traces" / "chat-small.jsonl"
 SOURCE = FileSource(SAMPLE)
@@ -90,6 +94,7 @@ def seen():
 def pictures(seen):
     question = ask(policies=["lru,arc,min"], capacities=["500blocks,5000blocks"])
     cost = cost_answer(STEP, "32x4096")[1]
+    tree = tree_of_trace(seen.trace)
     return {
         "curve": curve(gpu=True, policies=["lru,min"])[0],
         "policies": policy_picture(question, compare_policies(question)),
@@ -97,10 +102,12 @@ def pictures(seen):
         "cost": cost_picture(cost, "cached"),
         "describe": trace_picture(seen.trace, seen.tree, seen.facts),
         "run": tokens_picture(WINDOWS, "a trace"),
+        "tree": tree_picture(tree, tree_rows(tree, Choice(limit=60))),
+        "tree of a run": tree_picture(replace(tree, of_run=True), tree_rows(tree, Choice())),
     }
 
 
-NAMES = ("curve", "policies", "gain", "cost", "describe", "run")
+NAMES = ("curve", "policies", "gain", "cost", "describe", "run", "tree", "tree of a run")
 
 
 # --- the same data as the table ---------------------------------------------------------------
@@ -315,6 +322,30 @@ def test_policies_that_are_many_are_named_as_far_as_colours_go():
 )
 def test_gains_say_which_cache_does_it(known, words):
     assert words in gain_picture(gains(**known)).finding
+
+
+def test_a_tree_says_what_repeats_and_how_few_prefixes_bring_half_of_it(pictures):
+    assert pictures["tree"].finding == (
+        "55% of the prompt tokens repeat. No prefix stands out: the one that saves most brings 9% "
+        "of that."
+    )
+    assert "60 of 673 shared prefixes, with 62% of what" in pictures["tree"].subtitle
+    few = tree_of_trace(trace_of(mooncake_text([(1, 2, 3, 4)] * 5)))
+    assert tree_picture(few, tree_rows(few, Choice())).finding == (
+        "80% of the prompt tokens repeat. One shared prefix brings 100% of that."
+    )
+    none = tree_of_trace(trace_of(mooncake_text([(1, 2, 3, 4), (5, 6)])))
+    assert tree_picture(none, tree_rows(none, Choice())).finding == (
+        "No prompt shares a prefix with another."
+    )
+
+
+def test_prefixes_of_few_among_many_requests_are_drawn_without_the_others():
+    alone = [(9, number, number, number) for number in range(100)]
+    tree = tree_of_trace(trace_of(mooncake_text([(1, 2, 3, 4)] * 3 + alone)))
+    picture = tree_picture(tree, tree_rows(tree, Choice()))
+    assert "Drawn are the 3 of 103 requests" in picture.subtitle
+    assert picture.views[0]["layer"][0]["encoding"]["x"]["scale"]["domain"] == [0, 3]
 
 
 def test_a_run_says_what_share_of_the_tokens_was_reused_and_whether_that_changes():

@@ -41,6 +41,7 @@ CALLS = {
     "policies": replay.policies,
     "query": replay.query,
     "run": replay.run,
+    "tree": replay.tree,
 }
 # These have no call of their name: they look at files and machines, or are `Run.report`, `page`.
 NO_CALLS = {"calibrate", "demo", "doctor", "fetch", "report", "verify"}
@@ -117,6 +118,13 @@ def test_describe(trace, command):
     assert_frame_equal(replay.describe(trace).frame(), command("describe", SAMPLE))
 
 
+def test_tree(trace, command):
+    assert_frame_equal(replay.tree(trace).frame(), command("tree", SAMPLE))
+    given = replay.tree(trace, by="requests", depth=2, min_requests=5, no_sessions=True).frame()
+    options = ("--by", "requests", "--depth", 2, "--min-requests", 5, "--no-sessions")
+    assert_frame_equal(given, command("tree", SAMPLE, *options))
+
+
 def test_check(trace, command):
     assert_frame_equal(
         replay.check(trace, context=8192).frame(), command("check", SAMPLE, "--context", 8192)
@@ -183,6 +191,9 @@ def test_a_run_its_reports_queries_and_stories(trace, command, tmp_path):
     told = command("explain", tmp_path / "run", 1002)
     assert_frame_equal(made.explain(1002).frame(), told)
     assert_frame_equal(replay.explain(tmp_path / "run", 1002).frame(), told)
+    told = command("tree", tmp_path / "run", "--by", "tokens", "--limit", 9)
+    assert_frame_equal(replay.tree(tmp_path / "run", by="tokens", limit=9).frame(), told)
+    assert_frame_equal(replay.tree(made, by="tokens", limit=9).frame(), told)
 
 
 def test_a_timed_run(trace, tmp_path):

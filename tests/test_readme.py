@@ -12,13 +12,16 @@ from click.testing import CliRunner
 from replay.cli import main
 
 ROOT = Path(__file__).parents[1]
-BLOCKS = re.findall(r"^```\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+BLOCKS = FENCED.findall((ROOT / "README.md").read_text())
 
 
 def commands() -> list[tuple[str, list[str]]]:
     """Return each command of the README's blocks, in order, with the output lines shown."""
     found: list[tuple[str, list[str]]] = []
-    for block in BLOCKS:
+    for language, block in BLOCKS:
+        if language:
+            continue
         for line in block.splitlines():
             if line.startswith(("$ replay ", "replay ")):
                 found.append((line.removeprefix("$ "), []))
@@ -48,6 +51,14 @@ def test_the_commands_run_and_print_what_is_shown(printed):
     for command, lines in commands():
         for line in lines:
             assert line in printed[command].splitlines(), command
+
+
+@pytest.mark.slow
+def test_the_python_runs(monkeypatch, capsys):
+    (code,) = (block for language, block in BLOCKS if language == "python")
+    monkeypatch.chdir(ROOT)
+    exec(code, {})
+    assert capsys.readouterr().out.count("ttft_ms") == 2
 
 
 def test_every_command_is_in_the_readme():

@@ -46,7 +46,8 @@ def test_a_run_says_so_and_prints_no_rate_and_no_saving(run):
 
 def test_reports_say_so_and_leave_hits_unknown(run):
     folder, _ = run
-    text = printed("report", folder)
+    assert printed("report", folder).startswith(UNKNOWN)
+    text = printed("report", folder, "--all")
     assert text.startswith(UNKNOWN)
     assert "hit_rate says nothing: no content: reuse unknown" in text
     (row,) = json.loads(printed("report", folder, "summary", "--format", "json"))

@@ -26,13 +26,20 @@ class Described:
 
 def described(trace: Trace, *, sessions: bool = True, progress: Hook = ignore) -> Described:
     """Return the facts of a trace by group, and notes; `sessions` looks for some where none are."""
+    trace, tree = grown(trace, sessions=sessions, progress=progress)
+    return Described(trace, tree, describe(trace, tree), notes(trace))
+
+
+def grown(
+    trace: Trace, *, sessions: bool = True, progress: Hook = ignore
+) -> tuple[Trace, PrefixTree | None]:
+    """Return a trace with the sessions found, and its tree where content is known or assumed."""
     if may_assume(trace):
         trace = continue_sessions(trace)
     progress("Finding what repeats", 0, 0)
     if sessions:
         trace = infer_sessions(trace)
-    tree = build_tree(trace) if trace.has_content else None
-    return Described(trace, tree, describe(trace, tree), notes(trace))
+    return trace, build_tree(trace) if trace.has_content else None
 
 
 def checked(

@@ -164,9 +164,13 @@ class Run(Answer):
             with RunDatabase(self._folder, **limits) as database:
                 yield database
             return
-        there = Folder(Path("memory"), self.manifest, {}, True)
-        with RunDatabase(there, frames=self._tables, **limits) as database:
+        with RunDatabase(self._there, frames=self._tables, **limits) as database:
             yield database
+
+    @property
+    def _there(self) -> Folder:
+        """Return its folder, or what stands for one where it is in memory alone."""
+        return self._folder or Folder(Path("memory"), self.manifest, {}, True)
 
     @contextmanager
     def _on_disk(self) -> Iterator[Folder]:

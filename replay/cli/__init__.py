@@ -38,6 +38,7 @@ from replay.cli.policies import policies
 from replay.cli.query import query
 from replay.cli.report import report
 from replay.cli.run import run
+from replay.cli.tree import tree
 from replay.cli.verify import verify
 from replay.errors import Interrupted, OutputError, ReplayError
 from replay.kernels import code_cache
@@ -111,7 +112,7 @@ def main(ctx: click.Context, debug: bool, no_color: bool) -> None:
 
 
 for _command in (
-    demo, generate, fetch, check, convert, anonymize, describe, curve, policies, run, gain,
+    demo, generate, fetch, check, convert, anonymize, describe, tree, curve, policies, run, gain,
     explain, cost, calibrate, report, compare, query, export, verify, list_, doctor,
 ):  # fmt: skip
     main.add_command(_command)

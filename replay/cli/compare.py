@@ -24,7 +24,13 @@ if TYPE_CHECKING:
     metavar="A B [C]...",
     shell_complete=completion.runs,
 )
-@click.option("--table", "chosen", metavar="NAME", help="One of the tables, such as gained.")
+@click.option(
+    "--table",
+    "chosen",
+    metavar="NAME",
+    shell_complete=completion.compared,
+    help="One of the tables, such as gained.",
+)
 @click.option("--all", "every", is_flag=True, help="Print all tables.")
 @output_options
 def compare(

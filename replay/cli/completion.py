@@ -111,6 +111,12 @@ def _exports() -> list[str]:
     return [target.name for target in TARGETS]
 
 
+def _compared() -> list[str]:
+    from replay.report.compare.names import TABLES
+
+    return list(TABLES)
+
+
 def _policies() -> list[str]:
     from replay.cache.replacement import REPLACEMENTS
 
@@ -142,6 +148,7 @@ profiles = _of(_profiles, files=True)
 traces = _of(_traces)
 reports = _of(_reports)
 exports = _of(_exports)
+compared = _of(_compared)
 policies = _list_of(_policies)
 separations = _list_of(_separations)
 

@@ -25,7 +25,7 @@ SAMPLE = "chat-small.jsonl"
 @click.option("--force", is_flag=True, help="Replace a run and its page that are there already.")
 @click.pass_context
 def demo(ctx: click.Context, output: Path, force: bool) -> None:
-    """Replay the sample trace that ships, show what the run says, and make its page.
+    """Replay the sample trace that ships, show its reports and page.
 
     2,132 requests of a chat on one H100 serving Llama-3.1-8B, with and without prefix caching.
     Needs no GPU, no network and no file of your own.

@@ -95,7 +95,7 @@ def emit(
 
 
 def emit_named(
-    tables: Mapping[str, Table],
+    tables: Mapping[str, AnyTable],
     *,
     format: str | None = None,
     output: Path | None = None,

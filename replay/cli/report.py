@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from replay.report.db import RunDatabase
 
 
-@click.command()
+@click.command(short_help="What RUN came to, its reports, or a page of pictures.")
 @click.argument(
     "run", type=click.Path(path_type=Path), metavar="RUN", shell_complete=completion.runs
 )

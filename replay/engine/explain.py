@@ -6,7 +6,6 @@ noted that concerns the blocks of its prompt. What comes out must be what the ru
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +25,8 @@ from replay.kernels import layout
 from replay.progress import Hook, ignore
 from replay.runs.layout import SCENARIO
 from replay.runs.open import Run
-from replay.runs.trace_path import trace_path
-from replay.schema import TABLES
-from replay.trace.parquet_check import check_parquet
+from replay.runs.read import run_table
+from replay.runs.trace_path import check_read_alike, how_it_ran, trace_path
 from replay.trace.readers.options import DEFAULTS, ReadOptions
 
 _REPRODUCED = {
@@ -39,7 +37,6 @@ _REPRODUCED = {
     "in_flight_tokens": layout.IN_FLIGHT,
     "granularity_tokens": layout.GRANULARITY,
 }
-_READ_ALIKE = ("format", "block_size", "content", "rejected_rows")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +130,7 @@ def explain_with(
     for row in rows:
         _check_told(run, row, scenario)
     prepared, named = read(scenario)
-    _check_read_alike(run, prepared, named)
+    check_read_alike(run, prepared.trace.meta, named)
     plan = make_plan(
         prepared.trace,
         prepared.tree,
@@ -141,7 +138,7 @@ def explain_with(
         block_size=prepared.sizing.block_size,
         capacity_blocks=prepared.sizing.capacity_blocks,
     )
-    prefixes = _table(run, "prefixes").collect()
+    prefixes = run_table(run, "prefixes").collect()
     for row in rows:
         request = row["request_id"]
         watched = watch_request(plan, request, prepared.cost, progress=progress)
@@ -156,36 +153,9 @@ def explain_with(
 _NEVER_NULL = ("status", "preemptions", "input_tokens", "output_tokens")
 
 
-def _table(run: Run, name: str) -> pl.LazyFrame:
-    """Return a table of a run, whatever bytes the path to it is made of.
-
-    Raises InputError where it cannot be decoded or lacks a column of the schema.
-    """
-    path = run.tables[name]
-    try:
-        content = path.read_bytes()
-        if not run.verified:
-            check_parquet(content, str(path))  # some damage would end this process
-        frame = pl.read_parquet(content)
-    except OSError as error:
-        raise InputError(f"{path}: cannot read: {error.strerror}") from error
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise InputError(f"{path}: damaged Parquet file ({error})") from error
-    version = run.manifest["schema_version"]
-    for column in TABLES[name]:
-        found = frame.schema.get(column.name)
-        if column.since <= version and found != getattr(pl, column.dtype):
-            raise InputError(
-                f"{path}: column {column.name} must be {column.dtype} "
-                f"(got {found or 'no such column'})",
-                hint="the run was changed after it was written: replay it",
-            )
-    return frame.lazy()
-
-
 def _rows(run: Run, requests: Sequence[int]) -> list[dict[str, Any]]:
     """Return the rows of the run's table `requests` in the order given."""
-    table = _table(run, "requests")
+    table = run_table(run, "requests")
     wanted = table.filter(pl.col("request_id").is_in([*requests])).collect()
     found = {row["request_id"]: row for row in wanted.iter_rows(named=True)}
     for request in requests:
@@ -230,30 +200,6 @@ def _check_told(run: Run, row: Mapping[str, Any], scenario: Scenario) -> None:
         )
 
 
-def _check_read_alike(run: Run, prepared: Prepared, path: Path | str) -> None:
-    """Raise InputError unless the trace is the run's, and was read as the run read it."""
-    record, meta = run.manifest.get("trace") or {}, prepared.trace.meta
-    if record.get("sha256") != meta.sha256:
-        raise InputError(
-            f"{path}: not the trace of {run.folder} (sha256 {meta.sha256[:12]}…, the run's is "
-            f"{str(record.get('sha256'))[:12]}…)",
-            hint="give the file as it was: --trace PATH",
-        )
-    for name in _READ_ALIKE:
-        got, wanted = getattr(meta, name), record.get(name)
-        if got != wanted:
-            raise InputError(
-                f"{path}: read otherwise than by the run: {name} {got!r} (the run's is {wanted!r})",
-                hint=_how_it_ran(run),
-            )
-
-
-def _how_it_ran(run: Run) -> str:
-    argv = run.manifest.get("argv")
-    command = shlex.join(["replay", *map(str, argv)]) if argv else "see its manifest"
-    return f"give the options of reading that the run had: {command}"
-
-
 def _check_reproduced(run: Run, row: Mapping[str, Any], watched: Watched) -> None:
     """Raise InputError unless the replay gives the request what the run says it had."""
     outcome = watched.outcome[row["request_id"]]
@@ -264,7 +210,7 @@ def _check_reproduced(run: Run, row: Mapping[str, Any], watched: Watched) -> Non
                 f"{run.folder}: a replay of it gives request {row['request_id']} "
                 f"{outcome[field]:,} {name} (the run has {row[name]:,})",
                 hint=f"it was made by replay {version}, perhaps with other rules, or its trace was "
-                f"read with other options; {_how_it_ran(run)}",
+                f"read with other options; {how_it_ran(run)}",
             )
 
 

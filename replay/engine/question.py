@@ -217,9 +217,11 @@ def _bytes(scenario: Scenario, wanted: Ask) -> tuple[int | None, int | None]:
         pool = find_hardware(scenario).pool
         return pool.kv_bytes_per_token, pool.pool_bytes
     if "model" in scenario.model_fields_set or "bytes" in asked or wanted.unit == "GiB":
+        from replay.gpu.memory import check_keeps_kv
         from replay.gpu.spec import load_model
 
         model = load_model(scenario.model.name)
+        check_keeps_kv(model)
         return model.pool_token_bytes(scenario.model.kv_dtype), None
     return None, None
 

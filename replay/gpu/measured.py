@@ -14,6 +14,7 @@ import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,7 +90,7 @@ def read_measured(
     every bad row, InputError for a file that cannot be used.
     """
     records = _records(path, (*COLUMNS, time_column))
-    found = sorted({record["gpu"] for record in records})
+    found = sorted({record["gpu"] for _, record in records})
     if gpu is None and len(found) != 1:
         raise InputError(
             f"{path}: rows of {len(found)} GPUs: {', '.join(found)}", hint="name one with --rows-of"
@@ -100,7 +101,7 @@ def read_measured(
     names = _model_names(path, records, wanted, renames or {}, skip=known_models_only)
     rows: list[tuple[object, ...]] = []
     problems: list[Problem] = []
-    for line, record in enumerate(records, 2):
+    for line, record in records:
         if record["gpu"] != wanted or record["model"] not in names:
             continue
         try:
@@ -129,7 +130,8 @@ def read_measured(
     )
 
 
-def _records(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+def _records(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
+    """Return each row with its line; raises ConfigError for those of other lengths."""
     try:
         text = read_whole(path, most_bytes=MAX_BYTES).decode("utf-8-sig")
         reader = csv.DictReader(io.StringIO(text, newline=""))
@@ -139,16 +141,31 @@ def _records(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
                 f"{path}: no column {', '.join(missing)}",
                 hint=f"columns: {', '.join(COLUMNS)}, and decode_ctx for mixed steps",
             )
-        return list(reader)
+        records = [(reader.line_num, record) for record in reader]
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
+    cells = len(reader.fieldnames or ())
+    torn = [
+        Problem(str(path), f"needs {cells} cells, as the header has (got {_cells(record)})", line)
+        for line, record in records
+        if None in record or None in record.values()
+    ]
+    if torn:
+        raise ConfigError(torn)
+    return records
+
+
+def _cells(record: Mapping[str | None, Any]) -> int:
+    """Return how many cells a row of csv.DictReader had; those beyond the header are under None."""
+    named = sum(value is not None for key, value in record.items() if key is not None)
+    return named + len(record.get(None, ()))
 
 
 def _model_names(
     path: Path,
-    records: list[dict[str, str]],
+    records: list[tuple[int, dict[str, str]]],
     gpu: str,
     renames: Mapping[str, str],
     *,
@@ -157,7 +174,7 @@ def _model_names(
     """Return replay's name of each model of the file."""
     names: dict[str, str] = {}
     known = set(model_names())
-    for name in sorted({record["model"] for record in records if record["gpu"] == gpu}):
+    for name in sorted({record["model"] for _, record in records if record["gpu"] == gpu}):
         ours = renames.get(name, name.lower())
         if ours in known or Path(ours).suffix:
             names[name] = ours

@@ -86,8 +86,7 @@ def kv_pool(
             f"memory_utilization must be above 0 and at most 1 (got {memory_utilization:g})"
         )
     check_splits(model, tensor_parallel)
-    if not model.kv_bytes_per_token:
-        raise InputError(f"{model.name} keeps no KV: there is no prefix cache to size")
+    check_keeps_kv(model)
     # As the decimal it was written as: 0.9 of 10 bytes is 9, not 8.
     share = Fraction(str(memory_utilization))
     of_left = memory_share_of == LEFT_AFTER_WEIGHTS
@@ -105,6 +104,12 @@ def kv_pool(
             hint=_what_fits(gpu, model, tensor_parallel, engine),
         )
     return pool
+
+
+def check_keeps_kv(model: Model) -> None:
+    """Raise InputError for a model of whose tokens no layer keeps KV."""
+    if not model.kv_bytes_per_token:
+        raise InputError(f"{model.name} keeps no KV: there is no prefix cache to size")
 
 
 def activation_bytes(

@@ -100,7 +100,7 @@ def write_table(
 
 
 def write_objects(
-    tables: Mapping[str, Table], target: Path | BinaryIO, *, force: bool = False
+    tables: Mapping[str, AnyTable], target: Path | BinaryIO, *, force: bool = False
 ) -> None:
     """Write several tables as one JSON object: under each name a list of objects.
 

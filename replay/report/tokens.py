@@ -50,6 +50,8 @@ COLOURS = (
     Colour("prefill", "#1f8a7d", "#4cbcae", "time in prefill"),
     Colour("run", "#52606d", "#8c98a5", "held by running requests"),
     Colour("idle", "#6aa3d8", "#3a6ea5", "cached and idle"),
+    Colour("onstrong", "#ffffff", "#0b0e12", "text on the strong shades"),
+    Colour("onlight", DARK_TEXT, DARK_TEXT, "text on the light shades"),
     Colour("warnbg", "#fff4e0", "#33260f", "what must be read first"),
     Colour("warnline", "#b8410f", "#f2b765", "its edge"),
 )

@@ -24,6 +24,11 @@ def table_file(name: str) -> str:
     return f"{name}.parquet"
 
 
+def is_run(path: Path) -> bool:
+    """Return whether a path is a run directory, whole or damaged, and no folder of traces."""
+    return path.is_dir() and (path / MANIFEST).exists()
+
+
 def named(folder: Path) -> Path:
     """Return the folder under a name that can stand beside others, also for `.` and `a/..`."""
     return folder.resolve() if folder.name in ("", "..") else folder

@@ -1,15 +1,18 @@
-"""Where the trace of a run is to be read again: for stories, which replay it."""
+"""Where the trace of a run is to be read again, and whether what was read is that trace."""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from replay.errors import InputError
 from replay.runs.layout import MANIFEST
 from replay.runs.open import Run
+from replay.trace.frame import TraceMeta
 from replay.writing.target import STANDARD_INPUT
 
 _PATTERN = frozenset("*?[")
+_READ_ALIKE = ("format", "block_size", "content", "rejected_rows")
 
 
 def trace_path(run: Run, trace: Path | None = None) -> Path | str:
@@ -36,3 +39,28 @@ def trace_path(run: Run, trace: Path | None = None) -> Path | str:
             hint="say where it is now: --trace PATH",
         )
     return str(path)
+
+
+def check_read_alike(run: Run, meta: TraceMeta, path: Path | str) -> None:
+    """Raise InputError unless the trace is the run's, and was read as the run read it."""
+    record = run.manifest.get("trace") or {}
+    if record.get("sha256") != meta.sha256:
+        raise InputError(
+            f"{path}: not the trace of {run.folder} (sha256 {meta.sha256[:12]}…, the run's is "
+            f"{str(record.get('sha256'))[:12]}…)",
+            hint="give the file as it was: --trace PATH",
+        )
+    for name in _READ_ALIKE:
+        got, wanted = getattr(meta, name), record.get(name)
+        if got != wanted:
+            raise InputError(
+                f"{path}: read otherwise than by the run: {name} {got!r} (the run's is {wanted!r})",
+                hint=how_it_ran(run),
+            )
+
+
+def how_it_ran(run: Run) -> str:
+    """Return in words how to find the options of reading that a run had."""
+    argv = run.manifest.get("argv")
+    command = shlex.join(["replay", *map(str, argv)]) if argv else "see its manifest"
+    return f"give the options of reading that the run had: {command}"

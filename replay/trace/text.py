@@ -39,6 +39,7 @@ _PIECES = re.compile(
 )
 _AT_ONCE_CHARACTERS = 1 << 24
 UNKNOWN = "[…]"
+_OF_TEXT = "token ids of the source's text, by "
 
 
 class Splitter(Protocol):
@@ -172,7 +173,25 @@ def _of_file(path: Path) -> Splitter:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     digest = hashlib.sha256(data).hexdigest()[:12]
-    return _Exact(tokenizer, f"the tokenizer {path.name}, sha256 {digest}")
+    splitter = _Exact(tokenizer, f"the tokenizer {path.name}, sha256 {digest}")
+    _LOADED[splitter.name] = splitter
+    return splitter
 
 
 APPROXIMATE: Splitter = _Approximate()
+_LOADED: dict[str, Splitter] = {APPROXIMATE.name: APPROXIMATE}
+
+
+def content_of_text(splitter: Splitter) -> str:
+    """Return how content identity was obtained of a trace whose text a splitter read."""
+    return f"{_OF_TEXT}{splitter.name}"
+
+
+def is_of_text(content: str) -> bool:
+    """Return whether that is said of content: its tokens were text."""
+    return content.startswith(_OF_TEXT)
+
+
+def splitter_of(content: str) -> Splitter | None:
+    """Return the splitter that read a trace's text, None unless this process has loaded it."""
+    return _LOADED.get(content.removeprefix(_OF_TEXT)) if is_of_text(content) else None

@@ -79,7 +79,8 @@ def _format(name: str) -> list[str]:
         return ["--format-out", kinds[name]]
     if name == "generate":
         return ["--format", "parquet"]
-    return [] if name in ("anonymize", "calibrate") else ["--format", "csv"]
+    fixed = name in ("anonymize", "calibrate", "page") or name.startswith("export")
+    return [] if fixed else ["--format", "csv"]
 
 
 def _strange(folder: Path, output: str) -> str | None:

@@ -9,9 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
+import polars as pl
+
 from tests.faults.trial import WRITING, Attempt, Trial, command, environment, prepare, run
 
 KILLS = 100
+_TABLES = {f"{name}.csv" for name in ("requests", "timeline", "prefixes", "run", "columns")}
 _MARK = ".replay-partial-"
 
 
@@ -65,12 +68,23 @@ def _left(folder: Path, target: Path, *, replaces: bool) -> str | None:
 
 
 def _not_whole(folder: Path, target: Path) -> str | None:
-    if target.is_dir() or target.suffix == ".parquet":
-        done = run("verify" if target.is_dir() else "describe", target, cwd=folder)
-        if target.name == "out.parquet" and done.code == 2 and "canonical" in done.err:
-            return None  # the rows of a query
+    if target.is_dir() and not (target / "manifest.json").exists():
+        lacking = _TABLES - {one.name for one in target.iterdir()}
+        return f"{target.name} lacks {sorted(lacking)}" if lacking else None
+    if target.is_dir():
+        done = run("verify", target, cwd=folder)
         return f"{target.name} is not whole: {done.err[-200:]}" if done.code else None
-    return None if target.read_bytes().endswith((b"\n", b"}")) else f"{target.name} is cut off"
+    if target.suffix == ".parquet":
+        try:
+            pl.read_parquet(target)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            return f"{target.name} is not whole: {error}"
+        return None
+    return (
+        None
+        if target.read_bytes().endswith((b"\n", b"}", b"</html>"))
+        else f"{target.name} is cut off"
+    )
 
 
 def _next(words: tuple[str, ...], folder: Path, target: Path) -> str | None:

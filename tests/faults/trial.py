@@ -215,6 +215,10 @@ WRITING: dict[str, tuple[tuple[str, ...], str]] = {
     "calibrate": (("calibrate", "c.csv", "-o", "out.yaml"), "out.yaml"),
     "cost": (("cost", "--new", "512", "-o", "out.csv"), "out.csv"),
     "report": (("report", "R", "summary", "-o", "out.csv"), "out.csv"),
+    "page": (("report", "R", "--html", "out.html"), "out.html"),
+    "compare": (("compare", "R", "R", "-o", "out.csv"), "out.csv"),
+    "export to Perfetto": (("export", "R", "-o", "out.json"), "out.json"),
+    "export to CSV": (("export", "R", "--to", "csv", "-o", "out"), "out"),
     "query": (("query", "R", "FROM requests", "-o", "out.parquet"), "out.parquet"),
     "list": (("list", "gpus", "-o", "out.csv"), "out.csv"),
 }

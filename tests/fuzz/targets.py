@@ -208,6 +208,10 @@ def _settings(random: Random) -> Case:
     return _with_trace({}, *argv, changed="t.jsonl")
 
 
+# Commands that limit their own process.
+_ISOLATED = ("compare", "export", "query", "report")
+
+
 def _options(random: Random) -> Case:
     """Return any command with options of its own, each with an odd value."""
     import click
@@ -238,7 +242,7 @@ def _options(random: Random) -> Case:
     }  # fmt: skip
     if name == "generate" and "--requests" not in argv:
         argv += ["--requests", "20"]
-    return Case(files, tuple(argv), "in.jsonl", process=name in ("query", "report"))
+    return Case(files, tuple(argv), "in.jsonl", process=name in _ISOLATED)
 
 
 def _value(random: Random, parameter: object) -> str:
@@ -338,6 +342,10 @@ def _opening(random: Random) -> tuple[str, ...]:
         ("report", "R"),
         ("report", "R", "summary", "--format", "jsonl"),
         ("report", "R", "ttft", "--format", "md"),
+        ("report", "R", "--html", "p.html"),
+        ("compare", "R", "R", "--format", "json"),
+        ("export", "R", "--to", "perfetto", "-o", "p.json.gz"),
+        ("export", "R", "--to", "openmetrics", "-o", "p.txt"),
         ("query", "R", "FROM requests LIMIT 3"),
         ("query", "R", "FROM run"),
         ("explain", "R", "2"),

@@ -26,7 +26,7 @@ from replay.trace.problems import ProblemList
 from replay.trace.readers.named_sessions import SESSION, but_its_session, with_turns
 from replay.trace.readers.source_columns import KeyNotes, dropped_note, scalar_columns
 from replay.trace.readers.told_lengths import media_notes, told_lengths
-from replay.trace.text import Splitter, load_splitter
+from replay.trace.text import Splitter, content_of_text, load_splitter
 from replay.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def text_trace(
         sha256=source.sha256,
         format=format_name,
         block_size=None,
-        content=f"token ids of the source's text, by {splitter.name}",
+        content=content_of_text(splitter),
         sessions=sessions,
         rejected_rows=len(problems.put_aside),
         notes=tuple(all_notes),
