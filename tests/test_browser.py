@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from replay.report.compare.compare import asked_runs, comparison
+from replay.report.compare.page import build as compare_build
 from replay.report.db import RunDatabase
 from replay.report.page.build import Stories, compose, page_text
 from replay.runs.open import open_run
@@ -32,6 +34,10 @@ RUNS = {
 }
 
 
+# Runs beside the one of all figures, twice as fast.
+COMPARED = {"two runs": ["other"], "three runs": ["other", "third"]}
+
+
 @pytest.fixture(scope="module")
 def browser():
     with Browser() as opened:
@@ -39,27 +45,57 @@ def browser():
 
 
 @pytest.fixture(
-    scope="module", params=[(name, how) for name in RUNS for how in ("drawn", "static")]
+    scope="module",
+    params=[(name, how) for name in (*RUNS, *COMPARED) for how in ("drawn", "static")],
+    ids=", ".join,
 )
 def page(request, tmp_path_factory):
+    """Return the figures of a page and its file."""
     name, how = request.param
     folder = tmp_path_factory.mktemp("browser")
-    run = open_run(RUNS[name](folder / "run"))
+    file = folder / "page.html"
+    one = RUNS["all figures" if name in COMPARED else name](folder / "run")
+    others = [_faster(folder / other) for other in COMPARED.get(name, ())]
+    made = _compared([one, *others]) if others else _of_run(one)
+    shown, text = made(how == "static")
+    file.write_text(text)
+    return shown, file
+
+
+def _of_run(folder):
+    run = open_run(folder)
     with RunDatabase(run) as database:
         made = compose(database)
     told = Stories({made.suffering[0]: ["Its story."]}, "No more stories.")
-    file = folder / "page.html"
-    text = page_text(made, run, told, command="replay report run", static=how == "static")
-    file.write_text(text)
-    return made, file
+    shown = [one for _, one in made.figures]
+    return lambda static: (
+        shown, page_text(made, run, told, command="replay report run", static=static)
+    )  # fmt: skip
+
+
+def _compared(folders):
+    with asked_runs([open_run(folder) for folder in folders]) as asked:
+        made = compare_build.compose(asked, comparison(asked))
+    return lambda static: (
+        made.figures, compare_build.page_text(made, command="replay compare", static=static)
+    )  # fmt: skip
+
+
+def _faster(folder):
+    times = ("ttft_ns", "queue_ns", "e2e_ns")
+    rows = [
+        row | {name: row[name] and row[name] // 2 for name in times} for row in dense_run.rows()
+    ]
+    times = {"backend": "roofline", "prefill_error_p90_percent": 8, "decode_error_p90_percent": 6}
+    return run_fixture.write(folder, run_fixture.manifest(step_times=times), requests=rows)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 400])
 def test_a_page_is_drawn_whole_and_asks_for_nothing(browser, page, width, scheme):
-    made, file = page
+    figures, file = page
     tab = browser.open(file, width=width, scheme=scheme)
-    views = sum(len(shown.drawn.views) for _, shown in made.figures)
+    views = sum(len(shown.drawn.views) for shown in figures)
     assert tab.ask("document.querySelectorAll('.vis').length") == views
     widths = "[...document.querySelectorAll('.vis svg')].map(one => one.clientWidth)"
     seen = [pixels for pixels in tab.ask(widths) if pixels]  # one of wide and narrow has none
@@ -70,7 +106,7 @@ def test_a_page_is_drawn_whole_and_asks_for_nothing(browser, page, width, scheme
     tab.ask("new Promise(done => setTimeout(done, 100))")
     tables = "[...document.querySelectorAll('.tbl')]"
     found = tab.ask(f"{tables}.map(one => one.querySelectorAll('tbody tr').length)")
-    rows = [len(query.data.rows) for _, shown in made.figures for query in shown.queries]
+    rows = [len(query.data.rows) for shown in figures for query in shown.queries]
     assert sorted(found) == sorted(rows)
     assert tab.console == []
     assert tab.requests == [file.as_uri()]

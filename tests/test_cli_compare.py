@@ -16,12 +16,13 @@ from click.testing import CliRunner
 from replay.cli import main
 from replay.report.compare.judge import MEANING
 from tests import run_fixture
+from tests.page_reader import PageReader
 from tests.test_compare import other_rows, written
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "compare.md").read_text()
 BLOCKS = re.findall(r"^```\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
-ALL = ["delta", "gained", "requests", "differences", "capacities", "timeline", "runs"]
+ALL = ["delta", "gained", "requests", "differences", "capacities", "curve", "timeline", "runs"]
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +71,8 @@ def test_people_are_shown_the_findings_then_tables(runs):
     assert places == sorted(places)
     assert re.search(r"^metric +before +after_it +difference", result.stdout, re.MULTILINE)
     assert "Note: differs: tokens of timed runs move a little" in result.stderr
-    assert "of requests, capacities, timeline, runs; --all prints all" in result.stderr.replace(
-        "\n  ", " "
-    )
+    more = "of requests, capacities, curve, timeline, runs; --all prints all, --html FILE draws"
+    assert more in result.stderr.replace("\n  ", " ")
 
 
 def test_all_prints_all(runs):
@@ -152,3 +152,49 @@ def test_the_page_tells_every_verdict_and_table(runs):
         assert f"| `{word}` |" in PAGE
     for name in (*ALL, "delta_b", "ranking", "quantiles", "totals"):
         assert f"`{name}`" in PAGE
+
+
+@pytest.mark.parametrize("how", [["--html"], ["-o"]])
+def test_a_page_is_one_file_and_it_is_said_where(runs, tmp_path, how):
+    result = compare(*runs[:2], *how, tmp_path / "page.html")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "Page written to" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+    seen = PageReader((tmp_path / "page.html").read_text())
+    command = f"replay compare {runs[0]} {runs[1]} --html {tmp_path / 'page.html'}"
+    assert command in seen.text
+    assert len(seen.scripts) == 3
+
+
+def test_a_page_that_is_there_is_replaced_with_force_only(runs, tmp_path):
+    target = tmp_path / "page.html"
+    target.write_text("mine")
+    assert compare(*runs[:2], "--html", target).exit_code == 2
+    assert target.read_text() == "mine"
+    assert compare(*runs[:2], "--html", target, "--force", "--static").exit_code == 0
+    assert PageReader(target.read_text()).scripts == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--table", "gained", "--html", "p.html"], "leave the names out"),
+        (["--all", "--html", "p.html"], "leave the names out"),
+        (["--html", "p.html", "-o", "q.csv"], "both name a file"),
+        (["--html", "p.html", "--format", "md"], "one format"),
+        (["--static"], "give --html FILE"),
+    ],
+)
+def test_options_that_mean_nothing_to_a_page_are_refused(
+    runs, tmp_path, monkeypatch, arguments, said
+):
+    monkeypatch.chdir(tmp_path)
+    result = compare(*runs[:2], *arguments)
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_page_is_never_written_into_what_is_read(runs):
+    assert compare(*runs[:2], "--html", runs[0] / "page.html").exit_code == 2
+    assert not (runs[0] / "page.html").exists()

@@ -231,6 +231,18 @@ def test_waits_of_an_overloaded_run_are_not_judged(tmp_path):
     assert {row["faster_in_b"] for row in rows_of(found.tables["gained"])} == {None}
     assert any("OVERLOADED" in line and line.startswith("full: ") for line in found.warnings)
     assert "a run is overloaded" in " ".join(found.said)
+    assert "have their first token sooner" not in " ".join(found.said)
+
+
+def test_what_runs_rest_on_is_said_once_or_by_whom(tmp_path):
+    rows = run_fixture.request_rows()
+    off = "x is uncalibrated: expect step times off by 20%"
+    notes = {"notes": ["responses are unknown", "only here", off]}
+    found = compared(written(tmp_path / "one", rows), written(tmp_path / "other", rows, **notes))
+    assert found.assumed == (
+        "the clock of the trace ticks in seconds", "responses are unknown", "other: only here",
+    )  # fmt: skip
+    assert found.warnings == (f"other: {off}",)
 
 
 def test_tokens_without_time_are_exact(tmp_path):

@@ -24,7 +24,8 @@ READING = {
     "max_rejected", "max_unpacked",
 }  # fmt: skip
 # What prints or ends a process, and has another form here: results, `plot`, `Check.sound`.
-PRINTED = {"format", "output", "force", "plot", "dry_run", "strict", "chosen", "every"}
+PRINTED = {"format", "output", "force", "plot", "dry_run", "strict", "chosen", "every", "html",
+           "static"}  # fmt: skip
 PLURAL = {"policies": "policy", "capacities": "capacity", "block_sizes": "block_size"}
 CALLS = {
     "anonymize": replay.anonymize,

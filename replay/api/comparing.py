@@ -54,7 +54,7 @@ def compare(
         frames,
         title="Compared by request" if found.why_unpaired is None else "Compared by quantiles",
         warnings=(*found.warnings, *found.left_out),
-        notes=found.verdicts,
+        notes=(*found.assumed, *found.verdicts),
     )
     answer.text = "\n".join(found.said)
     answer.paired = found.why_unpaired is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,11 +33,20 @@ if TYPE_CHECKING:
     help="One of the tables, such as gained.",
 )
 @click.option("--all", "every", is_flag=True, help="Print all tables.")
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write a page with pictures instead; so does -o FILE.html.",
+)
+@click.option("--static", is_flag=True, help="A page without scripts: pictures are SVG.")
 @output_options
 def compare(
     runs: tuple[Path, ...],
     chosen: str | None,
     every: bool,
+    html: Path | None,
+    static: bool,
     format: str | None,
     output: Path | None,
     force: bool,
@@ -48,18 +58,43 @@ def compare(
 
     \b
     replay compare runs/bf16 runs/fp8
+    replay compare runs/bf16 runs/fp8 --html compared.html
     replay compare runs/lru runs/slru --table gained --format csv
     replay compare runs/a runs/b runs/c --format json
     """
-    from replay.cli.output import PEOPLE, emit, emit_named, note, note_all
-    from replay.cli.targets import check_output, swept
-    from replay.report.isolation import half_of_machine, supervise
-    from replay.runs.open import open_run
+    from replay.cli.report_page import check_page_options
 
     if len(runs) < 2:
         raise InputError(f"one run is no comparison (got {runs[0]})", hint="give two or more")
     if every and chosen is not None:
         raise InputError("--all leaves nothing to choose", hint="leave --all or --table out")
+    named = [chosen] if chosen else ["--all"] if every else []
+    page = check_page_options(html=html, output=output, names=named, format=format)
+    if page is not None:
+        from replay.cli.compare_page import write_page
+
+        write_page(runs, page, static=static, force=force)
+    elif static:
+        raise InputError("--static is about a page", hint="give --html FILE")
+    else:
+        _show(runs, chosen, every=every, format=format, output=output, force=force)
+
+
+def _show(
+    runs: Sequence[Path],
+    chosen: str | None,
+    *,
+    every: bool,
+    format: str | None,
+    output: Path | None,
+    force: bool,
+) -> None:
+    """Print the findings and the tables, or write tables."""
+    from replay.cli.output import PEOPLE, emit, emit_named, note, note_all
+    from replay.cli.targets import check_output, swept
+    from replay.report.isolation import half_of_machine, supervise
+    from replay.runs.open import open_run
+
     format_chosen = check_output(format, output, force=force, inputs=runs)
     opened = [open_run(run) for run in runs]
     memory = half_of_machine()
@@ -83,9 +118,9 @@ def compare(
     preface = [*found.warnings, *found.left_out, *([] if chosen else _said(found))]
     shown = [tables[name] for name in names]
     emit(shown, format=format, output=output, force=force, preface=preface)
-    note_all(found.verdicts)
+    note_all([*found.assumed, *found.verdicts])
     if others := [name for name in tables if name not in names and chosen is None]:
-        note(f"\nMore: `--table NAME`, of {', '.join(others)}; --all prints all")
+        note(f"\nMore: `--table NAME`, of {', '.join(others)}; --all prints all, --html FILE draws")
 
 
 def _said(found: Comparison) -> list[str]:

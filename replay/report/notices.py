@@ -62,6 +62,11 @@ def notes(manifest: Mapping[str, Any]) -> list[str]:
     return [*(trace.get("notes") or []), *(manifest.get("notes") or []), *few]
 
 
+def is_uncalibrated(note: str) -> bool:
+    """Return whether a note says that step times of a GPU were fitted to no measurement of it."""
+    return " is uncalibrated: " in note
+
+
 def unverified(run: Run) -> list[str]:
     """Return that nobody can tell whether a run is what was written, where that is so."""
     return [] if run.verified else [f"the run is {NOT_VERIFIABLE}"]

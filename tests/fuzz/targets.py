@@ -344,6 +344,7 @@ def _opening(random: Random) -> tuple[str, ...]:
         ("report", "R", "ttft", "--format", "md"),
         ("report", "R", "--html", "p.html"),
         ("compare", "R", "R", "--format", "json"),
+        ("compare", "R", "R", "--html", "c.html"),
         ("export", "R", "--to", "perfetto", "-o", "p.json.gz"),
         ("export", "R", "--to", "openmetrics", "-o", "p.txt"),
         ("query", "R", "FROM requests LIMIT 3"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from replay.report.compare import details, sentences
@@ -14,7 +15,7 @@ from replay.report.compare.ranking import ranking
 from replay.report.compare.scenarios import differences
 from replay.report.compare.sides import Side, sides_of
 from replay.report.db import RunsDatabase
-from replay.report.notices import unverified, warnings
+from replay.report.notices import is_uncalibrated, notes, unverified, warnings
 from replay.report.tables import Table
 from replay.runs.open import Run
 
@@ -24,17 +25,48 @@ class Comparison:
     """What there is to say of several runs, the first of them the one compared with.
 
     `said` are sentences with the findings, `warnings` what must be read before any number,
-    `left_out` what is not compared, and why, `verdicts` what the verdicts mean. `tables` are
-    numbers, the answer first. `why_unpaired` is None where requests are paired.
+    `left_out` what is not compared, and why, `verdicts` what the verdicts mean, `assumed` what the
+    numbers of the runs rest on, once where it is the same in all. `tables` are
+    numbers, the answer first. `why_unpaired` is None where requests are paired, and `band` the
+    factor by which single times must differ, None where nobody can tell.
     """
 
     sides: tuple[Side, ...]
     why_unpaired: str | None
+    band: float | None
     said: tuple[str, ...]
     warnings: tuple[str, ...]
     left_out: tuple[str, ...]
     verdicts: tuple[str, ...]
+    assumed: tuple[str, ...]
     tables: Mapping[str, Table]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Several runs open for SQL: the views of `details` over them, and what each comes to."""
+
+    database: RunsDatabase
+    sides: tuple[Side, ...]
+    why_unpaired: str | None
+    metrics: Sequence[Values]
+    judges: tuple[Judge, ...]
+
+
+@contextmanager
+def asked_runs(
+    runs: Sequence[Run], *, names: Sequence[str] | None = None, memory_bytes: int | None = None
+) -> Iterator[Asked]:
+    """Open runs to be compared; raises what `compare_runs` does."""
+    sides = sides_of(runs, names)
+    opened = {side.letter: side.run for side in sides}
+    with RunsDatabase(opened, unsafe=True, memory_bytes=memory_bytes) as database:
+        why = why_unpaired(sides, database)
+        details.create_views(database, sides, paired=why is None)
+        metrics = [row(database, f"FROM {side.letter}.metrics") for side in sides]
+        sentences.refuse(sides, metrics, paired=why is None)
+        judges = tuple(Judge(sides[0], side) for side in sides[1:])
+        yield Asked(database, tuple(sides), why, metrics, judges)
 
 
 def compare_runs(
@@ -45,30 +77,29 @@ def compare_runs(
     `names` are what the runs are called, their folders' by default. Raises InputError for fewer
     than two runs and for runs that have nothing to compare, and QueryError.
     """
-    sides = sides_of(runs, names)
-    opened = {side.letter: side.run for side in sides}
-    with RunsDatabase(opened, unsafe=True, memory_bytes=memory_bytes) as database:
-        why = why_unpaired(sides, database)
-        details.create_views(database, sides, paired=why is None)
-        metrics = [row(database, f"FROM {side.letter}.metrics") for side in sides]
-        sentences.refuse(sides, metrics, paired=why is None)
-        judges = [Judge(sides[0], side) for side in sides[1:]]
-        if why is None:
-            said, tables, verdicts = _paired(database, sides, judges, metrics)
-        else:
-            said, tables, verdicts = _unpaired(database, sides, judges, metrics)
-        tables["differences"] = differences(sides)
-        tables["capacities"] = details.capacities(database, sides, metrics)
-        clock = details.timeline(database)
-        tables |= {} if clock is None else {"timeline": clock}
-    tables["runs"] = _runs(sides, paired=why is None)
+    with asked_runs(runs, names=names, memory_bytes=memory_bytes) as asked:
+        return comparison(asked)
+
+
+def comparison(asked: Asked) -> Comparison:
+    """Return what differs between open runs; raises QueryError."""
+    database, sides, metrics = asked.database, asked.sides, asked.metrics
+    found = _paired(asked) if asked.why_unpaired is None else _unpaired(asked)
+    said, tables, verdicts = found
+    tables["differences"] = differences(sides)
+    tables["capacities"] = details.capacities(database, sides, metrics)
+    more = {"curve": details.curve(database), "timeline": details.timeline(database)}
+    tables |= {name: table for name, table in more.items() if table is not None}
+    tables["runs"] = _runs(sides, paired=asked.why_unpaired is None)
     return Comparison(
-        tuple(sides),
-        why,
+        sides,
+        asked.why_unpaired,
+        asked.judges[0].band_of_times,
         tuple(said),
         tuple(_warnings(sides)),
-        tuple(sentences.left_out(sides, why, metrics)),
+        tuple(sentences.left_out(sides, asked.why_unpaired, metrics)),
         tuple(f"{word}: {MEANING[word]}" for word in MEANING if word in verdicts),
+        tuple(_assumed(sides)),
         tables,
     )
 
@@ -76,13 +107,9 @@ def compare_runs(
 _Found = tuple[list[str], dict[str, Table], set[str | None]]
 
 
-def _paired(
-    database: RunsDatabase,
-    sides: Sequence[Side],
-    judges: Sequence[Judge],
-    metrics: Sequence[Values],
-) -> _Found:
+def _paired(asked: Asked) -> _Found:
     """Return what to say of the same requests in several runs, its tables, and their verdicts."""
+    sides, judges, metrics = asked.sides, asked.judges, asked.metrics
     pairs: list[tuple[Judge, list[Delta]]] = [
         (judge, list(deltas(judge, metrics[0], values)))
         for judge, values in zip(judges, metrics[1:], strict=True)
@@ -95,19 +122,15 @@ def _paired(
             tables[f"delta_{judge.other.letter}"] = delta_table(found, _title(judge))
         return list(sentences.of_ranking(order, sides)), tables, verdicts
     judge, found = pairs[0]
-    tables = {"delta": delta_table(found, _title(judge)), **details.changes(database, judge)}
-    counts = details.counts_of_pairs(database)
+    tables = {"delta": delta_table(found, _title(judge)), **details.changes(asked.database, judge)}
+    counts = details.counts_of_pairs(asked.database)
     return list(sentences.of_pair(judge, found, counts)), tables, verdicts
 
 
-def _unpaired(
-    database: RunsDatabase,
-    sides: Sequence[Side],
-    judges: Sequence[Judge],
-    metrics: Sequence[Values],
-) -> _Found:
+def _unpaired(asked: Asked) -> _Found:
     """Return what to say of runs of other requests, its tables, and their verdicts."""
-    found = details.quantiles(database, judges)
+    sides, metrics = asked.sides, asked.metrics
+    found = details.quantiles(asked.database, asked.judges)
     place = found.columns.index("verdict") if "verdict" in found.columns else None
     verdicts = set() if place is None else {one[place] for one in found.rows}
     tables = {"quantiles": found, "totals": details.totals(sides, metrics)}
@@ -138,8 +161,26 @@ def _title(judge: Judge) -> str:
 
 
 def _warnings(sides: Sequence[Side]) -> list[str]:
+    """Return what must be read first, of each run; an error that nobody measured is among it."""
     return [
         f"{side.called}: {line}"
         for side in sides
-        for line in (*unverified(side.run), *warnings(side.manifest))
+        for line in (
+            *unverified(side.run),
+            *warnings(side.manifest),
+            *filter(is_uncalibrated, notes(side.manifest)),
+        )
     ]
+
+
+def _assumed(sides: Sequence[Side]) -> Iterator[str]:
+    """Yield what the numbers rest on, of all runs or of those that say so."""
+    told = [dict.fromkeys(notes(side.manifest)) for side in sides]
+    for side, lines in zip(sides, told, strict=True):
+        for line in lines:
+            if is_uncalibrated(line):
+                continue
+            if not all(line in others for others in told):
+                yield f"{side.called}: {line}"
+            elif side is sides[0]:
+                yield line

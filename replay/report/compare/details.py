@@ -12,11 +12,23 @@ from replay.report.tables import Table
 
 _BY_VALUE = ("kind", "model", "adapter", "tenant")  # columns of a trace that say for whom
 
+_OF_ALL = {
+    "everyone": "SELECT 'RUN' AS run, arrival_ns, ttft_ns FROM RUN.compared",
+    "all_parts": "SELECT 'RUN' AS run, part, place, tokens FROM RUN.prompt_parts "
+    "SEMI JOIN RUN.compared USING (request_id)",
+    "all_curves": "SELECT 'RUN' AS run, curve.capacity_blocks, block_size, kv_bytes_per_token, "
+    "RUN.ratio(curve.hit_tokens, (SELECT sum(input_tokens) FROM RUN.requests)) AS token_hit_rate "
+    "FROM RUN.curve AS curve, RUN.run WHERE curve.policy = 'lru'",
+    "timelines": "SELECT 'RUN' AS run, capacity_blocks, block_size, timeline.* "
+    "FROM RUN.timeline, RUN.run",
+}
+
 
 def create_views(database: RunsDatabase, sides: Sequence[Side], *, paired: bool) -> None:
-    """Create `compared`, `metrics` and `quantiles` in each run's schema, and `timelines`.
+    """Create `compared`, `metrics` and `quantiles` in each run's schema, and views of all runs.
 
-    Compared are requests that completed: in every run, where they are paired.
+    These are `everyone`, `all_parts`, `all_curves` and `timelines`. Compared are requests that
+    completed: in every run, where they are paired.
     """
     letters = [side.letter for side in sides]
     for letter in letters:
@@ -31,12 +43,9 @@ def create_views(database: RunsDatabase, sides: Sequence[Side], *, paired: bool)
             f"CREATE VIEW metrics AS {sql_file('metrics')}; "
             f"CREATE VIEW quantiles AS {sql_file('quantiles')}; USE memory.main"
         )
-    parts = (
-        f"SELECT '{letter}' AS run, capacity_blocks, block_size, timeline.* "
-        f"FROM {letter}.timeline, {letter}.run"
-        for letter in letters
-    )
-    database.query(f"CREATE VIEW timelines AS {' UNION ALL '.join(parts)}")
+    for name, select in _OF_ALL.items():
+        parts = (select.replace("RUN", letter) for letter in letters)
+        database.query(f"CREATE VIEW {name} AS {' UNION ALL '.join(parts)}")
 
 
 def create_pairs(database: RunsDatabase, judge: Judge) -> list[str]:
@@ -45,8 +54,7 @@ def create_pairs(database: RunsDatabase, judge: Judge) -> list[str]:
     The variable `band` is the factor by which TTFTs must differ, null where nobody can tell.
     """
     timed = judge.one.timed and judge.other.timed
-    judged = timed and not (judge.one.overloaded or judge.other.overloaded)
-    band = judge.band if judged else None
+    band = judge.band_of_times
     database.query(f"SET VARIABLE band = {'NULL' if band is None else band}::DOUBLE")
     database.query(f"SET VARIABLE timed = {timed}")
     carried = [name for name in _BY_VALUE if _in_both(database, judge, name)]
@@ -125,6 +133,12 @@ def capacities(database: RunsDatabase, sides: Sequence[Side], metrics: Sequence[
 def timeline(database: RunsDatabase) -> Table | None:
     """Return what the engines did on one clock; None where none kept time."""
     found = table(database, sql_file("timeline"), "The engines on one clock")
+    return found if found.rows else None
+
+
+def curve(database: RunsDatabase) -> Table | None:
+    """Return the LRU curves of the runs; None where none has one."""
+    found = table(database, sql_file("curve"), "What LRU reuses at other capacities")
     return found if found.rows else None
 
 

@@ -93,6 +93,13 @@ class Judge:
         return (1 + errors[0]) * (1 + errors[1])
 
     @property
+    def band_of_times(self) -> float | None:
+        """The band, where times can be told at all: both runs timed, and none overloaded."""
+        sides = self.one, self.other
+        told = all(side.timed and not side.overloaded for side in sides)
+        return self.band if told else None
+
+    @property
     def one_model(self) -> bool:
         """Whether both runs take step times from the same model of the same machine."""
         return _machine(self.one) == _machine(self.other)

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 TABLES = (
     "differences", "ranking", "delta", "gained", "quantiles", "totals", "requests", "capacities",
-    "timeline", "runs",
+    "curve", "timeline", "runs",
 )  # fmt: skip
 """Of two runs; the deltas of more are called `delta_b`, `delta_c` and so on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from replay.errors import InputError
 from replay.report.compare.deltas import Delta, worded
@@ -10,6 +10,8 @@ from replay.report.compare.judge import OVERLOADED, STANDS, TIE, Judge, Values
 from replay.report.compare.ranking import ranked_by
 from replay.report.compare.sides import Side
 from replay.report.tables import Table
+
+Word = Callable[[str, float], str]  # a unit and a value, as people read it
 
 
 def refuse(sides: Sequence[Side], metrics: Sequence[Values], *, paired: bool) -> None:
@@ -45,12 +47,14 @@ def of_pair(judge: Judge, found: Sequence[Delta], counts: Mapping[str, int]) -> 
     yield from _counted(judge, counts)
 
 
-def of_others(sides: Sequence[Side], metrics: Sequence[Values]) -> Iterator[str]:
-    """Yield what runs of different requests came to, each for itself."""
-    if rates := _each(sides, metrics, "token_hit_rate", "share"):
+def of_others(
+    sides: Sequence[Side], metrics: Sequence[Values], *, word: Word = worded
+) -> Iterator[str]:
+    """Yield what runs of different requests came to, each for itself; `word` writes values."""
+    if rates := _each(sides, metrics, "token_hit_rate", "share", word):
         yield f"Of the prompt tokens of their own requests are reused: {', '.join(rates)}."
-    halves = _each(sides, metrics, "ttft_p50_ms", "ms")
-    tails = _each(sides, metrics, "ttft_p99_ms", "ms")
+    halves = _each(sides, metrics, "ttft_p50_ms", "ms", word)
+    tails = _each(sides, metrics, "ttft_p99_ms", "ms", word)
     if halves and tails:
         yield (
             f"Half of the requests have their first token within: {', '.join(halves)}; "
@@ -58,15 +62,17 @@ def of_others(sides: Sequence[Side], metrics: Sequence[Values]) -> Iterator[str]
         )
 
 
-def _each(sides: Sequence[Side], metrics: Sequence[Values], name: str, unit: str) -> list[str]:
+def _each(
+    sides: Sequence[Side], metrics: Sequence[Values], name: str, unit: str, word: Word
+) -> list[str]:
     """Return each run with a metric; none where one has none."""
     found = [(side.called, values[name]) for side, values in zip(sides, metrics, strict=True)]
-    known = [f"{called} {worded(unit, value)}" for called, value in found if value is not None]
+    known = [f"{called} {word(unit, value)}" for called, value in found if value is not None]
     return known if len(known) == len(found) else []
 
 
-def of_ranking(order: Table, sides: Sequence[Side]) -> Iterator[str]:
-    """Yield which run is first in a ranking, or which share that place."""
+def of_ranking(order: Table, sides: Sequence[Side], *, word: Word = worded) -> Iterator[str]:
+    """Yield which run is first in a ranking, or which share that place; `word` writes values."""
     place, letter = order.columns.index("place"), order.columns.index("run")
     called = {side.letter: side.called for side in sides}
     first = [called[one[letter]] for one in order.rows if one[place] == 1]
@@ -76,9 +82,9 @@ def of_ranking(order: Table, sides: Sequence[Side]) -> Iterator[str]:
         return
     value = order.rows[0][order.columns.index(by)]
     if by == "token_hit_rate":
-        told, what = worded("share", value), "reuses most of the prompt tokens"
+        told, what = word("share", value), "reuses most of the prompt tokens"
     else:
-        told, what = worded("ms", value), "has the first token soonest, on average"
+        told, what = word("ms", value), "has the first token soonest, on average"
     if len(first) == 1:
         yield f"{first[0]} {what}: {told}."
     else:
@@ -126,7 +132,7 @@ def _counted(judge: Judge, counts: Mapping[str, int]) -> Iterator[str]:
             f"Of {counts['pairs']:,} requests {counts['reuse_more']:,} reuse more in {other}, "
             f"{counts['reuse_less']:,} less."
         )
-    if (counts["faster"] or counts["slower"]) and judge.band is not None:
+    if (counts["faster"] or counts["slower"]) and judge.band_of_times is not None:
         yield (
             f"{counts['faster']:,} have their first token sooner in {other}, "
             f"{counts['slower']:,} later; {counts['beyond']:,} differ by more than the GPU "

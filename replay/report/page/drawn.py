@@ -8,6 +8,8 @@ from typing import Any
 
 from replay.report.tables import Table
 
+MOST_COLUMNS, LONGEST_CELL = 4, 24  # of a small table that fits a phone
+
 
 @dataclass(frozen=True, slots=True)
 class Data:
@@ -70,6 +72,7 @@ class Drawn:
 
     `caption` states the finding, `subtitle` what is drawn; `marks` are `views`, a `bar` or a table
     of `stories`, and `digest` a small table that stays open. `tag` warns on the figure itself.
+    `data` are rows that its views draw and that no query of its own has, by name.
     """
 
     caption: str
@@ -84,6 +87,14 @@ class Drawn:
     story_columns: tuple[str, ...] = ()
     tag: str = ""
     data: Mapping[str, Data] = field(default_factory=dict)
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether its small table may not fit a phone, so that it has to scroll."""
+        cells = [cell for row in self.digest for cell in row]
+        return bool(self.digest) and (
+            len(self.digest[0]) > MOST_COLUMNS or max(map(len, cells)) > LONGEST_CELL
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from replay.report.page.document import FULL, HALF, THIRD
 from replay.report.page.drawn import Data, Drawn, LeftOut
 from replay.report.page.facts import Facts
 from replay.report.page.figures import causes, engine, memory, prefixes, slowest, waits
@@ -37,7 +38,6 @@ LACKS = {
     "evictors": "the run does not say when what was missed was evicted",
     "untimed": "",  # in its place stands what only timed runs have: nothing is left out
 }
-FULL, HALF, THIRD = "full", "half", "third"
 
 
 @dataclass(frozen=True, slots=True)

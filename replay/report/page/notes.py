@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from replay.report.notices import notes, unverified, warnings
+from replay.report.notices import is_uncalibrated, notes, unverified, warnings
 from replay.report.page.facts import Facts
 from replay.report.words import count, sentence
 from replay.runs.open import Run
@@ -25,18 +25,14 @@ class Line:
 
 def read_first(facts: Facts, run: Run) -> list[Line]:
     """Return what must be known before any number: the warnings of the run, and how sure it is."""
-    lines = [_line(text) for text in (*unverified(run), *warnings(facts.manifest))]
-    return lines + [_line(text) for text in notes(facts.manifest) if _is_uncalibrated(text)]
+    lines = [line_of(text) for text in (*unverified(run), *warnings(facts.manifest))]
+    return lines + [line_of(text) for text in notes(facts.manifest) if is_uncalibrated(text)]
 
 
 def keep_in_mind(facts: Facts) -> list[Line]:
     """Return what the numbers assume, what was put aside, and how exact times are."""
-    told = [text for text in notes(facts.manifest) if not _is_uncalibrated(text)]
-    return [_line(text) for text in dict.fromkeys([*told, *_about(facts)])]
-
-
-def _is_uncalibrated(text: str) -> bool:
-    return " is uncalibrated: " in text
+    told = [text for text in notes(facts.manifest) if not is_uncalibrated(text)]
+    return [line_of(text) for text in dict.fromkeys([*told, *_about(facts)])]
 
 
 def _about(facts: Facts) -> Iterator[str]:
@@ -70,7 +66,8 @@ def _ties(facts: Facts) -> list[str]:
     ]
 
 
-def _line(text: str) -> Line:
+def line_of(text: str) -> Line:
+    """Return a note with what it is about apart."""
     found = _WORD.fullmatch(text) or _LEAD.fullmatch(text)
     lead, rest = (sentence(found[1]), sentence(found[2])) if found else ("", sentence(text))
     return Line(lead, rest if rest.endswith((".", "?", "!", ")")) else f"{rest}.")
