@@ -140,8 +140,9 @@ def test_a_page_without_scripts_has_its_pictures_and_tables(folder):
     assert seen.scripts == []
     assert "script-src 'none'" in seen.policy
     for (placed, shown), figure in zip(page.figures, seen.figures, strict=True):
-        twice = placed.width == "full" and not shown.drawn.side_by_side  # wide and narrow
-        assert figure.svgs == len(shown.drawn.views) * (2 if twice else 1)
+        wide = placed.width == "full" and not shown.drawn.side_by_side
+        assert figure.svgs == len(shown.drawn.views)
+        assert figure.narrow == (figure.svgs if wide else 0)
         assert len(figure.tables) >= len(shown.queries)
     assert "http" not in text.replace("http-equiv", "").replace("http://www.w3.org/", "")
 
