@@ -18,6 +18,7 @@ from replay.report.page.build import Stories, compose, page_text
 from replay.runs.open import open_run
 from tests import dense_run, run_fixture
 from tests.browser import PROGRAM, Browser
+from tests.test_page import KINDS
 
 pytestmark = [
     pytest.mark.slow,
@@ -31,6 +32,8 @@ RUNS = {
     "all figures": dense_run.write,
     "overloaded": lambda to: run_fixture.write(to, run_fixture.overloaded_manifest()),
     "untimed": run_fixture.write_untimed,
+    "nothing completed": KINDS["nothing completed"][0],
+    "one request": KINDS["one request"][0],
 }
 
 
@@ -66,7 +69,7 @@ def _of_run(folder):
     run = open_run(folder)
     with RunDatabase(run) as database:
         made = compose(database)
-    told = Stories({made.suffering[0]: ["Its story."]}, "No more stories.")
+    told = Stories({one: ["Its story."] for one in made.suffering[:1]}, "No more stories.")
     shown = [one for _, one in made.figures]
     return lambda static: (
         shown, page_text(made, run, told, command="replay report run", static=static)

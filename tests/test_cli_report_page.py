@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import replay
 from replay.answers import stories
 from replay.cli import main, report_page
 from replay.engine.explain import explain_requests
@@ -129,6 +130,21 @@ def test_a_trace_that_moved_is_named_or_its_stories_are_missing(sample, tmp_path
         assert "No stories" not in PageReader((tmp_path / "b.html").read_text()).text
     finally:
         (sample / "gone.jsonl").rename(sample / "trace.jsonl")
+
+
+def test_stories_read_a_trace_as_its_run_did(sample, tmp_path, monkeypatch):
+    lines = (sample / "trace.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "trace.jsonl").write_text("".join([*lines[:300], "no json\n", *lines[300:400]]))
+    words = ["run", str(tmp_path / "trace.jsonl"), "--max-rejected", "1%", "--untimed",
+             "--capacity", "100blocks", "-o", str(tmp_path / "run")]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["replay", *words])
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    assert report(tmp_path / "run", "--html", tmp_path / "page.html").exit_code == 0
+    assert "No stories" not in (tmp_path / "page.html").read_text()
+    lacking = replay.page(tmp_path / "run").lack  # the call is told how, by `trace`
+    assert lacking.startswith("No stories:")
+    assert len(lacking.splitlines()) == 1
 
 
 def test_of_a_long_trace_few_stories_are_told_or_none(sample, tmp_path, monkeypatch):

@@ -240,8 +240,8 @@ KINDS = {
     "no curve": (lambda to: write(to, curve=None), {"curve": "curve"}, {"waits", "wanted_again"}),
     "nothing completed": (
         lambda to: write(to, requests=nothing_completed()),
-        {"waits": "timed", "causes": "completed"},
-        set(),
+        {"waits": "completed", "engine": "completed", "causes": "completed"},
+        {"curve"},
     ),
     "no requests": (
         lambda to: write(to, requests=[], timeline=[], prefixes=[], curve=None),

@@ -38,8 +38,9 @@ def tell_stories(run: Run, requests: Sequence[int], explain: Explain, *, more: s
         for request, sentences in _told(explain, chosen):
             told[request] = sentences  # one by one: an error leaves those before it
     except ReplayError as error:
-        why = error.message.removeprefix(f"{run.folder}: ")
-        return Stories(told, f"No {'more ' if told else ''}stories: {why}.")
+        why, *others = error.message.removeprefix(f"{run.folder}: ").splitlines()
+        also = f", and {len(others):,} more such" if others else ""
+        return Stories(told, f"No {'more ' if told else ''}stories: {why}{also}.")
     except ImportError as error:
         return Stories(lack=f"No stories: {error.name} is not installed here.")
     some = f"The stories of the first {len(told)} are told here; {more}"

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from replay.engine.explain import Explanation
     from replay.progress import Hook
     from replay.runs.open import Run
+    from replay.trace.readers.options import ReadOptions
 
 PAGE_SUFFIXES = (".html", ".htm")
 
@@ -72,7 +73,10 @@ def write_page(
 def _explain(
     run: Run, requests: Sequence[int], *, trace: Path | None, progress: Hook
 ) -> Iterator[Explanation]:
-    """Yield what there is to tell of requests, what it takes compiled only where there is any."""
+    """Yield what there is to tell of requests, what it takes compiled only where there is any.
+
+    The trace is read with the options that the run's own command had.
+    """
     from replay.cli.progress import compile_first
     from replay.config.load import load_scenario
     from replay.engine.parts import READING, engine_part
@@ -84,7 +88,21 @@ def _explain(
     compile_first(READING, engine_part(run.manifest["mode"], kind))
     from replay.engine.explain import explain_requests
 
-    yield from explain_requests(run, requests, trace=trace, progress=progress)
+    format_name, options = _read_before(run)
+    yield from explain_requests(
+        run, requests, trace=trace, format_name=format_name, options=options, progress=progress
+    )
+
+
+def _read_before(run: Run) -> tuple[str | None, ReadOptions]:
+    """Return how the command that made a run read its trace; defaults where nothing tells."""
+    from replay.cli.run import run as command
+    from replay.cli.trace_options import read_options
+
+    argv = [str(word) for word in run.manifest.get("argv") or () if word != "--debug"]
+    words = argv[1:] if argv[:1] == ["run"] else []
+    said = command.make_context("run", words, resilient_parsing=True).params
+    return said["format_in"], read_options(said)
 
 
 def _command(folder: Path, output: Path, *, static: bool) -> str:
