@@ -101,7 +101,7 @@ test-lowest: $(STAMP)  ## run the tests with the lowest versions that pyproject.
 	$(BIN)/uv venv -q --python $(BIN)/python $(LOWEST)
 	$(BIN)/uv pip compile -q --python $(LOWEST) --resolution lowest-direct --extra dev pyproject.toml -o $(LOWEST)/lowest.txt
 	$(BIN)/uv pip sync -q --python $(LOWEST) $(LOWEST)/lowest.txt
-	PYTHONPATH=$(CURDIR) $(LOWEST)/bin/python -m pytest $(ARGS)
+	PYTHONPATH=$(CURDIR) $(LOWEST)/bin/python -m pytest $(PARALLEL) $(ARGS)
 
 clean:  ## remove what the targets above wrote, but not .venv
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -17,8 +17,8 @@ from typing import Any
 
 import polars as pl
 
+from replay.analysis.gain import cache_gains
 from replay.config.scenario import Scenario
-from replay.engine.gain import cache_gains
 from replay.engine.run import Prepared, execute, prepare_trace
 from replay.report.db import RunDatabase
 from replay.report.library import run_report

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from replay.cli import main
-from replay.engine.compiling import Compiled
-from replay.engine.parts import NAMES, PARTS
+from replay.compiling.parts import NAMES, PARTS
+from replay.compiling.processes import Compiled
 from replay.kernels import code_cache
 from replay.kernels.jit import KeptCode, jit
 
@@ -152,7 +152,7 @@ def test_warm_compiles_what_is_not_and_tells_each_part(monkeypatch):
         for name in names:
             yield Compiled(name, 1.5, "out of memory" if name == "costs" else None)
 
-    monkeypatch.setattr("replay.engine.compiling.compile_apart", compile_apart)
+    monkeypatch.setattr("replay.compiling.processes.compile_apart", compile_apart)
     monkeypatch.setattr(code_cache, "is_compiled", lambda kernel: kernel == "stack_depths")
     result = examine("--warm")
     assert asked == list(NAMES)

@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
+from replay.analysis.explain import explain_request
 from replay.answers.explain_table import FIRST_LINES, LAST_LINES
 from replay.cli import main
-from replay.engine.explain import explain_request
 from replay.errors import InputError
 from replay.runs.open import open_run
 from replay.trace.parquet import write_trace

@@ -141,8 +141,8 @@ def test_help_lists_the_commands_in_the_order_of_use(option):
     result = CliRunner().invoke(main, [option])
     shown = [line.split()[0] for line in result.stdout.split("Commands:\n")[1].splitlines()]
     assert " ".join(shown) == (
-        "demo generate fetch check convert anonymize describe curve policies run gain explain cost "
-        "calibrate report compare query export verify list doctor"
+        "demo generate fetch check convert anonymize describe tree curve policies run gain explain "
+        "cost calibrate report compare query export verify list doctor"
     )
 
 

@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner
 
 import replay
+from replay.analysis.explain import explain_requests
+from replay.analysis.story import sentences
 from replay.answers import stories
 from replay.cli import main, report_page
-from replay.engine.explain import explain_requests
-from replay.engine.story import sentences
 from replay.report import bundle
 from replay.runs.open import open_run
 from tests import run_fixture

@@ -12,8 +12,8 @@ from pathlib import Path
 import numba
 import pytest
 
-from replay.engine.parts import CURVES, READING
-from replay.engine.warm import compile_part
+from replay.compiling.parts import CURVES, READING
+from replay.compiling.warm import compile_part
 from replay.kernels import code_cache
 from replay.kernels.jit import KeptCode, jit
 

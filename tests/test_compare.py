@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from pathlib import Path
 
 import polars as pl
@@ -384,6 +385,32 @@ def test_runs_without_content_and_without_time_are_refused(tmp_path):
     ]
     with pytest.raises(InputError, match="nothing to compare: no time passes in a, b, and what"):
         compared(*folders)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"scenario": {"trace": {"speedup": "1::DOUBLE; DROP VIEW a.run; SELECT 1"}}},
+         "scenario.trace.speedup: must be a number"),
+        ({"scenario": {"trace": ["speedup"]}}, "scenario.trace: must be an object"),
+        ({"step_times": FITTED | {"decode_error_p90_percent": "6"}},
+         "step_times.decode_error_p90_percent: must be a number"),
+        ({"sensitivity": {"runs": [{"knob": "as it is"}]}},
+         "sensitivity.runs: 0: must be an object with metrics"),
+        ({"sensitivity": {"runs": [{"metrics": {"ttft_mean_ms": "7"}}]}},
+         "sensitivity.runs: 0: ttft_mean_ms: must be a number"),
+        ({"sensitivity": {"differences": ["tie"]}}, "sensitivity.differences: must hold objects"),
+        ({"tables": {"requests": "30"}}, "tables.requests: must be a whole number"),
+    ],
+)  # fmt: skip
+def test_manifests_that_no_run_has_are_refused(tmp_path, changes, said):
+    """As an old run, which has no seal: damage to others is told by their digests."""
+    folder = written(tmp_path / "a", run_fixture.request_rows())
+    run_fixture.age(folder, 3)
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(InputError, match=re.escape(said)):
+        compared(folder, folder)
 
 
 # --- scenarios, rankings, names -------------------------------------------------------------------

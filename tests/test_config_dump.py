@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from replay.config.dump import dump_scenario
 from replay.config.load import load_scenario
 from replay.config.overrides import Override, parse_setting
-from replay.config.scenario import Scenario, write_duration
+from replay.config.scenario import Scenario
+from replay.config.section import write_duration
 from replay.units import parse_duration_ns
 
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from replay.analysis.groups import group_requests
 from replay.cache.capacities import round_capacities, spaced_capacities
 from replay.cache.curve import KNEES, sufficient_capacity
 from replay.cache.view import BlockView, block_view
-from replay.engine.groups import group_requests
 from replay.kernels.lru import replay_lru
 from replay.trace.tree import build_tree
 from tests import naive, naive_stack

@@ -27,7 +27,7 @@ from replay.config.client import (
 )
 from replay.config.context import Context
 from replay.config.profile import Pool, Profile
-from replay.config.scenario import write_duration
+from replay.config.section import write_duration
 from tests.profiles import trace_of
 
 PAGE = Path(__file__).parents[1] / "docs" / "generator.md"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replay.engine.stretches import stretches
+from replay.analysis.stretches import stretches
 from replay.engine.watch import watch_request
 from replay.kernels import layout
 from replay.trace.tree import build_tree

@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
 from click.testing import CliRunner
 
@@ -28,6 +30,14 @@ def test_imports_point_down_the_layers():
     assert linter.is_file(), "import-linter is not installed; see `make test`"
     done = subprocess.run([linter], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_module_imports_itself_through_others():
+    """Also not in a function or for its types alone, and no folder's `__init__` either."""
+    graph = grimp.build_graph("replay", cache_dir=None)
+    imports = {one: graph.find_modules_directly_imported_by(one) for one in graph.modules}
+    assert len(imports) == len([*(ROOT / "replay").rglob("*.py")])
+    TopologicalSorter(imports).prepare()  # names the circle, where there is one
 
 
 @pytest.mark.parametrize("module", ["replay", "replay.cli"])

@@ -9,6 +9,10 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from replay.analysis.curves import answer_curves
+from replay.analysis.gain import Gain
+from replay.analysis.group_curves import DRAWN_GROUPS
+from replay.analysis.policy_table import compare_policies
 from replay.answers.cost_picture import cost_picture, cost_range
 from replay.answers.cost_tables import cost_answer
 from replay.answers.curve_picture import curve_picture
@@ -25,13 +29,10 @@ from replay.answers.trace_picture import trace_picture
 from replay.answers.tree_picture import tree_picture
 from replay.answers.tree_rows import Choice, tree_rows
 from replay.config.scenario import Scenario
-from replay.engine.curves import DRAWN_GROUPS, answer_curves
-from replay.engine.gain import Gain
-from replay.engine.policy_table import compare_policies
 from replay.errors import InputError
+from replay.report.frames import table_frame
 from replay.report.pictures.files import write_picture
 from replay.report.pictures.page import page_text
-from replay.report.rows import table_frame
 from replay.report.tokens import COLOURS, values
 from replay.trace.readers import load_trace
 from tests.trace_samples import mooncake_text, trace_of

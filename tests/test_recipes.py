@@ -11,8 +11,9 @@ from replay.cache.queue_policies import QUEUE_POLICIES
 from replay.cache.ranked_policies import RANKED_POLICIES
 from replay.cache.replacement import REPLACEMENTS
 from replay.config.backends import BACKENDS
+from replay.config.cache_section import CacheSection, SessionStoreSection
 from replay.config.policies import POLICIES, policy_names
-from replay.config.scenario import CacheSection, GpuSection, SessionStoreSection
+from replay.config.scenario import GpuSection
 from replay.report.library import report_names
 from replay.report.page.gallery import FIGURES
 from replay.trace.readers import READERS

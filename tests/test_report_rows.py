@@ -8,8 +8,9 @@ import polars as pl
 import pytest
 
 from replay.report import copying
+from replay.report.frames import FrameTable
 from replay.report.rows import frame_of
-from replay.report.tables import COPY_OPTIONS, FrameTable, Table, write_table
+from replay.report.tables import COPY_OPTIONS, Table, write_table
 
 COLUMNS = {
     "BOOLEAN": [True, False, None],

@@ -172,6 +172,15 @@ def test_all_damage_is_named_at_once(run: Run) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("content", [b"{", b"", b'{"manifest_sha256": 1}'])
+def test_a_manifest_that_cannot_be_read_is_one_of_the_verdicts(run: Run, content: bytes) -> None:
+    (run.folder / "manifest.json").write_bytes(content)
+    found = verify_run(run.folder)
+    assert (found[0].file, found[0].verdict) == ("manifest.json", "damaged")
+    assert {verdict.verdict for verdict in found[1:]} == {"not verifiable"}
+    assert {verdict.file for verdict in found[1:]} >= {"requests.parquet", "timeline.parquet"}
+
+
 def test_a_change_of_what_a_manifest_says_is_told(run: Run) -> None:
     path = run.folder / "manifest.json"
     path.write_text(path.read_text().replace('"seed": 0', '"seed": 1', 1))

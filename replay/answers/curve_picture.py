@@ -14,8 +14,8 @@ from replay.report.words import listed, percent, sentence, times
 if TYPE_CHECKING:
     import polars as pl
 
-    from replay.engine.curves import CurveAnswer, CurveSummary
-    from replay.engine.question import Question
+    from replay.analysis.curves import CurveAnswer, CurveSummary
+    from replay.analysis.question import Question
     from replay.report.pictures.picture import Picture, Spec
 
 NAMED = 8  # lines with a name and a colour; what else there is stays faint
@@ -63,7 +63,7 @@ def _labelled(question: Question, answer: CurveAnswer) -> pl.DataFrame:
     """Return the points of the table that are drawn, with their capacity and the name of a line."""
     import polars as pl
 
-    from replay.engine.curves import largest
+    from replay.analysis.group_curves import largest
 
     shown = {one.name for curves in answer.curves for one in largest(curves)}
     points = answer.points
@@ -277,7 +277,7 @@ def _finding(question: Question, answer: CurveAnswer, by: str | None) -> str:
 
 
 def _of_groups(summaries: Sequence[CurveSummary], by: str) -> str:
-    from replay.engine.curves import DRAWN_GROUPS
+    from replay.analysis.group_curves import DRAWN_GROUPS
 
     large = sorted(summaries, key=lambda one: -one.input_tokens)[:DRAWN_GROUPS]
     known = [one for one in large if one.block_ceiling_token_hit_rate is not None]
@@ -339,7 +339,7 @@ def _line_names(answer: CurveAnswer, question: Question) -> Iterator[Any]:
 
 
 def _said_of_groups(curves: Sequence[Any]) -> str:
-    from replay.engine.curves import largest
+    from replay.analysis.group_curves import largest
 
     drawn = largest(curves)
     whole = sum(one.curve.input_tokens for one in curves)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import polars as pl
 
-    from replay.engine.curves import CurveAnswer, CurveSummary
-    from replay.engine.question import Question
-    from replay.report.tables import FrameTable, Table
+    from replay.analysis.curves import CurveAnswer, CurveSummary
+    from replay.analysis.question import Question
+    from replay.report.frames import FrameTable
+    from replay.report.tables import Table
 
 Point = Mapping[str, Any]  # a row of `curve_points.POINTS`
 SHOWN_GROUPS = 20
@@ -18,7 +19,7 @@ SHOWN_GROUPS = 20
 
 def long_table(answer: CurveAnswer) -> FrameTable:
     """Return a row for each group, block size, policy and capacity."""
-    from replay.report.tables import FrameTable
+    from replay.report.frames import FrameTable
 
     return FrameTable(answer.points)
 

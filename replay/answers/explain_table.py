@@ -5,12 +5,12 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from replay.engine.stretches import EVICTED
+from replay.analysis.stretches import EVICTED
 from replay.report.tables import Table
 
 if TYPE_CHECKING:
-    from replay.engine.explain import Explanation
-    from replay.engine.stretches import Stretch
+    from replay.analysis.explain import Explanation
+    from replay.analysis.stretches import Stretch
 
 GROWTH = "growth"  # of several running requests at once
 FIRST_LINES, LAST_LINES = 6, 14  # of a path that is longer: what was missed comes last

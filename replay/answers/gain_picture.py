@@ -30,8 +30,8 @@ def gain_picture(answer: GainAnswer) -> Picture:
     import polars as pl
 
     from replay.answers.gains import gain_table
+    from replay.report.frames import table_frame
     from replay.report.pictures.picture import Picture
-    from replay.report.rows import table_frame
 
     frame = table_frame(gain_table(answer))
     frame = frame.with_columns(name=pl.col("caches").replace(_NAMES))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from replay.analysis.gain import Gain, cache_gains
 from replay.answers.sources import Source
 from replay.config.scenario import Scenario
-from replay.engine.gain import Gain, cache_gains
 from replay.engine.prepare import bound_of, run_notes
 from replay.progress import Hook, ignore
 from replay.report.notices import UNKNOWN_REUSE

@@ -11,8 +11,8 @@ from replay.report.words import percent
 if TYPE_CHECKING:
     import polars as pl
 
-    from replay.engine.policy_table import PolicyLine
-    from replay.engine.question import Question
+    from replay.analysis.policy_table import PolicyLine
+    from replay.analysis.question import Question
     from replay.report.pictures.picture import Picture, Spec
 
 MOST_PANELS = 4
@@ -27,8 +27,8 @@ def policy_picture(question: Question, lines: Sequence[PolicyLine]) -> Picture:
     import polars as pl
 
     from replay.answers.policy_tables import policy_table
+    from replay.report.frames import table_frame
     from replay.report.pictures.picture import Picture
-    from replay.report.rows import table_frame
 
     frame = table_frame(policy_table(list(lines)))
     keys = ["block_size", "capacity_blocks"]

@@ -6,8 +6,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from replay.engine.policy_table import PolicyLine
-    from replay.engine.question import Question
+    from replay.analysis.policy_table import PolicyLine
+    from replay.analysis.question import Question
     from replay.report.tables import Table
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from replay.analysis.question import Ask, Question, ask, unsized
 from replay.answers.sources import Source
 from replay.cache.replays import chosen_names
 from replay.config.scenario import Scenario
 from replay.engine.prepare import prepare_trace
-from replay.engine.question import Ask, Question, ask, unsized
 from replay.errors import InputError
 from replay.progress import Hook, ignore
 from replay.trace.prefix_sample import sample_prefixes

@@ -16,7 +16,7 @@ from replay.runs.write import write_run
 from replay.trace.rejected import rejected_text
 
 if TYPE_CHECKING:
-    from replay.engine.sensitivity import Variant
+    from replay.analysis.sensitivity import Variant
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def replayed(
     result = execute(prepared, threads=threads, progress=progress)
     band = None
     if sensitivity:
-        from replay.engine.sensitivity import band_runs  # which knows GPUs; no other run needs to
+        from replay.analysis.sensitivity import band_runs  # which knows GPUs; no other run needs to
 
         band = band_runs(prepared, result, threads=threads, progress=progress)
     return Ran(prepared, result, band)

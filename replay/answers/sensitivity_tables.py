@@ -6,13 +6,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from replay.engine.sensitivity import Variant
+    from replay.analysis.sensitivity import Variant
     from replay.report.tables import Table
 
 
 def band_record(band: list[Variant]) -> dict[str, Any]:
     """Return what a manifest keeps: each run of the band, and what stands."""
-    from replay.engine.sensitivity import verdicts
+    from replay.analysis.sensitivity import verdicts
 
     return {
         "runs": [asdict(variant) for variant in band],
@@ -22,7 +22,7 @@ def band_record(band: list[Variant]) -> dict[str, Any]:
 
 def band_tables(band: list[Variant]) -> list[Table]:
     """Return the runs of the band, and caching on against off: what stands and what is a tie."""
-    from replay.engine.sensitivity import METRICS, verdicts
+    from replay.analysis.sensitivity import METRICS, verdicts
     from replay.report.tables import Table
 
     off = [f"no_cache_{name}" for name in METRICS if name.startswith("ttft_mean")]

@@ -13,7 +13,7 @@ from replay.report.page.build import Stories
 from replay.runs.open import Run
 
 if TYPE_CHECKING:
-    from replay.engine.explain import Explanation
+    from replay.analysis.explain import Explanation
 
     Explain = Callable[[Sequence[int]], Iterable[Explanation]]
 
@@ -48,7 +48,7 @@ def tell_stories(run: Run, requests: Sequence[int], explain: Explain, *, more: s
 
 
 def _told(explain: Explain, requests: Sequence[int]) -> Iterable[tuple[int, list[str]]]:
-    from replay.engine.story import sentences  # which needs numba: a page is made without
+    from replay.analysis.story import sentences  # which needs numba: a page is made without
 
     for one in explain(requests):
         yield one.row["request_id"], sentences(one)

@@ -88,7 +88,8 @@ class Answer:
 
         Raises InputError for another suffix, OutputExistsError unless `force`, and OutputError.
         """
-        from replay.report.tables import FORMATS, FrameTable, write_table
+        from replay.report.frames import FrameTable
+        from replay.report.tables import FORMATS, write_table
 
         path = Path(path)
         format_name = path.suffix.lower().removeprefix(".")

@@ -11,7 +11,7 @@ from replay.api.answers import Answer
 from replay.api.runs import Run, open_run
 from replay.api.traces import Path_
 from replay.errors import InputError
-from replay.report.rows import table_frame
+from replay.report.frames import table_frame
 
 
 class Comparison(Answer):

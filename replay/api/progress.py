@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from html import escape
 from typing import Any
 
-from replay.engine.compiling import compile_apart
-from replay.engine.parts import uncompiled
+from replay.compiling.parts import uncompiled
+from replay.compiling.processes import compile_apart
 from replay.kernels.code_cache import FOLDER
 from replay.progress import Hook, ignore
 
@@ -23,8 +23,8 @@ _CELLS = 30
 def working(progress: Progress, *parts: str) -> Iterator[Hook]:
     """Yield the hook of a call, what it needs of the kernels compiled; the bar goes afterwards.
 
-    `parts` are those of `replay.engine.parts`. What is not compiled yet takes half a minute or so,
-    on first use only, in two processes that leave it for every later one.
+    `parts` are those of `replay.compiling.parts`. What is not compiled yet takes half a minute or
+    so, on first use only, in two processes that leave it for every later one.
     """
     if callable(progress):
         _compile(parts, progress)

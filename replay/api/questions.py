@@ -12,15 +12,15 @@ from replay.api.answers import Answer
 from replay.api.progress import Progress, working
 from replay.api.scenarios import CACHE_KEYS, SCENARIO_KEYS, CacheKeys, ScenarioKeys, scenario_of
 from replay.api.traces import Path_, Trace, share_of, source_of
-from replay.engine.parts import CONTENT, CURVES, QUEUES, RANKS, READING, engine_part
-from replay.report.rows import table_frame
+from replay.compiling.parts import CONTENT, CURVES, QUEUES, RANKS, READING, engine_part
+from replay.report.frames import table_frame
 from replay.units import parse_duration_ns
 
 if TYPE_CHECKING:
     import altair
 
+    from replay.analysis.curves import CurveAnswer
     from replay.answers.questions import Words
-    from replay.engine.curves import CurveAnswer
     from replay.report.copying import ArrowStream
 
     TraceLike = Trace | Path_ | ArrowStream
@@ -116,9 +116,9 @@ def curve(
     could be hit and where the curve bends. Raises InputError, UnknownNameError, ConfigError, and
     what reading the trace raises.
     """
+    from replay.analysis.curves import answer_curves
     from replay.answers.curve_picture import curve_picture
     from replay.answers.questions import question_about
-    from replay.engine.curves import answer_curves
 
     words = _words(policy, capacity, block_size, unit, ttl, threads, points, sample, by)
     found = scenario_of(scenario, CACHE_KEYS, {"engine.mode": "untimed"})
@@ -167,10 +167,10 @@ def policies(
     `capacity` is the GPU's memory by default. `gap_closed_share` is 0 for LRU and 1 for the
     optimum `min`. Lists and keywords as `curve` takes them; raises as it does.
     """
+    from replay.analysis.policy_table import compare_policies
     from replay.answers.policy_picture import policy_picture
     from replay.answers.policy_tables import policy_table
     from replay.answers.questions import question_about
-    from replay.engine.policy_table import compare_policies
 
     words = _words(policy, capacity, block_size, unit, ttl, threads)
     found = scenario_of(scenario, CACHE_KEYS, {"engine.mode": "untimed"})

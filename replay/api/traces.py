@@ -15,7 +15,7 @@ from replay.api.answers import Answer, one_row
 from replay.api.frames import as_polars, is_frame
 from replay.api.mapping import mapping_of
 from replay.api.progress import Progress, working
-from replay.engine.parts import CONTENT, GENERATOR, READING
+from replay.compiling.parts import CONTENT, GENERATOR, READING
 from replay.errors import InputError
 from replay.trace.anonymize import anonymize as anonymized
 from replay.trace.content import natural_block_size

@@ -19,10 +19,10 @@ from replay.api.answers import Answer
 from replay.api.progress import Progress, working
 from replay.api.runs import Run, open_run
 from replay.api.traces import source_of
-from replay.engine.parts import CONTENT, READING
+from replay.compiling.parts import CONTENT, READING
 from replay.errors import InputError
 from replay.progress import Hook
-from replay.report.rows import table_frame
+from replay.report.frames import table_frame
 from replay.runs.layout import is_run
 from replay.runs.trace_path import trace_path
 

@@ -12,7 +12,7 @@ from replay.cli.options import read_scenario, scenario_options
 from replay.cli.trace_options import file_source
 
 if TYPE_CHECKING:
-    from replay.engine.question import Question
+    from replay.analysis.question import Question
     from replay.progress import Hook
 
 Command = TypeVar("Command", bound=Callable[..., Any])

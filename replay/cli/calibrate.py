@@ -135,8 +135,8 @@ def _fit(
     """Print what a fit found and return the GPU file of it."""
     from replay import __version__
     from replay.cli.progress import compile_first, progress
+    from replay.compiling.parts import COSTS
     from replay.config.dump import dump_document
-    from replay.engine.parts import COSTS
     from replay.gpu.calibrate import calibrate as fit_gpu
     from replay.gpu.calibrated_file import calibrated_gpu
     from replay.gpu.measured import read_measured

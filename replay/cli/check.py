@@ -49,7 +49,7 @@ def check(
     from replay.answers.looking import checked, finding_table
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import check_output, read_beside
-    from replay.engine.parts import CONTENT, READING
+    from replay.compiling.parts import CONTENT, READING
     from replay.trace.check import FAULT, WARNING
 
     check_output(format, output, force=force, inputs=[trace, *read_beside(parameters)])

@@ -84,7 +84,7 @@ def convert(
     from replay.cli.output import note, note_all, say
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import claim, read_beside
-    from replay.engine.parts import CONTENT, READING
+    from replay.compiling.parts import CONTENT, READING
     from replay.trace.content import natural_block_size
     from replay.trace.rejected import rejected_beside, write_rejected
     from replay.trace.separation import sharing_notes

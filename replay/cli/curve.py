@@ -77,13 +77,13 @@ def curve(
     from replay.answers.curve_tables import curve_tables, long_table
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import check_output, read_beside
-    from replay.engine.parts import CONTENT, CURVES, READING
+    from replay.compiling.parts import CONTENT, CURVES, READING
 
     inputs = [trace, *read_beside(parameters)]
     chosen = check_output(format, output, force=force, inputs=inputs)
     claim_plot(plot, force=force, inputs=inputs)
     with progress("Starting", patience_s=compile_first(READING, CONTENT, CURVES)) as bar:
-        from replay.engine.curves import answer_curves, capacity_notes
+        from replay.analysis.curves import answer_curves, capacity_notes
         from replay.units import parse_duration_ns
 
         asked = {**parameters, "by": by, "drawn": plot is not None}

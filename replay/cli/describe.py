@@ -38,7 +38,7 @@ def describe(
     from replay.answers.looking import described
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import check_output, read_beside
-    from replay.engine.parts import CONTENT, READING
+    from replay.compiling.parts import CONTENT, READING
 
     inputs = [trace, *read_beside(parameters)]
     chosen = check_output(format, output, force=force, inputs=inputs)

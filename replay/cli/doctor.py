@@ -109,7 +109,7 @@ def _memory() -> Check:
 
 def _kernel_cache() -> Iterator[Check]:
     """Yield what is known of the cache, every entry of it loaded by a process of its own."""
-    from replay.engine.compiling import load_entries
+    from replay.compiling.processes import load_entries
     from replay.kernels.code_cache import FOLDER, FOLDER_VARIABLE, leftovers
 
     if FOLDER is None:
@@ -138,8 +138,8 @@ def _warm_kernels() -> Iterator[Check]:
     import time
 
     from replay.cli.progress import progress
-    from replay.engine.compiling import compile_apart
-    from replay.engine.parts import PARTS, uncompiled
+    from replay.compiling.parts import PARTS, uncompiled
+    from replay.compiling.processes import compile_apart
     from replay.kernels.code_cache import FOLDER
 
     if FOLDER is None:

@@ -50,8 +50,8 @@ def explain(
 
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import check_output, read_beside
+    from replay.compiling.parts import CONTENT, READING, engine_part
     from replay.config.load import load_scenario
-    from replay.engine.parts import CONTENT, READING, engine_part
     from replay.runs.layout import SCENARIO
     from replay.runs.open import open_run
 
@@ -61,9 +61,9 @@ def explain(
     kind = load_scenario(opened.folder / SCENARIO).cache.kind
     patience_s = compile_first(READING, CONTENT, engine_part(opened.manifest["mode"], kind))
     with progress("Starting", patience_s=patience_s) as bar:
+        from replay.analysis.explain import explain_request
+        from replay.analysis.story import sentences
         from replay.answers.explain_table import folded_table, path_table
-        from replay.engine.explain import explain_request
-        from replay.engine.story import sentences
 
         told = explain_request(
             opened,

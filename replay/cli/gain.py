@@ -39,7 +39,7 @@ def gain(
     """
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import check_output, read_beside
-    from replay.engine.parts import CONTENT, CURVES, READING, engine_part
+    from replay.compiling.parts import CONTENT, CURVES, READING, engine_part
 
     inputs = [trace, *read_beside(parameters)]
     check_output(format, output, force=force, inputs=inputs)

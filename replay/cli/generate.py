@@ -67,7 +67,7 @@ def generate(
     from replay.answers.drawing import drawn
     from replay.cli.output import note, note_all, say
     from replay.cli.progress import compile_first, progress
-    from replay.engine.parts import GENERATOR
+    from replay.compiling.parts import GENERATOR
     from replay.trace.writers import writer_for
     from replay.units import parse_duration_ns
     from replay.workload.profiles import load_profile

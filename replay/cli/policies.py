@@ -52,14 +52,14 @@ def policies(
     from replay.answers.policy_tables import policy_table, policy_tables
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import check_output, read_beside
-    from replay.engine.parts import CONTENT, CURVES, QUEUES, RANKS, READING
+    from replay.compiling.parts import CONTENT, CURVES, QUEUES, RANKS, READING
 
     inputs = [trace, *read_beside(parameters)]
     chosen = check_output(format, output, force=force, inputs=inputs)
     claim_plot(plot, force=force, inputs=inputs)
     every = () if policies else (QUEUES, RANKS)
     with progress("Starting", patience_s=compile_first(READING, CONTENT, CURVES, *every)) as bar:
-        from replay.engine.policy_table import compare_policies
+        from replay.analysis.policy_table import compare_policies
 
         if not parameters["capacities"]:
             parameters["capacities"] = ("auto",)

@@ -63,8 +63,8 @@ def compile_first(*parts: str) -> float:
     fails, the command compiles for itself what it needs.
     """
     from replay.cli.output import note
-    from replay.engine.compiling import compile_apart
-    from replay.engine.parts import uncompiled
+    from replay.compiling.parts import uncompiled
+    from replay.compiling.processes import compile_apart
     from replay.kernels.code_cache import FOLDER
 
     left = uncompiled(*parts)

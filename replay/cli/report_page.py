@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from replay.errors import InputError
 
 if TYPE_CHECKING:
-    from replay.engine.explain import Explanation
+    from replay.analysis.explain import Explanation
     from replay.progress import Hook
     from replay.runs.open import Run
     from replay.trace.readers.options import ReadOptions
@@ -78,15 +78,15 @@ def _explain(
     The trace is read with the options that the run's own command had.
     """
     from replay.cli.progress import compile_first
+    from replay.compiling.parts import READING, engine_part
     from replay.config.load import load_scenario
-    from replay.engine.parts import READING, engine_part
     from replay.runs.layout import SCENARIO
     from replay.runs.trace_path import trace_path
 
     trace_path(run, trace)  # before anything is compiled for it
     kind = load_scenario(run.folder / SCENARIO).cache.kind
     compile_first(READING, engine_part(run.manifest["mode"], kind))
-    from replay.engine.explain import explain_requests
+    from replay.analysis.explain import explain_requests
 
     format_name, options = _read_before(run)
     yield from explain_requests(

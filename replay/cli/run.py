@@ -66,7 +66,7 @@ def run(
     """
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import claim_run, read_beside
-    from replay.engine.parts import CONTENT, CURVES, READING, engine_part
+    from replay.compiling.parts import CONTENT, CURVES, READING, engine_part
 
     scenario = read_scenario(parameters)
     target = output or _default_folder(trace)
@@ -102,9 +102,9 @@ def _tell_plan(scenario: Scenario, prepared: Prepared) -> None:
 
 def _tell(target: Path, ran: Ran) -> None:
     """Print the summary of a run, and where it lies."""
+    from replay.analysis.headline import headline
     from replay.answers.sensitivity_tables import band_tables
     from replay.cli.output import emit, note, note_all, say, wrapped
-    from replay.engine.headline import headline
     from replay.report.notices import notes, warnings
     from replay.runs.layout import REJECTED
 

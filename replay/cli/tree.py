@@ -81,7 +81,7 @@ def tree(
     from replay.answers.tree_rows import DRAWN, SHOWN, Choice, account, tree_rows
     from replay.cli.icicle_lines import icicle_lines, title_lines
     from replay.cli.targets import check_output, read_beside
-    from replay.report.tables import FrameTable
+    from replay.report.frames import FrameTable
     from replay.runs.layout import is_run
 
     inputs = [source, trace, *read_beside(parameters)]
@@ -117,7 +117,7 @@ def _of_trace(
 ) -> SharedTree:
     from replay.answers.shared_tree import tree_of_trace
     from replay.cli.progress import compile_first, progress
-    from replay.engine.parts import CONTENT, READING
+    from replay.compiling.parts import CONTENT, READING
     from replay.errors import InputError
 
     if trace is not None:
@@ -137,7 +137,7 @@ def _of_run(
     """Return the tree of a run; its trace is read where that is text, for names."""
     from replay.answers.shared_tree import is_told_in_words, tree_of_folder, tree_with_words
     from replay.cli.progress import compile_first, progress
-    from replay.engine.parts import READING
+    from replay.compiling.parts import READING
     from replay.errors import InputError
     from replay.report.notices import unverified
     from replay.runs.open import open_run

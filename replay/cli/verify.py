@@ -55,10 +55,15 @@ def _run(folder: Path) -> list[Row]:
         (
             str(folder / found.file),
             found.verdict,
-            found.damage or (found.note if found.verdict == "not verifiable" else None),
+            found.damage or (_why(found.note) if found.verdict == "not verifiable" else None),
         )
         for found in verify_run(folder)
     ]
+
+
+def _why(note: str | None) -> str | None:
+    """Return what the verdict beside it does not say yet."""
+    return note and note.removeprefix("not verifiable: ")
 
 
 def _trace(path: Path) -> Row:

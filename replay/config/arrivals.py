@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from replay.config.distribution import Positive, Probability, Seconds, highest
-from replay.config.scenario import DurationNs, Section
+from replay.config.section import DurationNs, Section
 
 
 class RateStep(Section):

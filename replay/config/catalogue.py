@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, PositiveInt, StringConstraints, mode
 from replay.config.columns import Columns
 from replay.config.dump import dump_document
 from replay.config.load import load_document
-from replay.config.scenario import Section
+from replay.config.section import Section
 from replay.errors import UnknownNameError
 from replay.repeated import first_repeated
 from replay.resources import data_folder

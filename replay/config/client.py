@@ -16,7 +16,7 @@ from replay.config.distribution import (
     Share,
     Tokens,
 )
-from replay.config.scenario import Section
+from replay.config.section import Section
 
 Correlation = Annotated[float, Field(ge=-0.99, le=0.99)]
 

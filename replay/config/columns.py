@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
-from replay.config.scenario import Section
+from replay.config.section import Section
 
 MAX_BLOCK_SIZE = 2**20
 Name = Annotated[str, Field(min_length=1)]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from replay.config.distribution import MAX_TOKENS
-from replay.config.scenario import Section
+from replay.config.section import Section
 
 
 class Context(Section):

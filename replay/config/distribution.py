@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from replay.config.scenario import Section
+from replay.config.section import Section
 
 MAX_TOKENS = 2**24
 MAX_SECONDS = 1e8

@@ -19,7 +19,7 @@ from replay.config.distribution import (
     Tokens,
     highest,
 )
-from replay.config.scenario import DurationNs, Section
+from replay.config.section import DurationNs, Section
 
 MAX_REQUESTS = 10**8
 MAX_POOL_ITEMS = 10**6

@@ -7,8 +7,6 @@ from typing import Any
 
 import polars as pl
 
-from replay.report.tables import Table, types_of
-
 # Of these types a column of values is a column of the frame; `_AS_TEXT` are cast from their text.
 _DTYPES = {
     "BOOLEAN": pl.Boolean,
@@ -34,15 +32,6 @@ def frame_of(types: Sequence[str], rows: Sequence[Sequence[Any]]) -> pl.DataFram
             return None
         series.append(found.alias(str(place)))
     return pl.DataFrame(series)
-
-
-def table_frame(table: Table) -> pl.DataFrame:
-    """Return a small table as a frame, in the types that files of it have."""
-    frame = frame_of(types_of(table), table.rows)
-    if frame is None:  # lists and the like
-        return pl.DataFrame(list(table.rows), schema=list(table.columns), orient="row")
-    frame.columns = list(table.columns)
-    return frame
 
 
 def _series(type_name: str, values: Sequence[Any]) -> pl.Series | None:

@@ -7,19 +7,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, TypeAlias
+from typing import IO, Any, BinaryIO, Protocol, TypeAlias
 
 from replay.errors import UnknownNameError
 from replay.printable import printable
 from replay.writing.failures import writing
 from replay.writing.whole import whole_file
-
-if TYPE_CHECKING:
-    import polars as pl
-
-    from replay.report.db import Result
-
-    AnyTable: TypeAlias = "Table | FrameTable | Result"
 
 # DuckDB takes 0.15 s to import and a table on the terminal needs none of it, so the functions
 # below that do need it import it themselves.
@@ -48,23 +41,17 @@ class Table:
     of_sql: bool = False
 
 
-class FrameTable:
-    """A table that is a frame: written as it is, its rows made only where people read them."""
-
-    def __init__(self, frame: pl.DataFrame, title: str | None = None) -> None:
-        self._frame = frame
-        self._title = title
-        self.columns = tuple(frame.columns)
+class Rows(Protocol):
+    """Rows that lie elsewhere, in a frame or behind a query, until they are read or written."""
 
     def table(self) -> Table:
-        """Return the rows in memory."""
-        return Table(self.columns, self._frame.rows(), self._title)
+        """Return the rows in memory; raises QueryError where a query fails."""
 
     def copy(self, options: str, sink: BinaryIO) -> None:
         """Write the rows to a stream as DuckDB's COPY does, such as `FORMAT csv`."""
-        from replay.report.copying import copy_frame
 
-        copy_frame(self._frame, options, sink)
+
+AnyTable: TypeAlias = Table | Rows
 
 
 def in_memory(table: AnyTable) -> Table:

@@ -20,6 +20,13 @@ _DAMAGED = "the run is damaged or was changed: replay it; `replay verify` looks 
 NOT_VERIFIABLE = "not verifiable: written before runs had checksums"
 
 
+_UNTOLD = "the manifest that has its checksum is damaged"
+
+
+class _DamagedError(InputError):
+    """Raised for a manifest that a run once had and that cannot be read any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """A run directory: its real path, what its manifest says, and the file of each table.
@@ -57,11 +64,18 @@ def open_run(folder: Path) -> Run:
 def verify_run(folder: Path) -> list[Verdict]:
     """Return a verdict on every file of a run: all that is wrong, where `open_run` says the first.
 
-    Files that no run wrote are named too, which is no damage. Raises InputError where there is no
-    run, or where its manifest cannot be read.
+    Files that no run wrote are named too, which is no damage. A manifest that is damaged is one of
+    the verdicts, and says nothing of the tables beside it. Raises InputError where there is no run.
     """
     real = run_folder(folder)
-    manifest = _read_manifest(real)
+    try:
+        manifest = _read_manifest(real)
+    except _DamagedError as error:
+        beside = [name for name in TABLES if (real / table_file(name)).exists()]
+        return [
+            Verdict(MANIFEST, error.message.removeprefix(f"{real / MANIFEST}: ")),
+            *(Verdict(table_file(name), None, _UNTOLD) for name in beside),
+        ]
     if not is_sealed(manifest):
         found = [Verdict(MANIFEST, shape_fault(manifest), NOT_VERIFIABLE)]
         return found + [_readable(real, name) for name in TABLES if name in manifest["tables"]]
@@ -99,9 +113,9 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path}: cannot read: {error.strerror}") from error
     except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error})", hint=_DAMAGED) from error
+        raise _DamagedError(f"{path}: not JSON ({error})", hint=_DAMAGED) from error
     if manifest is None and DIGEST_KEY.encode() in (manifest_bytes(folder) or b""):
-        raise InputError(f"{path}: not what was written", hint=_DAMAGED)
+        raise _DamagedError(f"{path}: not what was written", hint=_DAMAGED)
     if manifest is None:
         raise InputError(
             f"{folder}: not a run directory (no {MANIFEST} of a run)",
@@ -109,7 +123,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         )
     version = manifest["schema_version"]
     if type(version) is not int or not isinstance(manifest["tables"], dict):
-        raise InputError(f"{path}: not the manifest of a run", hint=_DAMAGED)
+        raise _DamagedError(f"{path}: not the manifest of a run", hint=_DAMAGED)
     if version > RUN_SCHEMA_VERSION:
         writer = manifest.get("replay_version", "a later version")
         raise InputError(

@@ -7,11 +7,18 @@ from typing import Any
 
 _NUMBER = (int, float)
 _OPTIONAL: dict[str, tuple[type, ...]] = {
-    "argv": (list,), "notes": (list,), "replay_version": (str,), "scenario": (dict,),
+    "argv": (list,), "notes": (list,), "replay_version": (str,), "created_at": (str,),
+    "result_digest": (str,), "tables.requests": (int,),
+    "scenario": (dict,), "scenario.trace": (dict,), "scenario.trace.speedup": _NUMBER,
+    "scenario.cache": (dict,), "scenario.model": (dict,),
     "cache": (dict,), "cache.block_size": (int,), "cache.capacity_blocks": (int,),
     "cache.kv_bytes_per_token": (int,),
     "trace": (dict,), "trace.notes": (list,), "trace.path": (str,), "trace.sha256": (str,),
-    "trace.block_size": (int,),
+    "trace.name": (str,), "trace.block_size": (int,),
+    "gpu": (dict,), "step_times": (dict,), "step_times.prefill_error_p90_percent": _NUMBER,
+    "step_times.decode_error_p90_percent": _NUMBER,
+    "causality": (dict,), "causality.follow_ups": (int,), "causality.premature_follow_ups": (int,),
+    "sensitivity": (dict,), "sensitivity.runs": (list,), "sensitivity.differences": (list,),
     "overload": (dict,), "no_cache_overload": (dict,),
 }  # fmt: skip
 _VERDICT: dict[str, tuple[type, ...]] = {
@@ -36,6 +43,20 @@ def shape_fault(manifest: Mapping[str, Any]) -> str | None:
         for key, allowed in _VERDICT.items() if manifest.get(name) is not None else ():
             if type(manifest[name].get(key)) not in allowed:
                 return f"{name}.{key}: must be {_words(allowed)} (got {manifest[name].get(key)!r})"
+    return _band_fault(manifest.get("sensitivity") or {})
+
+
+def _band_fault(band: Mapping[str, Any]) -> str | None:
+    """Return what in the runs at the edges of the model's error is not as runs have it."""
+    for at, run in enumerate(band.get("runs") or ()):
+        metrics = run.get("metrics") if isinstance(run, Mapping) else None
+        if not isinstance(metrics, Mapping):
+            return f"sensitivity.runs: {at}: must be an object with metrics"
+        for name, value in (*metrics.items(), ("token_hit_rate", run.get("token_hit_rate"))):
+            if value is not None and type(value) not in _NUMBER:
+                return f"sensitivity.runs: {at}: {name}: must be a number (got {value!r})"
+    if not all(isinstance(one, Mapping) for one in band.get("differences") or ()):
+        return "sensitivity.differences: must hold objects"
     return None
 
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from replay.config.hardware.attention import AttentionGroup, AttentionKind
-
-if TYPE_CHECKING:
-    from replay.config.hardware.model import Model
+from replay.config.hardware.decoder import Decoder
 
 
-def attention_groups(model: Model) -> tuple[AttentionGroup, ...]:
+def attention_groups(model: Decoder) -> tuple[AttentionGroup, ...]:
     """Return the model's layers by kind of attention; biases and norms of heads are not counted."""
     if model.compressed is not None:
         return _compressed(model)
@@ -28,7 +25,7 @@ def attention_groups(model: Model) -> tuple[AttentionGroup, ...]:
     return tuple(groups)
 
 
-def _full(model: Model, layers: int) -> list[AttentionGroup]:
+def _full(model: Decoder, layers: int) -> list[AttentionGroup]:
     plain = _latent(model, layers) if model.mla else _heads(model, layers)
     sparse = model.sparse
     if sparse is None:
@@ -49,7 +46,7 @@ def _full(model: Model, layers: int) -> list[AttentionGroup]:
     return [picked, replace(plain, layers=rest)] if rest else [picked]
 
 
-def _heads(model: Model, layers: int) -> AttentionGroup:
+def _heads(model: Decoder, layers: int) -> AttentionGroup:
     """Return layers with keys and values per KV head: MHA, GQA or MQA."""
     hidden, dim = model.hidden, model.head_dim
     projections = 1 if model.keys_are_values else 2
@@ -68,7 +65,7 @@ def _heads(model: Model, layers: int) -> AttentionGroup:
     )
 
 
-def _window(model: Model) -> AttentionGroup:
+def _window(model: Decoder) -> AttentionGroup:
     window = model.window
     assert window is not None  # the caller asked
     alike = model.model_copy(
@@ -83,7 +80,7 @@ def _window(model: Model) -> AttentionGroup:
     return replace(_heads(alike, window.layers), kind=kind, window=window.tokens)
 
 
-def _latent(model: Model, layers: int) -> AttentionGroup:
+def _latent(model: Decoder, layers: int) -> AttentionGroup:
     mla = model.mla
     assert mla is not None  # the caller asked
     hidden, heads = model.hidden, model.heads
@@ -108,7 +105,7 @@ def _latent(model: Model, layers: int) -> AttentionGroup:
     )
 
 
-def _linear(model: Model) -> AttentionGroup:
+def _linear(model: Decoder) -> AttentionGroup:
     linear = model.linear
     assert linear is not None  # the caller asked
     hidden, keys, values = model.hidden, linear.keys, linear.values
@@ -130,7 +127,7 @@ def _linear(model: Model) -> AttentionGroup:
     )
 
 
-def _compressed(model: Model) -> tuple[AttentionGroup, ...]:
+def _compressed(model: Decoder) -> tuple[AttentionGroup, ...]:
     compressed = model.compressed
     assert compressed is not None  # the caller asked
     hidden, heads, dim = model.hidden, model.heads, model.head_dim

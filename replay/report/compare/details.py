@@ -55,7 +55,8 @@ def create_pairs(database: RunsDatabase, judge: Judge) -> list[str]:
     """
     timed = judge.one.timed and judge.other.timed
     band = judge.band_of_times
-    database.query(f"SET VARIABLE band = {'NULL' if band is None else band}::DOUBLE")
+    factor = "NULL" if band is None else f"'{float(band)}'"
+    database.query(f"SET VARIABLE band = {factor}::DOUBLE")
     database.query(f"SET VARIABLE timed = {timed}")
     carried = [name for name in _BY_VALUE if _in_both(database, judge, name)]
     more = "".join(f',\n    one."{name}"' for name in carried)

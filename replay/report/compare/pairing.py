@@ -39,7 +39,7 @@ def _unlike(first: Side, other: Side, database: RunsDatabase) -> int:
     settings = [(side.manifest.get("scenario") or {}).get("trace") or {} for side in (first, other)]
     jittered = any(setting.get("arrival_jitter") for setting in settings)
     for letter, setting in zip("ab", settings, strict=True):
-        speedup = "NULL" if jittered else setting.get("speedup") or 1.0
+        speedup = "NULL" if jittered else f"'{float(setting.get('speedup') or 1)}'"
         database.query(f"SET VARIABLE {letter}_speedup = {speedup}::DOUBLE")
     sql = sql_file("unlike").replace("b.requests", f"{other.letter}.requests")
     return int(rows(database, sql)[0][0])

@@ -37,8 +37,8 @@ from replay.trace.readers.text_requests import (
     TURN_GAP_NS,
     TextRequest,
     template_of,
-    text_trace,
 )
+from replay.trace.readers.text_trace import text_trace
 from replay.units import NS_PER_MS
 
 _TURNS, _SESSION, _PAYLOADS = "turns", "session_id", "payloads"

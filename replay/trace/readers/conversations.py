@@ -25,8 +25,8 @@ from replay.trace.readers.text_requests import (
     assumed_arrival_ns,
     date_of,
     template_of,
-    text_trace,
 )
+from replay.trace.readers.text_trace import text_trace
 
 ASSISTANT = "assistant"
 _CONTEXT = (ASSISTANT, "system")

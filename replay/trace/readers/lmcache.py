@@ -16,7 +16,8 @@ from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.shapes import TEXT, Kind, RowShape, fits_any, key
 from replay.trace.readers.source import Source
-from replay.trace.readers.text_requests import TextRequest, text_trace
+from replay.trace.readers.text_requests import TextRequest
+from replay.trace.readers.text_trace import text_trace
 
 _TEXTS = ("input", "output", "session_id")
 _KEYS = ("timestamp", *_TEXTS)

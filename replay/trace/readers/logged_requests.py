@@ -30,9 +30,9 @@ from replay.trace.readers.text_requests import (
     TextRequest,
     date_of,
     template_of,
-    text_trace,
     writable,
 )
+from replay.trace.readers.text_trace import text_trace
 
 LENGTHS_ONLY = "unknown: lengths only, as the provider counted them"
 _ASSUMED_LENGTHS = (

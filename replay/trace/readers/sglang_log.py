@@ -37,7 +37,8 @@ from replay.trace.readers.reader import Reader
 from replay.trace.readers.shapes import INTEGER, TEXT, RowShape, fits_any, key, one_of
 from replay.trace.readers.source import Source
 from replay.trace.readers.source_clock import date_ns
-from replay.trace.readers.text_requests import TextRequest, text_trace, writable
+from replay.trace.readers.text_requests import TextRequest, writable
+from replay.trace.readers.text_trace import text_trace
 from replay.units import NS_PER_S
 
 _FINISHED = "request.finished"

@@ -25,7 +25,8 @@ from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.python_literals import QUOTED, text_in, token_ids_in
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.source import Source
-from replay.trace.readers.text_requests import TextRequest, text_trace, writable
+from replay.trace.readers.text_requests import TextRequest, writable
+from replay.trace.readers.text_trace import text_trace
 from replay.units import NS_PER_S
 
 _SIGN = re.compile(rb"Received request \S+: (?:prompt: ['\"N]|params: )")

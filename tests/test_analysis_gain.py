@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
+from replay.analysis.gain import VARIANTS, cache_gains
 from replay.config.scenario import Scenario
-from replay.engine.gain import VARIANTS, cache_gains
 from replay.engine.run import execute, prepare_trace
 from tests.random_traces import queueing_rows, trace_of
 

@@ -22,7 +22,7 @@ from replay.kernels.code_cache import entry_files
 
 PROCESSES = 2
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from {} import {}; {}()"
-_COMPILES = "replay.engine.compiling", "serve"
+_COMPILES = "replay.compiling.processes", "serve"
 _LOADS = "replay.kernels.jit", "load_entries"
 
 
@@ -107,7 +107,7 @@ def serve() -> None:
     """Compile the parts named on standard input, a line each, and answer each with its seconds."""
     answers = sys.stdout
     sys.stdout = sys.stderr
-    from replay.engine.warm import compile_part
+    from replay.compiling.warm import compile_part
 
     for line in sys.stdin:
         start = time.monotonic()

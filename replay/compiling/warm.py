@@ -17,8 +17,8 @@ from replay.cache.ranked_policies import RANKED_POLICIES
 from replay.cache.replacement import possible_policies
 from replay.cache.replays import replay_all
 from replay.cache.view import block_view
+from replay.compiling import parts
 from replay.config.scenario import Scenario
-from replay.engine import parts
 from replay.engine.run import execute, prepare_trace
 from replay.gpu.breakdown import Step, break_down
 from replay.gpu.cost import replica_cost

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
+from replay.analysis.headline import headline
 from replay.cli import main
-from replay.engine.headline import headline
 from replay.engine.run import RunResult
 from replay.runs.rows import rows_of
 from replay.units import format_duration

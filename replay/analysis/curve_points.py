@@ -10,16 +10,13 @@ known is null.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
+from replay.analysis.group_curves import GroupCurve
 from replay.cache.replays import Replay
 from replay.cache.view import BlockView
-
-if TYPE_CHECKING:
-    from replay.engine.curves import GroupCurve
 
 GIB = 2**30
 POINTS = pl.Schema(

@@ -13,12 +13,12 @@ from typing import Any
 
 import polars as pl
 
+from replay.analysis.stretches import Stretch, stretches
 from replay.config.load import load_scenario
 from replay.config.scenario import Scenario
 from replay.engine.diagnosis import diagnose
 from replay.engine.plan import Plan, make_plan
 from replay.engine.run import Prepared, prepare
-from replay.engine.stretches import Stretch, stretches
 from replay.engine.watch import Watched, watch_request
 from replay.errors import InputError
 from replay.kernels import layout

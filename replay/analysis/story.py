@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from replay.engine import stretches as results
-from replay.engine.explain import Explanation
-from replay.engine.stretches import Stretch
+from replay.analysis import stretches as results
+from replay.analysis.explain import Explanation
+from replay.analysis.stretches import Stretch
 from replay.units import format_bytes, format_duration
 
 _NAMED = 3  # requests named in a sentence; the rest are counted

@@ -7,11 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from replay.config.scenario import Scenario
-from replay.engine import costing, sensitivity
-from replay.engine.costing import EngineOverhead, engine_overhead
-from replay.engine.run import execute, prepare_trace, run_notes
-from replay.engine.sensitivity import (
+from replay.analysis import sensitivity
+from replay.analysis.sensitivity import (
     ARITHMETIC,
     BANDWIDTH,
     FIXED,
@@ -19,6 +16,10 @@ from replay.engine.sensitivity import (
     band_runs,
     verdicts,
 )
+from replay.config.scenario import Scenario
+from replay.engine import costing
+from replay.engine.costing import EngineOverhead, engine_overhead
+from replay.engine.run import execute, prepare_trace, run_notes
 from replay.errors import ConfigError, InputError, UnknownNameError
 from replay.gpu.calibrate import with_fit
 from replay.gpu.spec import load_engine

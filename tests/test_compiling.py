@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from replay.cli import main
-from replay.engine.compiling import Compiled, compile_apart
-from replay.engine.parts import NAMES, PARTS, uncompiled
-from replay.engine.warm import compile_kernels
+from replay.compiling.parts import NAMES, PARTS, uncompiled
+from replay.compiling.processes import Compiled, compile_apart
+from replay.compiling.warm import compile_kernels
 from replay.kernels import code_cache
 
 SAMPLE = str(Path(__file__).parents[1] / "traces" / "chat-small.jsonl")

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import polars as pl
 
-from replay.cache.curve import KNEES, Curve, lru_curve
+from replay.analysis.curve_points import ABOUT_HITS, POINTS, lru_points, replay_points
+from replay.analysis.group_curves import GroupCurve, group_curves, largest
+from replay.analysis.groups import WINDOW, group_requests
+from replay.analysis.question import Question
+from replay.cache.curve import KNEES
 from replay.cache.replays import replay_all
-from replay.cache.sampled import SampledCurve
 from replay.cache.view import BlockView
-from replay.engine.curve_points import ABOUT_HITS, POINTS, lru_points, replay_points
-from replay.engine.groups import WINDOW, Groups, group_requests
-from replay.engine.question import Question
 from replay.errors import InputError
 from replay.progress import Hook, ignore
-
-DRAWN_GROUPS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,49 +38,6 @@ class CurveSummary:
     knee_90_blocks: int
     knee_95_blocks: int
     knee_99_blocks: int
-
-
-@dataclass(frozen=True, slots=True)
-class GroupCurve:
-    """The LRU curve of one group of requests; `requests` are their numbers, int64."""
-
-    name: str | None
-    requests: np.ndarray
-    curve: Curve
-    estimate: SampledCurve | None = None
-
-
-def group_curves(
-    view: BlockView, groups: Groups | None, estimate: SampledCurve | None = None
-) -> list[GroupCurve]:
-    """Return the LRU curve of each group, all requests as one where there are no groups.
-
-    All groups share one cache: a curve says what of it each group has.
-    """
-    if estimate is not None:
-        return [GroupCurve(None, np.arange(view.requests), estimate.curve, estimate)]
-    if groups is None:
-        return [GroupCurve(None, np.arange(view.requests), view.curve)]
-    uses = view.uses
-    ordered = uses.where(np.argsort(groups.codes[uses.request], kind="stable"))
-    edges = np.searchsorted(groups.codes[ordered.request], np.arange(len(groups.names) + 1))
-    members = np.split(
-        np.argsort(groups.codes, kind="stable"),
-        np.cumsum(np.bincount(groups.codes, minlength=len(groups.names)))[:-1],
-    )
-    found = []
-    for code, name in enumerate(groups.names):
-        own = ordered.where(np.arange(edges[code], edges[code + 1]))
-        tokens = int(view.input_tokens[members[code]].sum())
-        found.append(GroupCurve(name, members[code], lru_curve(own, view.block_size, tokens)))
-    return found
-
-
-def largest(curves: Sequence[GroupCurve]) -> list[GroupCurve]:
-    """Return the groups that a picture has room for: those of most prompt tokens."""
-    ranked = sorted(curves, key=lambda one: -one.curve.input_tokens)[:DRAWN_GROUPS]
-    chosen = {one.name for one in ranked}
-    return [one for one in curves if one.name in chosen]
 
 
 def summarise(view: BlockView, curves: Sequence[GroupCurve]) -> list[CurveSummary]:

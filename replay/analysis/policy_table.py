@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from replay.analysis.question import Question
 from replay.cache.replacement import replacement
 from replay.cache.replays import Replay, replay_all
-from replay.engine.question import Question
 from replay.progress import Hook, ignore
 
 BASE, OPTIMUM = "lru", "min"
