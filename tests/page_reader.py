@@ -18,6 +18,7 @@ class SeenFigure:
     views: list[str] = field(default_factory=list)
     sql: list[str] = field(default_factory=list)
     svgs: int = 0
+    narrow: int = 0  # once more, for phones and paper
 
 
 class PageReader(HTMLParser):
@@ -55,7 +56,9 @@ class PageReader(HTMLParser):
             self.scripts.append((given, ""))
         if "figure" in self.open and self.figures:
             seen = self.figures[-1]
-            seen.svgs += tag == "svg"
+            narrow = "narrow" in given.get("class", "").split()
+            seen.svgs += tag == "svg" and not narrow
+            seen.narrow += tag == "svg" and narrow
             if given.get("role") == "img":
                 seen.labels.append(given.get("aria-label", ""))
             if "data-view" in given:

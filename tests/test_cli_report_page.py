@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import replay
 from replay.analysis.explain import explain_requests
 from replay.analysis.story import sentences
+from replay.answers import stories
 from replay.cli import main, report_page
 from replay.report import bundle
 from replay.runs.open import open_run
@@ -130,11 +132,26 @@ def test_a_trace_that_moved_is_named_or_its_stories_are_missing(sample, tmp_path
         (sample / "gone.jsonl").rename(sample / "trace.jsonl")
 
 
+def test_stories_read_a_trace_as_its_run_did(sample, tmp_path, monkeypatch):
+    lines = (sample / "trace.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "trace.jsonl").write_text("".join([*lines[:300], "no json\n", *lines[300:400]]))
+    words = ["run", str(tmp_path / "trace.jsonl"), "--max-rejected", "1%", "--untimed",
+             "--capacity", "100blocks", "-o", str(tmp_path / "run")]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["replay", *words])
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    assert report(tmp_path / "run", "--html", tmp_path / "page.html").exit_code == 0
+    assert "No stories" not in (tmp_path / "page.html").read_text()
+    lacking = replay.page(tmp_path / "run").lack  # the call is told how, by `trace`
+    assert lacking.startswith("No stories:")
+    assert len(lacking.splitlines()) == 1
+
+
 def test_of_a_long_trace_few_stories_are_told_or_none(sample, tmp_path, monkeypatch):
-    monkeypatch.setattr(report_page, "MOST_REPLAYED", 4000)
+    monkeypatch.setattr(stories, "MOST_REPLAYED", 4000)
     assert report(sample / "run", "--html", tmp_path / "a.html").exit_code == 0
     assert "The stories of the first 3 are told here" in (tmp_path / "a.html").read_text()
-    monkeypatch.setattr(report_page, "MOST_REQUESTS", 2000)
+    monkeypatch.setattr(stories, "MOST_REQUESTS", 2000)
     assert report(sample / "run", "--html", tmp_path / "b.html").exit_code == 0
     assert "so no stories are told here" in (tmp_path / "b.html").read_text()
 
@@ -143,7 +160,7 @@ def test_a_run_is_shown_where_nothing_can_be_compiled(run, tmp_path, monkeypatch
     def tell(*_, **__):
         raise ImportError("no numba", name="numba")
 
-    monkeypatch.setattr(report_page, "_tell", tell)
+    monkeypatch.setattr(report_page, "_explain", tell)
     assert report(run, "--html", tmp_path / "page.html").exit_code == 0
     assert "No stories: numba is not installed here." in (tmp_path / "page.html").read_text()
 

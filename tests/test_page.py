@@ -139,8 +139,10 @@ def test_a_page_without_scripts_has_its_pictures_and_tables(folder):
     seen = PageReader(text)
     assert seen.scripts == []
     assert "script-src 'none'" in seen.policy
-    for (_, shown), figure in zip(page.figures, seen.figures, strict=True):
+    for (placed, shown), figure in zip(page.figures, seen.figures, strict=True):
+        wide = placed.width == "full" and not shown.drawn.side_by_side
         assert figure.svgs == len(shown.drawn.views)
+        assert figure.narrow == (figure.svgs if wide else 0)
         assert len(figure.tables) >= len(shown.queries)
     assert "http" not in text.replace("http-equiv", "").replace("http://www.w3.org/", "")
 
@@ -238,8 +240,8 @@ KINDS = {
     "no curve": (lambda to: write(to, curve=None), {"curve": "curve"}, {"waits", "wanted_again"}),
     "nothing completed": (
         lambda to: write(to, requests=nothing_completed()),
-        {"waits": "timed", "causes": "completed"},
-        set(),
+        {"waits": "completed", "engine": "completed", "causes": "completed"},
+        {"curve"},
     ),
     "no requests": (
         lambda to: write(to, requests=[], timeline=[], prefixes=[], curve=None),

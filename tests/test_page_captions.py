@@ -279,6 +279,55 @@ def test_the_curve(rates, changes, said):
     assert memory.curve_caption(facts(rates=rates, **changes)) == said
 
 
+def curve_of(low, high, run, best, at, **changes):
+    """Return the figure of a curve, of a run at a capacity of so many blocks."""
+    rows = [
+        {"policy": policy, "capacity_blocks": blocks, "token_hit_rate": rate}
+        for policy in ("lru", "min")
+        for blocks, rate in ((1, low), (1000, high))
+    ]
+    given = facts(
+        kv_bytes_per_token=None, capacity_blocks=at,
+        rates={"this run": run, "the same memory, optimum": best, "unlimited memory": high},
+        **changes,
+    )  # fmt: skip
+    for row in given.memory.values():
+        row["capacity_blocks"] = at
+    return memory.curve({"curve": data(*rows)}, given)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.05, 0.5), (0.002, 0.02)])
+@pytest.mark.parametrize("run", [0.0, 0.1, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("more", [0.0, 0.02, 0.1, 0.4])
+@pytest.mark.parametrize("at", [1, 3, 50, 800, 1000])
+def test_numbers_beside_dots_keep_off_each_other_and_the_edges(low, high, run, more, at):
+    best = min(run + more, 1) * high
+    (view,) = curve_of(low, high, run * high, best, at).views
+    texts = [one for one in view.spec["layer"] if "dx" in one["mark"]]
+    assert len(texts) == 2
+    scale = view.spec["height"] / (high * memory.ROOM_ABOVE)
+    pixels = [one["data"]["values"][0]["y"] * scale - one["mark"]["dy"] for one in texts]
+    assert pixels[0] > 6  # above the axis
+    same_side = len({one["mark"]["align"] for one in texts}) == 1
+    assert pixels[1] - pixels[0] > 14 or not same_side
+    for one in texts:
+        assert one["mark"]["align"] == "left" or at > 1
+        assert one["mark"]["align"] == "right" or at < 1000
+
+
+def test_a_curve_of_nothing_is_none():
+    found = curve_of(0.0, 0.0, 0.0, 0.0, 10)
+    assert found.why == "no prompt repeats what an earlier one contained"
+
+
+def test_a_curve_says_that_requests_which_were_not_completed_count():
+    assert "not completed count" not in curve_of(0.1, 0.5, 0.2, 0.3, 10).subtitle
+    partly = curve_of(0.1, 0.5, 0.2, 0.3, 10, completed=1999, rejected=1)
+    assert "not completed count, too" in partly.subtitle
+    without = curve_of(0.1, 0.5, 0.2, 0.3, 10, completed=0, rejected=2000)
+    assert [key.label for key in without.key] == ["LRU", "optimum, which knows the future"]
+
+
 def wanted(*bins):
     return data(
         *(

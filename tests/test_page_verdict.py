@@ -56,7 +56,7 @@ HEADLINES = {
         facts(lacking=("content",), token_hit_rate=None),
         "What a prefix cache would reuse of this trace is unknown: it has lengths only.",
     ),
-    "nothing completed": (facts(completed=0), "No request of this trace could be served."),
+    "nothing completed": (facts(completed=0), "No request of this trace was completed."),
 }
 
 
@@ -111,6 +111,26 @@ LEDES = {
         "23% of all prompt tokens were reused, of 55% that repeat. The rest was evicted before it "
         "came back. No policy would reuse more in the same memory; twice the memory, 31%.",
     ),
+    "requests that were rejected count for the curve": (
+        facts(
+            completed=1900,
+            rejected=100,
+            token_hit_rate=0.25,
+            rates={"this run": 0.2, "the same memory, optimum": 0.24},
+        ),
+        "25% of all prompt tokens were reused, of 55% that repeat. The rest was evicted before it "
+        "came back. Of all requests, completed or not, that is 20%; in the same memory a perfect "
+        "policy would have reused 24%; twice the memory, 31%.",
+    ),
+    "nothing repeats": (
+        facts(token_hit_rate=0.0, content_ceiling_tokens=0),
+        "No prompt repeats what an earlier one contained: there is nothing to reuse.",
+    ),
+    "nothing fits": (
+        facts(completed=0, rejected=1999, unfinished=1),
+        "1,999 requests can never fit into the KV memory and 1 request had not ended when the run "
+        "stopped.",
+    ),
     "no curve": (
         facts(rates=dict.fromkeys(("the same memory, optimum", "twice the memory"))),
         "23% of all prompt tokens were reused, of 55% that repeat. The rest was evicted before it "
@@ -148,6 +168,12 @@ def test_the_strip_holds_the_waits_against_those_without_the_cache():
     assert shown["Prompt tokens reused"] == ("23.0%", "of 55% that repeat")
     assert shown["Prefill spared"] == ("230 k", "of 1 M prompt tokens")
     assert shown["Load"] == ("kept up", "no growing queue, with the cache or without")
+
+
+def test_a_capacity_of_one_block_is_one_block():
+    given = facts(**UNTIMED, kv_bytes_per_token=None)
+    assert plain(given.room(1)) == "1 block"
+    assert plain(given.room(884)) == "884 blocks"
 
 
 def test_what_was_computed_again_is_not_spared():

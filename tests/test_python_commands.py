@@ -44,7 +44,7 @@ CALLS = {
     "run": replay.run,
     "tree": replay.tree,
 }
-# Of these there is nothing to ask in a notebook: they set up or look at files and machines.
+# These have no call of their name: they look at files and machines, or are `Run.report`, `page`.
 NO_CALLS = {"calibrate", "demo", "doctor", "fetch", "report", "verify"}
 UNTIMED = {"untimed": True, "capacity": "5000blocks"}
 

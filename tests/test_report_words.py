@@ -63,3 +63,9 @@ def test_counts():
     assert words.count(2132, "row").replace(words.GLUE, " ") == "2,132 rows"
     assert words.spelled(3) == "three"
     assert words.spelled(17) == "17"
+
+
+def test_sentences_start_with_a_capital_and_names_stay_as_they_are():
+    assert words.sentence("the rest is cache") == "The rest is cache"
+    assert words.sentence("h100-sxm is uncalibrated") == "h100-sxm is uncalibrated"
+    assert words.sentence("") == ""

@@ -15,6 +15,7 @@ from replay.answers.running import Ran, replayed, write_ran
 from replay.answers.tokens_picture import tokens_picture
 from replay.api.answers import TIMEOUT, Answer
 from replay.api.progress import Progress, working
+from replay.api.run_page import RunPage
 from replay.api.scenarios import SCENARIO_KEYS, ScenarioKeys, scenario_of
 from replay.api.traces import Path_, Trace, source_of
 from replay.compiling.parts import CONTENT, CURVES, READING, engine_part
@@ -35,10 +36,14 @@ from replay.units import NS_PER_S, parse_bytes, parse_duration_ns
 if TYPE_CHECKING:
     import altair
 
+    from replay.analysis.explain import Explanation
     from replay.report.copying import ArrowStream
     from replay.report.db import RunDatabase
 
     TraceLike = Trace | Path_ | ArrowStream
+
+
+_ANY_STORY = "`run.explain(request)` tells the story of any request."
 
 
 class Run(Answer):
@@ -119,6 +124,12 @@ class Run(Answer):
     ) -> Story:
         """Return why a request hit what it hit, and missed the rest; see `replay.explain`."""
         return explain(self, request, trace=trace, progress=progress)
+
+    def page(
+        self, *, static: bool = False, trace: TraceLike | None = None, progress: Progress = False
+    ) -> RunPage:
+        """Return the run as one page of pictures that needs no network; see `replay.page`."""
+        return page(self, static=static, trace=trace, progress=progress)
 
     def save(self, folder: Path_, *, force: bool = False) -> Path:
         """Write the run directory, whole or not at all, and return its path.
@@ -240,7 +251,7 @@ def query(
     unsafe: bool = False,
 ) -> Answer:
     """Return what one SELECT over the tables of a run finds; see `Run.query`."""
-    return _opened(run).query(sql, timeout=timeout, memory=memory, unsafe=unsafe)
+    return opened(run).query(sql, timeout=timeout, memory=memory, unsafe=unsafe)
 
 
 def explain(
@@ -256,30 +267,80 @@ def explain(
     or was read with options of its own. Raises InputError for a request the cache was never asked
     about, for another trace than the run's, and where this version does not reproduce the run.
     """
-    from replay.analysis.explain import explain_request, explain_with
     from replay.analysis.story import sentences
     from replay.answers.explain_table import path_table
-    from replay.answers.sources import FileSource
 
-    opened = _opened(run)
-    held = trace if trace is not None else opened._trace
-    scenario = opened._result.scenario
-    parts = READING, CONTENT, engine_part(opened.manifest["mode"], scenario.cache.kind)
-    with working(progress, *parts) as hook, opened._on_disk() as folder:
-        if held is None:
-            told = explain_request(folder, request, progress=hook)
-        else:
-            source = source_of(held)
-            name = source.path if isinstance(source, FileSource) else "the trace"
-            stories = explain_with(
-                folder,
-                [request],
-                lambda wanted: (source.prepared(wanted, hook), name),
-                progress=hook,
-            )
-            told = next(stories)
+    of = opened(run)
+    with of._on_disk() as folder:
+        (told,) = explained(of, folder, [request], trace=trace, progress=progress)
     return Story(sentences(told), table_frame(path_table(told)), request)
 
 
-def _opened(run: Run | Path_) -> Run:
+def page(
+    run: Run | Path_,
+    *,
+    static: bool = False,
+    trace: TraceLike | None = None,
+    progress: Progress = False,
+) -> RunPage:
+    """Return a run as one page of pictures that needs no network; see docs/page.md.
+
+    `static` draws the pictures as SVG and leaves scripts out. The stories of the requests that
+    suffered most replay the run's trace, or `trace` where that moved or was read with options of
+    its own; where it is gone the page says that it has none. Raises InputError where what pages
+    are made with is not installed (`pip install 'kvreplay[report]'`).
+    """
+    from replay.answers.stories import tell_stories
+    from replay.report.bundle import check_extra
+    from replay.report.page.build import compose, page_text
+
+    check_extra()
+    of = opened(run)
+    with of._database() as database:
+        made = compose(database)
+        shown = database.run
+    with of._on_disk() as folder:
+        stories = tell_stories(
+            folder,
+            made.suffering,
+            lambda requests: explained(of, folder, requests, trace=trace, progress=progress),
+            more=_ANY_STORY,
+        )
+    text = page_text(made, shown, stories, command=_page_call(of, static=static), static=static)
+    return RunPage(text, title=of._title, warnings=of.warnings, lack=stories.lack)
+
+
+def _page_call(run: Run, *, static: bool) -> str:
+    """Return how a page was made; a run in memory has no name to call it by."""
+    made = "run" if run.folder is None else f"replay.open_run({str(run.folder)!r})"
+    return f"{made}.page({'static=True' if static else ''})"
+
+
+def explained(
+    run: Run,
+    folder: Folder,
+    requests: Sequence[int],
+    *,
+    trace: TraceLike | None,
+    progress: Progress,
+) -> Iterator[Explanation]:
+    """Yield what there is to tell of requests of a run that lies in `folder`; see `explain`."""
+    from replay.analysis.explain import explain_requests, explain_with
+    from replay.answers.sources import FileSource
+
+    held = trace if trace is not None else run._trace
+    engine = engine_part(run.manifest["mode"], run._result.scenario.cache.kind)
+    with working(progress, READING, CONTENT, engine) as hook:
+        if held is None:
+            yield from explain_requests(folder, requests, progress=hook)
+            return
+        source = source_of(held)
+        name = source.path if isinstance(source, FileSource) else "the trace"
+        yield from explain_with(
+            folder, requests, lambda wanted: (source.prepared(wanted, hook), name), progress=hook
+        )
+
+
+def opened(run: Run | Path_) -> Run:
+    """Return a run, opened where it is named by its folder."""
     return run if isinstance(run, Run) else open_run(run)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from replay.errors import InputError, ReplayError
+from replay.errors import InputError
 
 if TYPE_CHECKING:
+    from replay.analysis.explain import Explanation
     from replay.progress import Hook
-    from replay.report.page.build import Stories
     from replay.runs.open import Run
+    from replay.trace.readers.options import ReadOptions
 
 PAGE_SUFFIXES = (".html", ".htm")
-MOST_REQUESTS = 300_000  # of a trace that is read anew for stories
-MOST_REPLAYED = 1_500_000  # requests of all replays for stories together: some seconds
 
 
 def write_page(
@@ -48,13 +47,19 @@ def write_page(
         supervise(half_of_machine())
 
     with progress("Reading the run") as bar:
+        from replay.answers.stories import tell_stories
         from replay.report.db import RunDatabase
         from replay.report.page.build import compose, page_text
 
         with RunDatabase(run) as database:
             page = compose(database)
         unbind()
-        stories = tell_stories(run, page.suffering, trace=trace, progress=bar.hook)
+        stories = tell_stories(
+            run,
+            page.suffering,
+            lambda requests: _explain(run, requests, trace=trace, progress=bar.hook),
+            more=f"`replay explain {folder.name} REQUEST` tells the story of any request.",
+        )
         bar.hook("Drawing", 0, 0)
         command = _command(folder, output, static=static)
         text = page_text(page, run, stories, command=command, static=static)
@@ -65,40 +70,13 @@ def write_page(
         note(stories.lack)
 
 
-def tell_stories(
+def _explain(
     run: Run, requests: Sequence[int], *, trace: Path | None, progress: Hook
-) -> Stories:
-    """Return the stories of requests as far as this machine can tell them, and why no more."""
-    from replay.report.page.build import Stories
+) -> Iterator[Explanation]:
+    """Yield what there is to tell of requests, what it takes compiled only where there is any.
 
-    if not requests:
-        return Stories()
-    total = run.manifest["tables"]["requests"]
-    chosen = _affordable(requests) if total <= MOST_REQUESTS else []
-    more = f"`replay explain {run.folder.name} REQUEST` tells the story of any request."
-    if not chosen:
-        return Stories(lack=f"The trace is long, so no stories are told here; {more}")
-    told: dict[int, list[str]] = {}
-    try:
-        _tell(run, chosen, told, trace=trace, progress=progress)
-    except ReplayError as error:
-        why = error.message.removeprefix(f"{run.folder}: ")
-        return Stories(told, f"No {'more ' if told else ''}stories: {why}.")
-    except ImportError as error:
-        return Stories(lack=f"No stories: {error.name} is not installed here.")
-    some = f"The stories of the first {len(told)} are told here; {more}"
-    return Stories(told, "" if len(told) == len(requests) else some)
-
-
-def _tell(
-    run: Run,
-    requests: Sequence[int],
-    told: dict[int, list[str]],
-    *,
-    trace: Path | None,
-    progress: Hook,
-) -> None:
-    """Fill `told` request by request, so that an error leaves what was told before it."""
+    The trace is read with the options that the run's own command had.
+    """
     from replay.cli.progress import compile_first
     from replay.compiling.parts import READING, engine_part
     from replay.config.load import load_scenario
@@ -109,21 +87,22 @@ def _tell(
     kind = load_scenario(run.folder / SCENARIO).cache.kind
     compile_first(READING, engine_part(run.manifest["mode"], kind))
     from replay.analysis.explain import explain_requests
-    from replay.analysis.story import sentences
 
-    for one in explain_requests(run, requests, trace=trace, progress=progress):
-        told[one.row["request_id"]] = sentences(one)
+    format_name, options = _read_before(run)
+    yield from explain_requests(
+        run, requests, trace=trace, format_name=format_name, options=options, progress=progress
+    )
 
 
-def _affordable(requests: Sequence[int]) -> list[int]:
-    """Return the first of the requests whose replays, each up to its request, are few enough."""
-    chosen, replayed = [], 0
-    for request in requests:
-        replayed += request + 1
-        if replayed > MOST_REPLAYED:
-            break
-        chosen.append(request)
-    return chosen
+def _read_before(run: Run) -> tuple[str | None, ReadOptions]:
+    """Return how the command that made a run read its trace; defaults where nothing tells."""
+    from replay.cli.run import run as command
+    from replay.cli.trace_options import read_options
+
+    argv = [str(word) for word in run.manifest.get("argv") or () if word != "--debug"]
+    words = argv[1:] if argv[:1] == ["run"] else []
+    said = command.make_context("run", words, resilient_parsing=True).params
+    return said["format_in"], read_options(said)
 
 
 def _command(folder: Path, output: Path, *, static: bool) -> str:

@@ -93,8 +93,10 @@ def listed(parts: list[str]) -> str:
 
 
 def sentence(text: str) -> str:
-    """Return a text with a capital first letter."""
-    return text[:1].upper() + text[1:]
+    """Return a text with a capital first letter, unless it starts with a name like `h100-sxm`."""
+    first = text.split(maxsplit=1)[:1]
+    is_name = any(letter.isdigit() for word in first for letter in word)
+    return text if is_name else text[:1].upper() + text[1:]
 
 
 def _digits(number: float) -> str:

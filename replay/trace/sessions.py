@@ -76,10 +76,13 @@ def infer_sessions(trace: Trace) -> Trace:
         f"{n:,} {name.replace('_', ' ')}" for n, name in zip(counts, LINKS, strict=True)
     )
     meta = replace(trace.meta, sessions=SESSIONS_INFERRED).noting(
-        f"sessions inferred by prefix chaining: {found}",
-        f"turns are under-counted: {np.count_nonzero(~links.linkable):,} requests have no full "
-        "block beyond what many share, so nothing can be seen to follow them",
+        f"sessions inferred by prefix chaining: {found}"
     )
+    if unlinkable := np.count_nonzero(~links.linkable):
+        meta = meta.noting(
+            f"turns are under-counted: {unlinkable:,} requests have no full block beyond what many "
+            "share, so nothing can be seen to follow them"
+        )
     return trace.changed(frame.select(*front, pl.exclude(front)), meta)
 
 

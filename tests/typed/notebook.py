@@ -44,6 +44,8 @@ def runs(trace: replay.Trace) -> float:
     assert_type(run.explain(3).text, str)
     assert_type(run.report("ttft").frame(), pl.DataFrame)
     assert_type(replay.open_run("runs/a").query("FROM requests", timeout="5s"), replay.Answer)
+    assert_type(run.page(static=True, trace=trace).write(Path("a.html"), force=True), Path)
+    assert_type(replay.page("runs/a", progress=True).html, str)
     return float(run.sql("SELECT avg(hit_tokens) AS mean FROM requests").frame().item())
 
 

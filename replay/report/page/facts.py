@@ -8,7 +8,7 @@ from typing import Any
 
 from replay.report.db import RunDatabase
 from replay.report.library import run_report
-from replay.report.words import size
+from replay.report.words import count, size
 
 LEAST_MEMORY = 0.02  # share of the prompt tokens evicted below which memory is not the limit
 
@@ -62,6 +62,11 @@ class Facts:
         return self.overloaded or self.only_cache_carries
 
     @property
+    def all_completed(self) -> bool:
+        """Whether no request was rejected or left unfinished."""
+        return bool(self.summary["completed"] == self.summary["requests"])
+
+    @property
     def hit_rate(self) -> float | None:
         """Hit tokens over prompt tokens of completed requests."""
         return self.summary["token_hit_rate"]
@@ -101,7 +106,10 @@ class Facts:
         return float(times.get("prefill_error_p90_percent") or 0) / 100
 
     def rate(self, cache: str) -> float | None:
-        """Return the hit rate of a line of `report.memory`, None where there is no such line."""
+        """Return the hit rate of a line of `report.memory`, None where there is no such line.
+
+        It is over the tokens of all requests, completed or not, which `hit_rate` is not.
+        """
         row = self.memory.get(cache)
         return None if row is None else row["token_hit_rate"]
 
@@ -112,7 +120,7 @@ class Facts:
         per_token = self.run["kv_bytes_per_token"]
         if per_token is not None:
             return size(blocks * self.run["block_size"] * per_token)
-        return f"{blocks:,}\u00a0" + ("tokens" if self.run["block_size"] == 1 else "blocks")
+        return count(blocks, "token" if self.run["block_size"] == 1 else "block")
 
 
 _HAS = """

@@ -54,9 +54,9 @@ class Figure:
 
 
 FIGURES = (
-    Figure("waits", "worth", "waits ranked", ("timed",),
+    Figure("waits", "worth", "waits ranked", ("completed", "timed"),
            ("waits", "savings"), waits.ranked, HALF),
-    Figure("waits_over_time", "worth", "waits over the run", ("timed", "arrivals"),
+    Figure("waits_over_time", "worth", "waits over the run", ("completed", "timed", "arrivals"),
            ("waits_over_time", "slower"), waits.over_time, HALF),
     Figure("causes", "tokens", "where the tokens went", ("completed", "content"),
            ("causes",), causes.all_tokens),
@@ -64,7 +64,7 @@ FIGURES = (
            ("completed", "content", "arrivals"), ("causes_over_time",), causes.over_time),
     Figure("prefixes", "tokens", "shared prefixes", ("content", "prefixes"),
            ("prefixes",), prefixes.tree),
-    Figure("engine", "when", "the engine over the run", ("timed", "timeline"),
+    Figure("engine", "when", "the engine over the run", ("completed", "timed", "timeline"),
            ("engine",), engine.strips),
     Figure("turns", "whom", "reuse by turn", ("completed", "content", "sessions"), ("turns",),
            causes.grouped("turns", "By turn of the session", causes.turn_name), THIRD),
@@ -80,11 +80,12 @@ FIGURES = (
     Figure("wanted_again", "more", "how soon evicted tokens were wanted",
            ("completed", "content", "evicted", "evictors"), ("wanted_again",),
            memory.wanted_again, HALF),
-    Figure("waits_made_of", "who", "what waits are made of", ("timed",),
+    Figure("waits_made_of", "who", "what waits are made of", ("completed", "timed"),
            ("waits_made_of",), waits.made_of),
-    Figure("slowest", "who", "slowest requests", ("timed",), ("slowest",), slowest.slowest),
-    Figure("most_evicted", "who", "requests that lost most", ("untimed", "content", "evicted"),
-           ("most_evicted",), slowest.most_evicted),
+    Figure("slowest", "who", "slowest requests", ("completed", "timed"),
+           ("slowest",), slowest.slowest),
+    Figure("most_evicted", "who", "requests that lost most",
+           ("completed", "untimed", "content", "evicted"), ("most_evicted",), slowest.most_evicted),
 )  # fmt: skip
 
 

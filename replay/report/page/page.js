@@ -13,13 +13,17 @@
     for (const element of [svg, ...svg.querySelectorAll("[role]")])
       for (const name of ["role", "aria-roledescription", "aria-label"]) element.removeAttribute(name);
   };
+  const views = new Map();
   const draw = place => {
     const spec = {...page.specs[place.dataset.view], config: page.config};
     spec.datasets = {[spec.data.name]: datasets[spec.data.name]};
     const options = {actions: false, ast: true, renderer: "svg", mode: "vega-lite", logLevel: 1,
       defaultStyle: false, tooltip: {disableDefaultStyle: true}};
     return vegaEmbed(place, spec, options)
-      .then(() => silence(place.querySelector("svg")))
+      .then(({view}) => {
+        views.set(place, view);
+        silence(place.querySelector("svg"));
+      })
       .catch(error => {
         const why = String(error.message).slice(0, 120);  // Vega-Lite puts all data into it
         console.error(place.dataset.view, why);
@@ -28,6 +32,14 @@
   };
   Promise.all([...document.querySelectorAll(".vis[data-view]")].map(draw))
     .then(() => { document.documentElement.dataset.drawn = "yes"; });
+
+  // Pictures are drawn anew for paper: shrunk to it, their words would be too small to read.
+  const fit = paper => {
+    document.documentElement.classList.toggle("paper", paper);
+    for (const [place, view] of views) view.width(place.clientWidth).run();
+  };
+  addEventListener("beforeprint", () => fit(true));
+  addEventListener("afterprint", () => fit(false));
 
   const shown = value =>
     value === null ? "" : typeof value === "number" ? value.toLocaleString("en", {maximumFractionDigits: 4}) : String(value);

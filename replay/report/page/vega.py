@@ -43,7 +43,8 @@ WAIT_LABEL = (
     "datum.value == 0 ? '0' : format(datum.value, '.3~g') + ' ms'"
 )
 
-AMOUNT_LABEL = "format(datum.value, '~s')"  # each for itself: a shared prefix makes `0k` of nothing
+# Each for itself: a shared prefix makes `0k` of nothing. Thousandths are no `m`.
+AMOUNT_LABEL = "format(datum.value, abs(datum.value) < 1 ? '.3~g' : '~s')"
 
 CONFIG: Spec = {
     "aria": False,

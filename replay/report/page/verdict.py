@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from replay.report.page.facts import LEAST_MEMORY, Facts
-from replay.report.words import amount, count, percent, wait
+from replay.report.words import amount, count, listed, percent, sentence, wait
 
 NEARLY_ALL, MOST = 0.9, 0.5
 SAME = 0.005  # hit rates that differ by less are called the same
@@ -25,7 +25,7 @@ class Tile:
 def headline(facts: Facts) -> str:
     """Return the finding of a run as one sentence: overload before reuse, reuse before time."""
     if not facts.summary["completed"]:
-        return "No request of this trace could be served."
+        return "No request of this trace was completed."
     if facts.overloaded:
         return f"This GPU cannot carry this load: {_how_overloaded(facts)}."
     if not facts.content_known:
@@ -78,12 +78,15 @@ def lede(facts: Facts) -> str:
 
 def _lede(facts: Facts) -> Iterator[str]:
     if not facts.summary["completed"]:
-        yield f"All {count(facts.summary['requests'], 'request')} were rejected or left unfinished."
+        yield _none_completed(facts)
         return
     if not facts.content_known or facts.hit_rate is None:
         yield "No prompt is known to share a prefix with another; all else holds without reuse."
         return
     hit, repeats = facts.hit_rate, facts.repeats or 0.0
+    if not repeats:
+        yield "No prompt repeats what an earlier one contained: there is nothing to reuse."
+        return
     if not facts.cache_on:
         yield f"{percent(repeats)} of all prompt tokens repeat what earlier requests contained."
         return
@@ -97,7 +100,7 @@ def _lede(facts: Facts) -> Iterator[str]:
     if facts.evicted < LEAST_MEMORY:
         yield "Memory is not the limit."
     else:
-        yield from _what_would_help(facts, hit)
+        yield from _what_would_help(facts)
     if facts.overloaded:
         yield "What waits there are measures how long the trace is, so none is compared."
 
@@ -119,18 +122,31 @@ def _the_rest(facts: Facts, rest: float) -> str:
     return f"{how_much} {cause}."
 
 
-def _what_would_help(facts: Facts, hit: float) -> Iterator[str]:
+def _none_completed(facts: Facts) -> str:
+    rejected, unfinished = facts.summary["rejected"], facts.summary["unfinished"]
+    told = []
+    if rejected:
+        told.append(f"{count(rejected, 'request')} can never fit into the KV memory")
+    if unfinished:
+        told.append(f"{count(unfinished, 'request')} had not ended when the run stopped")
+    return f"{listed(told) or 'The trace has no requests'}."
+
+
+def _what_would_help(facts: Facts) -> Iterator[str]:
     """Yield what the optimum and twice the memory would reuse, where that is known."""
     best, twice = facts.rate("the same memory, optimum"), facts.rate("twice the memory")
-    more = None if twice is None else f"twice the memory, {percent(twice)}"
-    if best is not None and best > hit + SAME:
-        tail = f"; {more}" if more else ""
-        yield f"In the same memory a perfect policy would have reused {percent(best)}{tail}."
+    told = []
+    if not facts.all_completed and facts.rate("this run") is not None:
+        told.append(f"of all requests, completed or not, that is {percent(facts.rate('this run'))}")
+    if best is not None and best > (facts.rate("this run") or 0.0) + SAME:
+        told.append(f"in the same memory a perfect policy would have reused {percent(best)}")
     elif best is not None:
-        tail = f"; {more}" if more else ""
-        yield f"No policy would reuse more in the same memory{tail}."
-    elif twice is not None:
-        yield f"Twice the memory would reuse {percent(twice)}."
+        told.append("no policy would reuse more in the same memory")
+    if twice is not None:
+        more = "twice the memory, " if best is not None else "twice the memory would reuse "
+        told.append(f"{more}{percent(twice)}")
+    if told:
+        yield sentence("; ".join(told)) + "."
 
 
 def tiles(facts: Facts) -> list[Tile]:

@@ -21,6 +21,7 @@ KEPT_NAMES = ("under 20%", "20-40%", "40-60%", "60-80%", "over 80%")
 _LABELLED = 0.03  # of all requests: less has no room for its number
 _ACROSS = "scale('x', datum.to_request) - scale('x', datum.from_request)"
 _DOWN = "scale('y', datum.stop_tokens) - scale('y', datum.start_tokens)"
+_EDGE = f"{_ACROSS} > 4 ? 1 : 0"  # a narrower box would be all edge
 _HAS_ROOM = f"{_ACROSS} > 96 && {_DOWN} > 20"  # pixels
 
 
@@ -71,7 +72,7 @@ def icicle(
          "scale": {"reverse": True, "type": "pow", "exponent": 0.5, "nice": False},
          "axis": {**left, "tickCount": 6}}  # fmt: skip
     boxes = {
-        "mark": {"type": "rect", "stroke": "var(--card)", "strokeWidth": 1},
+        "mark": {"type": "rect", "stroke": "var(--card)", "strokeWidth": {"expr": _EDGE}},
         "encoding": {
             "x": x, "x2": {"field": "to_request"}, "y": y, "y2": {"field": "stop_tokens"},
             "color": shade, "tooltip": [*tooltip],

@@ -59,7 +59,7 @@ def strips(data: Mapping[str, Data], facts: Facts) -> Drawn | LeftOut:
         ("running", "Requests running, on average", 56, {"running": "run"}, []),
         (
             "waiting",
-            "Requests waiting: the most at once (line), on average (filled)" if most_waiting
+            "Requests waiting: most at once (line), mean (filled)" if most_waiting
             else "Requests waiting, on average",
             48, {"waiting": "queue"}, [_line("most_waiting", "queue")] if most_waiting else [],
         ),
@@ -82,15 +82,23 @@ def strips(data: Mapping[str, Data], facts: Facts) -> Drawn | LeftOut:
         views=tuple(
             View(
                 f"engine_{name}",
-                _strip(words, height, series, more, until, width, is_last=name == last),
+                _strip(
+                    words, height, _scale(table, series), series, more, until, is_last=name == last
+                ),
             )
             for name, words, height, series, more in strips
         ),
     )
 
 
+def _scale(table: Data, series: Mapping[str, str]) -> Spec:
+    """Return the scale of a strip: one of nothing but zeros has its zero at the bottom, too."""
+    something = any(value for name in series for value in table.column(name))
+    return {} if something else {"domain": [0, 1]}
+
+
 def _strip(
-    words: str, height: int, series: dict[str, str], more: list[Spec], until: float, width: float,
+    words: str, height: int, scale: Spec, series: dict[str, str], more: list[Spec], until: float,
     *, is_last: bool,
 ) -> Spec:  # fmt: skip
     order = f"indexof({[*series]}, datum.series)"
@@ -103,7 +111,7 @@ def _strip(
         "encoding": {
             "x": clock_axis("from_s", until, labels=is_last),
             "y": {"field": "value", "type": "quantitative", "title": None, "stack": True,
-                  "axis": {**LEFT, "labelExpr": AMOUNT_LABEL, "tickCount": 2}},
+                  "scale": scale, "axis": {**LEFT, "labelExpr": AMOUNT_LABEL, "tickCount": 2}},
             "color": colour("series", series),
             "order": {"field": "place"},
         },

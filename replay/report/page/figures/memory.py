@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from replay.report.page.drawn import Data, Drawn, Key, LeftOut, View
@@ -21,6 +22,8 @@ from replay.report.page.verdict import SAME
 from replay.report.words import percent, span, times
 
 ROOM_ABOVE, LEAST_RATE = 1.15, 0.01  # of the axis
+HEIGHT = 250  # pixels
+EDGE = 0.12  # of the width
 HOPELESS = 0.95  # of what is wanted at an age: no policy keeps it so long
 MORE = 1.05  # times the run's capacity: less is called the same
 FEW = 0.05  # of all that was evicted: not worth a sentence
@@ -56,6 +59,12 @@ def _knee(facts: Facts) -> str:
     return f"{start}, {times(row['capacity_blocks'] / has)} this cache."
 
 
+def _of_all(facts: Facts) -> str:
+    if facts.all_completed:
+        return ""
+    return " Requests that were not completed count, too: the run reused nothing of them."
+
+
 def curve(data: Mapping[str, Data], facts: Facts) -> Drawn | LeftOut:
     """Return the hit rate over capacity, this run's dot, the optimum and the ceiling."""
     sized = facts.run["kv_bytes_per_token"] is not None
@@ -66,28 +75,32 @@ def curve(data: Mapping[str, Data], facts: Facts) -> Drawn | LeftOut:
     axis = {"values": log_ticks(low, high), "labelExpr": AMOUNT_LABEL, "grid": True}
     x = {"field": field, "type": "quantitative", "title": f"KV memory, {unit} (log scale)",
          "scale": {"type": "log", "nice": False, "domain": [low, high]}, "axis": axis}  # fmt: skip
+    if not any(row["token_hit_rate"] for row in rows):
+        return LeftOut("no prompt repeats what an earlier one contained")
     rates = [row["token_hit_rate"] for row in rows] + [facts.rate("this run") or 0.0]
     top = min(max(*rates, LEAST_RATE) * ROOM_ABOVE, 1)
     key = [Key("LRU", "with", "line")]
-    if facts.run["capacity_blocks"] is not None:
+    if facts.run["capacity_blocks"] is not None and facts.summary["completed"]:
         key.append(Key("this run", "with", "dot"))
     optima = sum(row["policy"] == "min" for row in rows)
     if optima:
         mark = "dash" if optima > 1 else "dot"
         key.append(Key("optimum, which knows the future", "avoid", mark))
+    layers = [*_lines(x, top, facts), *_dots(field, low, high, top, facts)]
     return Drawn(
         caption=curve_caption(facts),
         subtitle="Hit rate at every capacity, requests one after another; the dot is this run, "
-        f"whose requests overlap.{_knee(facts)}",
+        f"whose requests overlap.{_knee(facts)}{_of_all(facts)}",
         key=tuple(key),
-        views=(View("curve", _curve_view(x, field, top, facts)),),
+        views=(View("curve", view("curve", HEIGHT, layer=layers)),),
     )
 
 
-def _curve_view(x: Spec, field: str, top: float, facts: Facts) -> Spec:
+def _lines(x: Spec, top: float, facts: Facts) -> list[Spec]:
+    """Return the curves, and the ceiling in words."""
     y = {"field": "token_hit_rate", "type": "quantitative", "title": None,
          "scale": {"domain": [0, top]},
-         "axis": {**LEFT, "format": ".0%", "tickCount": 6}}  # fmt: skip
+         "axis": {**LEFT, "format": "~%", "tickCount": 6}}  # fmt: skip
     layers: list[Spec] = []
     for policy, shade, dash in (("lru", "with", [1, 0]), ("min", "avoid", [5, 3])):
         line = {"type": "line", "color": paint(shade), "strokeWidth": 2.25, "strokeDash": dash}
@@ -99,7 +112,7 @@ def _curve_view(x: Spec, field: str, top: float, facts: Facts) -> Spec:
         words = {"type": "text", "align": "left", "dy": -7, "x": 4, "color": "var(--muted)",
                  "text": f"block ceiling {percent(most)}"}  # fmt: skip
         layers += [_at(rule, y=most), _at(words, y=most)]
-    return view("curve", 250, layer=[*layers, *_dots(field, facts)])
+    return layers
 
 
 def _at(mark: Spec, **place: float) -> Spec:
@@ -108,26 +121,42 @@ def _at(mark: Spec, **place: float) -> Spec:
     return {"data": {"values": [place]}, "mark": mark, "encoding": encoding}
 
 
-def _dots(field: str, facts: Facts) -> list[Spec]:
+def _dots(field: str, low: float, high: float, top: float, facts: Facts) -> list[Spec]:
     """Return this run and the optimum at its capacity, each with its number."""
     run = facts.memory.get("this run")
     if run is None or run[field] is None:
         return []
-    layers = [_at({"type": "rule", "color": "var(--axis)"}, x=run[field])]
-    marks = (
-        ("this run", "with", "circle", 12),
-        ("the same memory, optimum", "avoid", "diamond", 0),
-    )
-    for cache, shade, shape, below in marks:
+    along = math.log(run[field] / low) / math.log(high / low) if high > low else 0.0
+    layers, below = [_at({"type": "rule", "color": "var(--axis)"}, x=run[field])], 0.0
+    for cache, shade, shape in (
+        ("this run", "with", "circle"),
+        ("the same memory, optimum", "avoid", "diamond"),
+    ):
         rate = facts.rate(cache)
-        if rate is None:
+        if rate is None or (cache == "this run" and not facts.summary["completed"]):
             continue
+        place, below = _beside(rate / top * HEIGHT, along, below)
         dot = {"type": "point", "filled": True, "size": 80, "opacity": 1, "color": paint(shade),
                "shape": shape}  # fmt: skip
-        number = {"type": "text", "align": "left", "dx": 10, "dy": below, "fontWeight": 600,
-                  "text": percent(rate)}  # fmt: skip
+        number = {"type": "text", **place, "fontWeight": 600, "text": percent(rate)}
         layers += [_at(dot, x=run[field], y=rate), _at(number, x=run[field], y=rate)]
     return layers
+
+
+def _beside(up: float, along: float, below: float) -> tuple[Spec, float]:
+    """Return where the number of a dot stands, off its curve, and the top of it in pixels.
+
+    The curve rises to the right, so that is below the dot on its right, or above it on its left
+    where the axis or the number before it is in the way; on the other side where that would reach
+    past an edge. `up` is the dot's height and `below` what is taken below it, in pixels; `along` is
+    its place on the axis, 0 to 1.
+    """
+    lowered = up - 12
+    above = lowered < below + 10
+    at = max(up + 9, below + 9) if above else lowered
+    left = above if EDGE < along < 1 - EDGE else along >= 1 - EDGE
+    place = {"align": "right" if left else "left", "dx": -9 if left else 9, "dy": up - at}
+    return place, at + 6
 
 
 # --- how soon it was wanted again -------------------------------------------------------------
