@@ -49,7 +49,7 @@ class PageReader(HTMLParser):
         if given.get("http-equiv") == "Content-Security-Policy":
             self.policy = given["content"]
         if tag == "figure":
-            self.figures.append(SeenFigure(given["id"]))
+            self.figures.append(SeenFigure(given.get("id", "")))
         if tag in ("h1", "h2", "h3"):
             self.headings.append((tag, ""))
         if tag == "script":
@@ -90,5 +90,5 @@ class PageReader(HTMLParser):
     @property
     def content(self) -> dict:
         """The specs and rows that the scripts draw."""
-        (text,) = (text for given, text in self.scripts if given.get("id") == "replay")
+        (text,) = (text for given, text in self.scripts if given.get("id") == "content")
         return json.loads(text)

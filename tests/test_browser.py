@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from replay.report.compare.compare import asked_runs, comparison
 from replay.report.compare.page import build as compare_build
 from replay.report.db import RunDatabase
 from replay.report.page.build import Stories, compose, page_text
+from replay.report.pictures.page import page_text as picture_text
+from replay.report.pictures.picture import Picture
 from replay.runs.open import open_run
 from tests import dense_run, run_fixture
 from tests.browser import PROGRAM, Browser
@@ -160,3 +163,45 @@ def test_paper_is_light_and_shows_no_closed_details(browser, page):
     style = "getComputedStyle(document.querySelector('{}'))"
     assert tab.ask(style.format("html") + ".getPropertyValue('--ink')") == "#171a1f"
     assert tab.ask(style.format("details.data") + ".display") == "none"
+
+
+def test_a_picture_is_drawn_to_its_place(browser, tmp_path):
+    """Titles break and legends have fewer columns where it is narrow, also when it becomes so."""
+    words = [f"a policy of a long name {at}" for at in range(4)]
+    channel = {"field": "at", "type": "quantitative"}
+    view = {
+        "data": {"name": "points"},
+        "title": {"text": "Requests by length, two bins each time it doubles", "fontSize": 13},
+        "height": 100,
+        "mark": "point",
+        "encoding": {
+            "x": channel, "y": channel,
+            "color": {"field": "policy", "type": "nominal", "legend": {"columns": 4}},
+        },
+    }  # fmt: skip
+    frame = pl.DataFrame({"at": range(4), "policy": words})
+    file = tmp_path / "picture.html"
+    file.write_text(picture_text(Picture("It is found.", "How.", {"points": frame}, [view])))
+    tab = browser.open(file, width=1280, scheme="light")
+    seen = (
+        "(() => { const of = name => [...document.querySelectorAll(name)];"
+        "const boxes = of('.role-legend-label').map(one => one.getBoundingClientRect());"
+        "return {lines: of('.role-title-text tspan').length || 1, rows: new Set(boxes.map("
+        "one => Math.round(one.top))).size, right: Math.max(...boxes.map(one => one.right)),"
+        "width: of('.vis svg')[0].clientWidth} })()"
+    )
+    wide = tab.ask(seen)
+    assert (wide["lines"], wide["rows"]) == (1, 1)
+    browser.call(
+        "Emulation.setDeviceMetricsOverride", tab.session,
+        width=400, height=900, deviceScaleFactor=1, mobile=False,
+    )  # fmt: skip
+    tab.ask("new Promise(done => setTimeout(done, 600))")
+    narrow = tab.ask(seen)
+    assert (narrow["lines"], narrow["rows"]) == (2, 4)
+    assert narrow["right"] < 400
+    assert tab.console == []
+    assert tab.requests == [file.as_uri()]
+    tab.ask("document.querySelector('details').open = true")
+    tab.ask("new Promise(done => setTimeout(done, 100))")
+    assert tab.ask("document.querySelectorAll('.tbl tbody tr').length") == 4

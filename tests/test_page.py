@@ -7,19 +7,22 @@ import hashlib
 import itertools
 import json
 import re
+from pathlib import Path
 
 import pytest
 
+from replay import report
 from replay.report.db import RunDatabase
 from replay.report.page.build import SQL, Stories, compose, page_text, sql_of
 from replay.report.page.gallery import FIGURES, LACKS, SECTIONS, column_figure
-from replay.report.page.look import PARTS, style_sheet
+from replay.report.page.look import PARTS
 from replay.report.tokens import COLOURS
 from replay.runs.open import open_run
 from tests import run_fixture
 from tests.page_reader import PageReader
 
 VOID = {"rect"}
+STYLE = "".join(path.read_text() for path in Path(report.__file__).parent.rglob("*.css"))
 COMMAND = "replay report run --html page.html"
 
 
@@ -81,7 +84,7 @@ def test_nothing_is_asked_of_a_network(seen, html):
     assert "http" not in re.sub(r"<script>.*</script>", "", html, flags=re.DOTALL).replace(
         "http-equiv", ""
     )
-    assert not re.search(r"@import|url\((?!#)", style_sheet())
+    assert not re.search(r"@import|url\((?!#)", STYLE)
 
 
 def test_the_policy_allows_the_scripts_of_the_page_and_no_other(seen):
@@ -347,9 +350,8 @@ def test_figures_need_what_is_known_and_stand_in_a_section():
 
 
 def test_every_colour_that_is_used_is_in_the_table():
-    sheet = style_sheet()
     known = {colour.name for colour in COLOURS} | {"c"}
-    assert set(re.findall(r"var\(--([\w-]+)\)", sheet)) <= known
+    assert set(re.findall(r"var\(--([\w-]+)\)", STYLE)) <= known
     assert set(PARTS.values()) <= known
 
 

@@ -35,6 +35,7 @@ from replay.report.pictures.files import write_picture
 from replay.report.pictures.page import page_text
 from replay.report.tokens import COLOURS, values
 from replay.trace.readers import load_trace
+from tests.page_reader import PageReader
 from tests.trace_samples import mooncake_text, trace_of
 
 SAMPLE = Path(__file__).parents[1] / "traces" / "chat-small.jsonl"
@@ -242,13 +243,13 @@ def test_a_page_holds_the_table_and_asks_for_nothing(pictures, name):
     pytest.importorskip("vl_convert")
     picture = pictures[name]
     text = page_text(picture)
-    assert "default-src 'none'" in text
+    assert PageReader(text).policy.startswith("default-src 'none'; script-src 'sha256-")
     plain = re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)
     assert not re.search(r"(?:src|href)=|url\(", plain)
-    held = json.loads(re.search(r'id="picture">(.*?)</script>', text, re.DOTALL)[1])
+    held = json.loads(re.search(r'id="content">(.*?)</script>', text, re.DOTALL)[1])
     for table, frame in picture.tables.items():
-        assert held["tables"][table]["columns"] == frame.columns
-        assert len(held["tables"][table]["rows"]) == len(frame)
+        assert held["data"][table]["columns"] == frame.columns
+        assert len(held["data"][table]["rows"]) == len(frame)
         assert (f'data-table="{table}"' in plain) == (len(frame) > 0)
     assert picture.finding.replace("'", "&#39;") in text
 
@@ -285,8 +286,9 @@ def test_names_are_data_wherever_a_picture_has_them(seen):
     )
     tests = [one["filter"] for layer in picture.views[0]["layer"] for one in layer["transform"]]
     assert any(json.dumps([name]) in one for one in tests)
-    held = re.search(r'id="picture">(.*?)</script>', page_text(picture), re.DOTALL)[1]
-    assert json.loads(held)["views"] == picture.views
+    held = re.search(r'id="content">(.*?)</script>', page_text(picture), re.DOTALL)[1]
+    (spec,) = json.loads(held)["specs"].values()
+    assert spec["layer"] == picture.views[0]["layer"]
 
 
 # --- what is said -----------------------------------------------------------------------------

@@ -52,8 +52,8 @@ def gain_picture(answer: GainAnswer) -> Picture:
 def _y() -> Spec:
     return {
         "field": "name", "type": "nominal", "sort": [*_NAMES.values()], "title": None,
-        "axis": {"grid": False, "labelColor": "var(--ink)", "minExtent": 130, "maxExtent": 130,
-                 "labelLimit": 128},
+        "axis": {"grid": False, "labelColor": "var(--ink)", "minExtent": 144, "maxExtent": 144,
+                 "labelLimit": 142},
     }  # fmt: skip
 
 

@@ -5,19 +5,16 @@ What it is about is whoever fills in a `Document`: a run, or several side by sid
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from replay.report.frame.drawing import CONFIG
+from replay.report.frame.html import framed
 from replay.report.page.drawn import Data, Drawn, Key
-from replay.report.page.look import style_sheet
 from replay.report.page.notes import Line
-from replay.report.page.vega import CONFIG
 from replay.report.page.verdict import Tile
 
 HERE = Path(__file__).parent
@@ -80,24 +77,14 @@ class Document:
 
 def html_of(page: Document, *, static: bool = False) -> str:
     """Return the text of a page; `static` draws the pictures here and leaves scripts out."""
-    import jinja2
-
-    from replay.report.bundle import vega_script
-
-    loader = jinja2.FileSystemLoader(HERE)
-    templates = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
-    templates.filters |= {"cell": _cell, "code": _code}
-    scripts = [] if static else [vega_script(), (HERE / "page.js").read_text(encoding="utf-8")]
-    return templates.get_template("page.html.j2").render(
+    return framed(
+        HERE / "page.html.j2",
+        title=page.title,
+        style=(HERE / "style.css").read_text("utf-8"),
+        content=None if static else _content(page.figures),
         page=page,
-        policy=_policy(scripts),
-        style=style_sheet(),
         sections=list(_sections(page)),
         told={**dict.fromkeys(_stories(page), ()), **page.told},
-        data="" if static else _data(page.figures),
-        scripts=scripts,
         svgs=_svgs(page) if static else {},
     )
 
@@ -116,18 +103,6 @@ def _svgs(page: Document) -> dict[str, str]:
         width = HALF if shown.drawn.side_by_side else shown.width
         found |= {view.name: svg_of(view, data, width) for view in shown.drawn.views}
     return found
-
-
-def _code(text: str) -> str:
-    """Return a text as HTML, what stands in backticks as code."""
-    import markupsafe
-
-    parts = text.split("`")
-    marked = [
-        markupsafe.Markup("<code>{}</code>").format(part) if at % 2 else markupsafe.escape(part)
-        for at, part in enumerate(parts)
-    ]
-    return markupsafe.Markup("").join(marked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,47 +146,21 @@ def _with_key(row: _Row) -> _Row:
     return _Row(row.width, bare, tuple(keys))
 
 
-def _data(shown: Sequence[Shown]) -> str:
-    """Return specs and rows as JSON that no text in it can end the script with."""
+def _content(shown: Sequence[Shown]) -> dict[str, Any]:
+    """Return specs and rows, those of a query once."""
     named = {query.name: query.data for one in shown for query in one.queries}
     for one in shown:
         named |= one.drawn.data
-    content = {
+    return {
         "config": CONFIG,
         "specs": {view.name: view.spec for one in shown for view in one.drawn.views},
         "data": {
             name: {"columns": data.columns, "rows": data.rows} for name, data in named.items()
         },
     }
-    text = json.dumps(
-        content, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=str
-    )
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-
-
-def _policy(scripts: Sequence[str]) -> str:
-    """Return the content policy: no request anywhere, and no script but these."""
-    digests = (base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in scripts)
-    allowed = " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
-    return (
-        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
 
 
 def _round(value: Any) -> Any:
     if not isinstance(value, float):
         return value
     return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return (
-        f"{value:,.4g}"
-        if isinstance(value, float)
-        else f"{value:,}"
-        if isinstance(value, int)
-        else str(value)
-    )

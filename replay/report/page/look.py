@@ -1,16 +1,10 @@
-"""The look of the page: its style sheet, and how the parts of a prompt are named and coloured.
+"""How the parts of a prompt are named and coloured on a page.
 
 Colours are those of every picture, `replay.report.tokens`. Neighbours in the stack of parts stay
 apart for colour-blind eyes too: see docs/page.md.
 """
 
 from __future__ import annotations
-
-from pathlib import Path
-
-from replay.report.tokens import variables
-
-STYLE = Path(__file__).parent / "style.css"
 
 # The parts of a prompt as the view `prompt_parts` names them, in the order of the stack.
 PARTS = {
@@ -33,8 +27,3 @@ EVICTED = ("evicted, avoidable", "evicted, unavoidable", "evicted")
 def paint(name: str) -> str:
     """Return a colour as the value of an SVG or CSS property: the browser picks light or dark."""
     return "url(#hatch)" if name == HATCHED else f"var(--{name})"
-
-
-def style_sheet() -> str:
-    """Return the style sheet with both sets of colours; paper gets the light one."""
-    return variables() + STYLE.read_text(encoding="utf-8")

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from replay.report.frame.drawing import CONFIG
 from replay.report.page.drawn import Data, View
-from replay.report.page.vega import CONFIG
 
 WIDTHS = {"full": 1020, "half": 490, "third": 310}
 _NARROW = "half"  # what a phone and paper show of a full one, whose words would shrink too far

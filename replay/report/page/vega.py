@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from replay.report.frame.drawing import AS_WIDE_AS_ITS_PLACE
 from replay.report.page.look import PARTS, paint
-from replay.report.tokens import FONT
 
 Spec = dict[str, Any]
 
@@ -46,32 +46,10 @@ WAIT_LABEL = (
 # Each for itself: a shared prefix makes `0k` of nothing. Thousandths are no `m`.
 AMOUNT_LABEL = "format(datum.value, abs(datum.value) < 1 ? '.3~g' : '~s')"
 
-CONFIG: Spec = {
-    "aria": False,
-    "background": "transparent",
-    "font": FONT,
-    "view": {"stroke": None},
-    "axis": {
-        "labelColor": "var(--muted)", "titleColor": "var(--muted)", "labelFontSize": 12,
-        "titleFontSize": 12, "titleFontWeight": 400, "gridColor": "var(--grid)",
-        "domainColor": "var(--axis)", "tickColor": "var(--axis)", "titlePadding": 8,
-        "labelPadding": 5,
-    },
-    "axisX": {"tickSize": 4},
-    "axisY": {"domain": False, "ticks": False},
-    "text": {"font": FONT, "fontSize": 12, "color": "var(--ink)"},
-}  # fmt: skip
-
 
 def view(data: str, height: int, **parts: Any) -> Spec:
     """Return a spec as wide as its place in the page, over the rows of a query."""
-    return {
-        "data": {"name": data},
-        "width": "container",
-        "height": height,
-        "autosize": {"type": "fit-x", "contains": "padding"},
-        **parts,
-    }
+    return {"data": {"name": data}, "height": height, **AS_WIDE_AS_ITS_PLACE, **parts}
 
 
 def title(text: str, *, bold: bool = False) -> Spec:

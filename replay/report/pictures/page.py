@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from replay.report.bundle import vega_script
+from replay.report.frame.drawing import AS_WIDE_AS_ITS_PLACE
+from replay.report.frame.html import framed
 from replay.report.pictures.picture import CONFIG, Picture, plain
-from replay.report.tokens import variables
 
 _HERE = Path(__file__).parent
 
 
 def page_text(picture: Picture) -> str:
     """Return the page, its scripts and data in it."""
-    from jinja2 import Environment, FileSystemLoader
-
     tables = {
         name: {"columns": frame.columns, "rows": [plain(row) for row in frame.rows()]}
         for name, frame in picture.tables.items()
     }
-    data = {"tables": tables, "views": list(picture.views), "config": CONFIG}
-    template = Environment(loader=FileSystemLoader(_HERE), autoescape=True).get_template(
-        "picture.html.j2"
-    )
-    return template.render(
+    specs = {
+        str(place): {**view, **AS_WIDE_AS_ITS_PLACE} for place, view in enumerate(picture.views)
+    }
+    return framed(
+        _HERE / "picture.html.j2",
+        title=picture.finding,
+        style=(_HERE / "picture.css").read_text("utf-8"),
+        content={"config": CONFIG, "specs": specs, "data": tables},
         finding=picture.finding,
         subtitle=picture.subtitle,
-        views=[_said(picture, place) for place in range(len(picture.views))],
+        views={name: _said(picture, int(name)) for name in specs},
         tables=tables,
-        style=variables() + (_HERE / "picture.css").read_text(encoding="utf-8"),
-        data=json.dumps(data).replace("<", "\\u003c"),
-        vega=vega_script(),
-        script=(_HERE / "picture.js").read_text(encoding="utf-8"),
     )
 
 

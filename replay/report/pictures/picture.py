@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from replay.errors import InputError
-from replay.report.tokens import FONT, Scheme, values
+from replay.report.frame.drawing import CONFIG as SHARED
+from replay.report.tokens import Scheme, values
 
 if TYPE_CHECKING:
     import altair
@@ -34,24 +35,13 @@ _APART = {
     "legend": {"color": "independent", "strokeDash": "independent", "shape": "independent"},
 }
 CONFIG: Spec = {
-    "aria": False,
+    **SHARED,
     "background": "var(--card)",
-    "font": FONT,
-    "view": {"stroke": None},
-    "axis": {
-        "labelColor": "var(--muted)", "titleColor": "var(--muted)", "labelFontSize": 12,
-        "titleFontSize": 12, "titleFontWeight": 400, "gridColor": "var(--grid)",
-        "domainColor": "var(--axis)", "tickColor": "var(--axis)", "titlePadding": 8,
-        "labelPadding": 5,
-    },
-    "axisX": {"tickSize": 4},
-    "axisY": {"domain": False, "ticks": False},
     "legend": {
         "orient": "top", "direction": "horizontal", "labelColor": "var(--ink)", "labelFontSize": 12,
         "title": None, "offset": 4, "columnPadding": 16, "symbolStrokeWidth": 2.25,
         "labelLimit": 260,
     },
-    "text": {"font": FONT, "fontSize": 12, "color": "var(--ink)"},
     "title": {
         "anchor": "start", "frame": "bounds", "color": "var(--ink)", "fontSize": 13,
         "fontWeight": 600, "subtitleColor": "var(--muted)", "offset": 8,
