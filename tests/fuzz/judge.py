@@ -134,6 +134,9 @@ def _judged_process(case: Case) -> Finding | None:
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(argv, **pipes) as process:  # type: ignore[call-overload]
         resource.prlimit(process.pid, resource.RLIMIT_CPU, (PROCESS_CPU_S, PROCESS_CPU_S))
+        if "--html" in case.argv:  # what draws reserves more than it uses
+            _, most = resource.prlimit(process.pid, resource.RLIMIT_AS)
+            resource.prlimit(process.pid, resource.RLIMIT_AS, (most, most))
         try:
             out, err = process.communicate(timeout=PROCESS_WALL_S)
         except subprocess.TimeoutExpired:

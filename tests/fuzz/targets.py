@@ -369,7 +369,9 @@ def _manifest(random: Random) -> Case:
     if not old:
         with suppress(ValueError, TypeError, AttributeError, RecursionError):
             data = sealed(json.loads(data)).encode("utf-8", "surrogatepass")
-    return Case({**files, "R/manifest.json": data}, _opening(random), "R/manifest.json")
+    words = _opening(random)
+    files["R/manifest.json"] = data
+    return Case(files, words, "R/manifest.json", process="--html" in words)
 
 
 def _run(random: Random) -> Case:

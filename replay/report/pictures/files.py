@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 from replay.errors import InputError
+from replay.report.bundle import check_extra
 from replay.report.pictures.picture import Picture
 from replay.writing.whole import whole_file
 
@@ -24,14 +25,7 @@ def check_plot(path: Path) -> None:
             f"{path}: the suffix tells no kind of plot (got {path.suffix!r})",
             hint=f"use one of {', '.join(SUFFIXES)}",
         )
-    try:
-        import jinja2  # noqa: F401
-        import vl_convert  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            f"plots need a module that is not installed ({error.name})",
-            hint="pip install 'kvreplay[report]'",
-        ) from error
+    check_extra("plots need")
 
 
 def write_picture(picture: Picture, path: Path, *, force: bool = False) -> None:

@@ -67,7 +67,7 @@ def _of_all(facts: Facts) -> str:
 
 def curve(data: Mapping[str, Data], facts: Facts) -> Drawn | LeftOut:
     """Return the hit rate over capacity, this run's dot, the optimum and the ceiling."""
-    sized = facts.run["kv_bytes_per_token"] is not None
+    sized = None not in (facts.run["kv_bytes_per_token"], facts.run["block_size"])
     field = "capacity_gib" if sized else "capacity_blocks"
     unit = "GiB" if sized else "tokens" if facts.run["block_size"] == 1 else "blocks"
     rows = data["curve"].records
