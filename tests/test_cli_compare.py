@@ -155,14 +155,14 @@ def test_the_page_tells_every_verdict_and_table(runs):
 
 
 @pytest.mark.parametrize("how", [["--html"], ["-o"]])
-def test_a_page_is_one_file_and_it_is_said_where(runs, tmp_path, how):
+def test_a_page_is_one_file_and_it_is_said_where(runs, tmp_path, monkeypatch, how):
+    monkeypatch.setattr("sys.argv", ["replay", "compare", "a", "b c", *how, "page.html"])
     result = compare(*runs[:2], *how, tmp_path / "page.html")
     assert (result.exit_code, result.stdout) == (0, "")
     assert "Page written to" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
     seen = PageReader((tmp_path / "page.html").read_text())
-    command = f"replay compare {runs[0]} {runs[1]} --html {tmp_path / 'page.html'}"
-    assert command in seen.text
+    assert f"replay compare a 'b c' {how[0]} page.html" in seen.text
     assert len(seen.scripts) == 3
 
 

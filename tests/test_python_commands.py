@@ -99,6 +99,7 @@ def test_a_call_takes_what_its_command_takes(name):
         taken -= {"format"}
     if name == "compare":
         taken -= {"names"}  # of runs in memory: folders have names
+        asked -= options_of("run") | {"trace", "keep"}  # `replay.run` makes what is compared
     if name == "explain":
         taken -= {"trace"}
         asked -= {"trace"}

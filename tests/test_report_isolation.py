@@ -75,6 +75,7 @@ def test_memory_ends_where_it_is_said(run, sql):
         "SELECT * FROM (" * 20_000 + "SELECT 1" + ")" * 20_000,
         "SELECT " + "+".join(["1"] * 50_000),
     ],
+    ids=("brackets", "selects", "sums"),  # what a test is called is in its environment
 )
 def test_what_is_nested_too_deep_is_refused(run, sql):
     done = query(run, sql)

@@ -154,7 +154,8 @@ def test_think_time_may_count_from_the_response():
 def test_popular_items_of_a_pool_are_shared_more():
     frame = frame_of({}, pools={"system": {"items": 4, "tokens": 30, "zipf": 1.0}}, requests=20_000)
     sessions = frame.group_by("session_id").agg(pl.col("segments").first().list.first())
-    shares = np.bincount(sessions["segments"].to_numpy(), minlength=4) / sessions.height
+    items = sessions["segments"].cast(pl.Int64).to_numpy()
+    shares = np.bincount(items, minlength=4) / sessions.height
     np.testing.assert_allclose(shares, np.array([12, 6, 4, 3]) / 25, atol=0.02)
 
 

@@ -70,19 +70,24 @@ def asked_runs(
 
 
 def compare_runs(
-    runs: Sequence[Run], *, names: Sequence[str] | None = None, memory_bytes: int | None = None
+    runs: Sequence[Run],
+    *,
+    names: Sequence[str] | None = None,
+    kept: bool = True,
+    memory_bytes: int | None = None,
 ) -> Comparison:
     """Return what differs between runs, and what of it the GPU model can tell.
 
-    `names` are what the runs are called, their folders' by default. Raises InputError for fewer
-    than two runs and for runs that have nothing to compare, and QueryError.
+    `names` are what the runs are called, their folders' by default; `kept` is false for folders
+    that will be gone. Raises InputError for fewer than two runs and for runs that have nothing to
+    compare, and QueryError.
     """
     with asked_runs(runs, names=names, memory_bytes=memory_bytes) as asked:
-        return comparison(asked)
+        return comparison(asked, kept=kept)
 
 
-def comparison(asked: Asked) -> Comparison:
-    """Return what differs between open runs; raises QueryError."""
+def comparison(asked: Asked, *, kept: bool = True) -> Comparison:
+    """Return what differs between open runs, `kept` as `compare_runs` has it; raises QueryError."""
     database, sides, metrics = asked.database, asked.sides, asked.metrics
     found = _paired(asked) if asked.why_unpaired is None else _unpaired(asked)
     said, tables, verdicts = found
@@ -90,7 +95,7 @@ def comparison(asked: Asked) -> Comparison:
     tables["capacities"] = details.capacities(database, sides, metrics)
     more = {"curve": details.curve(database), "timeline": details.timeline(database)}
     tables |= {name: table for name, table in more.items() if table is not None}
-    tables["runs"] = _runs(sides, paired=asked.why_unpaired is None)
+    tables["runs"] = _runs(sides, paired=asked.why_unpaired is None, kept=kept)
     return Comparison(
         sides,
         asked.why_unpaired,
@@ -137,7 +142,7 @@ def _unpaired(asked: Asked) -> _Found:
     return list(sentences.of_others(sides, metrics)), tables, verdicts
 
 
-def _runs(sides: Sequence[Side], *, paired: bool) -> Table:
+def _runs(sides: Sequence[Side], *, paired: bool, kept: bool) -> Table:
     columns = ("run", "name", "mode", "trace", "overloaded", "paired", "folder", "result_digest")
     rows = [
         (
@@ -147,7 +152,7 @@ def _runs(sides: Sequence[Side], *, paired: bool) -> Table:
             side.trace.get("name"),
             side.overloaded if side.timed else None,
             paired,
-            str(side.run.folder),
+            str(side.run.folder) if kept else None,
             side.manifest.get("result_digest"),
         )
         for side in sides

@@ -117,10 +117,10 @@ class Facts:
         """Return a capacity as a person sizes it: GiB where a model is known, else blocks."""
         if blocks is None:
             return "unlimited memory"
-        per_token = self.run["kv_bytes_per_token"]
-        if per_token is not None:
-            return size(blocks * self.run["block_size"] * per_token)
-        return count(blocks, "token" if self.run["block_size"] == 1 else "block")
+        per_token, block_size = self.run["kv_bytes_per_token"], self.run["block_size"]
+        if per_token is not None and block_size is not None:
+            return size(blocks * block_size * per_token)
+        return count(blocks, "token" if block_size == 1 else "block")
 
 
 _HAS = """

@@ -136,9 +136,10 @@ def _what_would_help(facts: Facts) -> Iterator[str]:
     """Yield what the optimum and twice the memory would reuse, where that is known."""
     best, twice = facts.rate("the same memory, optimum"), facts.rate("twice the memory")
     told = []
-    if not facts.all_completed and facts.rate("this run") is not None:
-        told.append(f"of all requests, completed or not, that is {percent(facts.rate('this run'))}")
-    if best is not None and best > (facts.rate("this run") or 0.0) + SAME:
+    this = facts.rate("this run")
+    if not facts.all_completed and this is not None:
+        told.append(f"of all requests, completed or not, that is {percent(this)}")
+    if best is not None and best > (this or 0.0) + SAME:
         told.append(f"in the same memory a perfect policy would have reused {percent(best)}")
     elif best is not None:
         told.append("no policy would reuse more in the same memory")

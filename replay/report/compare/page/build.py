@@ -80,7 +80,7 @@ def page_text(page: ComparisonPage, *, command: str, static: bool = False) -> st
         sections=SECTIONS,
         left_title="What these runs cannot show",
         left_out=page.left_out,
-        commands=[*_made_by(found), command],
+        commands=list(dict.fromkeys([*_made_by(found), command])),
         sql_note="In the SQL each run is a schema of its own: "
         + ", ".join(f"`{side.letter}` is {side.name}" for side in found.sides)
         + ". `replay compare … --format json` has the tables.",
