@@ -72,14 +72,14 @@ def against_peer(replay: str, peer: str, trace: Path, runs: int) -> dict[str, fl
     }
 
 
-def copies(trace: Path, folder: Path) -> Path:
+def copies(trace: Path, folder: Path, count: int = COPIES) -> Path:
     """Write the trace several times end to end, with ids of its own for each copy."""
     rows = [json.loads(line) for line in trace.read_text().splitlines()]
     span = rows[-1]["timestamp"] + 1000
     ids = 1 + max(max(row["hash_ids"]) for row in rows)
     target = folder / "copies.jsonl"
     with target.open("w") as file:
-        for copy in range(COPIES):
+        for copy in range(count):
             for row in rows:
                 shifted = {
                     **row,
