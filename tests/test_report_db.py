@@ -335,7 +335,7 @@ def test_a_table_without_a_column_is_named(folder, tmp_path):
     "change",
     [{"seed": "x"}, {"seed": True}, {"seed": 2**70}, {"totals": {"end_ns": 1.5}},
      {"overload": {"overloaded": 1}}, {"cache": {"block_size": [1]}}, {"overload": 3},
-     {"trace": []}, {"notes": 3}, {"trace": {"notes": [None]}}, {"mode": "fast"}],
+     {"trace": []}, {"notes": 3}, {"trace": {"notes": [None]}}, {"mode": "fast"}, {"gpu": []}],
 )  # fmt: skip
 def test_a_manifest_changed_by_hand_is_an_input_error(tmp_path, change):
     folder = run_fixture.write(tmp_path / "run", run_fixture.manifest(**change))
@@ -344,7 +344,7 @@ def test_a_manifest_changed_by_hand_is_an_input_error(tmp_path, change):
 
 
 @pytest.mark.parametrize(
-    "change", [{"mode": None}, {"trace": None}, {"overload": None}, {"gpu": []}, {"gpu": {}}]
+    "change", [{"mode": None}, {"trace": None}, {"overload": None}, {"gpu": None}, {"gpu": {}}]
 )
 def test_what_a_manifest_does_not_say_is_null(tmp_path, change):
     folder = run_fixture.write(tmp_path / "run", run_fixture.manifest(**change))
