@@ -113,3 +113,13 @@ def test_burstiness_of_the_conversation_trace_is_the_published_one():
     assert [spread.dispersion[window] for window in (10, 60, 300)] == pytest.approx(
         [1.5, 2.8, 7.3], abs=0.07
     )
+
+
+def test_windows_without_requests_count_and_cost_nothing():
+    day = 86_400 * 10**9
+    sparse = burstiness(np.arange(0, 20_000 * day, day))
+    assert sparse.dispersion[1] == pytest.approx(1 - 1 / 86_400)
+    busy = np.sort(np.random.default_rng(3).integers(0, 1_000 * 10**9, 5_000))
+    busy = np.append(busy[busy < 900 * 10**9], 1_000 * 10**9)  # the last windows are empty
+    counts = np.bincount((busy[:-1] - busy[0]) // 10**9, minlength=int(busy[-1] - busy[0]) // 10**9)
+    assert burstiness(busy).dispersion[1] == pytest.approx(counts.var() / counts.mean())
