@@ -15,6 +15,7 @@ from replay.errors import ReplayError, TraceError
 from replay.trace.check_content import content_facts
 from replay.trace.frame import Trace
 from replay.trace.parquet import write_trace
+from replay.trace.parquet_check import check_parquet
 from replay.trace.readers import load_trace
 from replay.trace.readers.messages import looks_like_messages, read_messages
 from replay.trace.readers.openai import read_openai
@@ -386,6 +387,7 @@ def test_damaged_parquet_ends_in_a_trace_or_an_error(data):
     for _ in range(data.draw(st.integers(1, 3))):
         bad[data.draw(st.integers(4, len(bad) - 5))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(ReplayError):
+        check_parquet(bytes(bad), "c.parquet")  # as `load_trace` does: some damage ends a decoder
         assert read(read_messages, bytes(bad)).requests
 
 
