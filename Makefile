@@ -44,7 +44,7 @@ test: $(STAMP)  ## compile all kernels and run all tests, a process a core; ARGS
 quick: $(STAMP)  ## a minute of tests for while you work: no slow ones, a tenth of the examples
 	REPLAY_TEST_PROFILE=quick $(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(ARGS)
 
-nightly: $(STAMP)  ## all tests, with five times the examples
+nightly: $(STAMP)  ## all tests, with ten times the examples
 	REPLAY_TEST_PROFILE=nightly $(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 nojit: $(STAMP)  ## the kernels' tests with the kernels as plain Python

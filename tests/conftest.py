@@ -1,7 +1,7 @@
 """What all tests share: how many examples are drawn, and the state of the process they start in.
 
 REPLAY_TEST_PROFILE chooses how many examples a property test draws of those it asks for: `quick`
-a tenth of them, `default` all, `nightly` five times as many. No example has a deadline and none is
+a tenth of them, `default` all, `nightly` ten times as many. No example has a deadline and none is
 too slow to draw: nothing here may depend on the clock, or on what else the machine does.
 """
 
@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.shared_data import pytest_runtest_makereport  # noqa: F401 - a hook of pytest
 
-EXAMPLES = {"quick": 0.1, "default": 1.0, "nightly": 5.0}
+EXAMPLES = {"quick": 0.1, "default": 1.0, "nightly": 10.0}
 FEWEST = 5
 
 settings.register_profile("replay", deadline=None, suppress_health_check=[HealthCheck.too_slow])

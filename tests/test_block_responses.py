@@ -39,7 +39,7 @@ def hits(trace: Trace, size: int, **cache) -> list[tuple[int, ...]]:
     return rows.select("hit_tokens", "hit_blocks", "capacity_miss_tokens", "evicted_blocks").rows()
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(
     random_traces.unit_rows(),
     sizes,
@@ -56,7 +56,7 @@ def test_a_run_of_blocks_is_the_run_of_tokens_at_their_size_and_multiples(
     )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(random_traces.unit_rows(), sizes, sizes)
 def test_at_smaller_blocks_nothing_is_hit_that_content_does_not_allow(drawn, size, other):
     trace = random_traces.unit_trace_of(drawn)
@@ -70,7 +70,7 @@ def test_at_smaller_blocks_nothing_is_hit_that_content_does_not_allow(drawn, siz
     assert all(row[0] <= most for row, most in zip(found, allowed, strict=True))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 @given(random_traces.unit_rows(), sizes)
 def test_units_add_up_to_the_tokens_of_prompt_and_response(drawn, size):
     trace = in_blocks(random_traces.unit_trace_of(drawn), size)
@@ -196,7 +196,7 @@ def replies_that_agree(draw) -> Trace:
     return canonical_trace(frame, meta)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=60)
 @given(replies_that_agree(), st.sampled_from([3, 4, 5, 8]))
 def test_prompts_that_end_at_several_places_of_one_block_are_cut_at_all_of_them(trace, size):
     made = block_ids_of(trace, size)
@@ -212,7 +212,7 @@ def test_prompts_that_end_at_several_places_of_one_block_are_cut_at_all_of_them(
     assert hits(hashed, size) == hits(trace, size)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(
     st.lists(st.tuples(st.integers(1, 14), st.integers(1, 14), st.data()), min_size=1, max_size=6)
 )

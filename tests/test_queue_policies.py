@@ -56,7 +56,7 @@ block_rules = st.fixed_dictionaries(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(drawn=mixed(rows(most=40)), rules=block_rules, capacity=st.integers(1, 60))
 def test_replay_on_runs_equals_block_by_block(name, drawn, rules, capacity):
     trace = trace_of(drawn)
@@ -97,7 +97,7 @@ def long_edges(draw: st.DrawFn) -> References:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=250)
+@settings(max_examples=120)
 @given(refs=long_edges(), capacity=st.integers(1, 150))
 def test_replay_of_long_edges_equals_block_by_block(name, refs, capacity):
     assert_equal_to_twin(refs, name, capacity)

@@ -89,7 +89,7 @@ def compare_known_evictors(requests: list[naive.Request], outcome: np.ndarray) -
             assert (None if by < 0 else by - 1, when) == (request.evicted_by, request.evicted_ns)
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(
     drawn=mixed(st.one_of(unit_rows(), rows())),
     size=sizes,
@@ -114,7 +114,7 @@ def test_untimed_replay_equals_page_by_page_cache(drawn, size, capacity, cache, 
 
 
 @pytest.mark.slow
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(
     drawn=mixed(st.one_of(unit_rows(last_arrival_ns=300), rows(last_arrival_ns=300))),
     size=sizes,

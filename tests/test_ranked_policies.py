@@ -73,7 +73,7 @@ def replayed(refs: References, name: str, capacity: int, hints: Hints):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", naive_ranked.NAMES)
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(case=cases(), capacity=CAPACITIES)
 def test_policy_equals_its_block_by_block_twin(name, case, capacity):
     refs, hints = case
@@ -140,7 +140,7 @@ def test_policy_equals_its_twin_on_documents_cut_again_and_again(name):
         assert got.evicted_blocks == expected.evicted > 500
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(case=cases(), capacity=CAPACITIES)
 def test_what_is_called_closed_is_closed_after_every_request(case, capacity):
     refs, hints = case
@@ -235,7 +235,7 @@ def tiny_cases(draw: st.DrawFn) -> References:
 
 
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(refs=tiny_cases(), capacity=st.integers(1, 6))
 def test_optimum_equals_exhaustive_search(refs, capacity):
     assume(refs.blocks.sum() <= 14)
@@ -266,7 +266,7 @@ def test_optimum_spends_nothing_on_blocks_beyond_the_next_limit():
     assert hits.sum() == naive_ranked.best_hits(refs, 3, bypass=False)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(case=cases(), capacity=CAPACITIES)
 def test_nothing_beats_the_optimum(case, capacity):
     refs, hints = case
@@ -279,7 +279,7 @@ def test_nothing_beats_the_optimum(case, capacity):
             assert hit <= best, policy.name
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(case=cases(), capacity=CAPACITIES)
 def test_optimum_keeps_prefixes_whole_where_all_of_a_path_can_hit(case, capacity):
     refs, hints = case

@@ -378,7 +378,7 @@ def test_no_file_ends_in_anything_but_a_trace_or_an_error(data, which):
         assert read(reader, bytes(good)).requests
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_damaged_parquet_ends_in_a_trace_or_an_error(data):
     file = io.BytesIO()

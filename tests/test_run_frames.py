@@ -299,7 +299,7 @@ untimed_rules = st.builds(lambda hold: {"hold": hold}, holds)
 
 
 @pytest.mark.parametrize("kind", rules_of)
-@settings(max_examples=120)
+@settings(max_examples=60)
 @given(data=st.data(), drawn=any_rows, size=sizes, room=st.integers(-3, 15), kept=kept_rules)
 def test_tables_of_an_untimed_run_are_its_twins(kind, data, drawn, size, room, kept):
     compare(case_of(kind, data, drawn, size, room, kept, untimed_rules))
@@ -307,7 +307,7 @@ def test_tables_of_an_untimed_run_are_its_twins(kind, data, drawn, size, room, k
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", rules_of)
-@settings(max_examples=120)
+@settings(max_examples=60)
 @given(data=st.data(), drawn=any_rows, size=sizes, room=st.integers(-3, 15), kept=kept_rules)
 def test_tables_of_a_timed_run_are_its_twins(kind, data, drawn, size, room, kept):
     compare(case_of(kind, data, drawn, size, room, kept, timed_rules))

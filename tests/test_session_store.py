@@ -75,7 +75,7 @@ def drawn_requests(drawn: list[dict]):
     return trace_of(drawn), naive.make_requests(drawn, BLOCK)
 
 
-@settings(max_examples=400)
+@settings(max_examples=250)
 @given(
     drawn=mixed(st.one_of(unit_rows(), rows())),
     capacity=st.integers(1, 80),
@@ -95,7 +95,7 @@ def test_untimed_store_equals_token_by_token_store(drawn, capacity, rules, hold)
 
 
 @pytest.mark.slow
-@settings(max_examples=400)
+@settings(max_examples=250)
 @given(
     drawn=mixed(st.one_of(unit_rows(), rows())),
     capacity=st.integers(8, 80),

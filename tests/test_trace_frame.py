@@ -109,7 +109,7 @@ def test_where_a_trace_came_from_is_noted_once(tmp_path):
     assert load_trace(second).meta.notes == load_trace(first).meta.notes
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 @given(random_traces.rows())
 def test_any_trace_survives_parquet(drawn):
     trace = random_traces.trace_of(drawn)
