@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @click.option("--window", metavar="FROM..TO", help="perfetto: what is there in it, such as 2m..4m.")
 @click.option(
     "--limit",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 2**31 - 1),
     metavar="N",
     help="perfetto: the first N requests at most; default: 100,000.",
 )

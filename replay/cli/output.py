@@ -228,7 +228,8 @@ def text_width(output: Path | None) -> int:
     if output is not None:
         return FILE_WIDTH
     target = console()
-    return target.width if target.is_terminal or "COLUMNS" in os.environ else PIPE_WIDTH
+    told = target.is_terminal or "COLUMNS" in os.environ
+    return max(target.width, NARROWEST) if told else PIPE_WIDTH
 
 
 def _deliver(content: str, output: Path | None, *, force: bool) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from replay.report.tables import AnyTable
     from replay.trace.frame import Trace
 
+MOST = 2**31 - 1
+
 
 @click.command(short_help="What prompts share, with whom, what it saves, where they part.")
 @click.argument("source", type=click.Path(path_type=Path), metavar="TRACE|RUN")
@@ -27,16 +29,16 @@ if TYPE_CHECKING:
     show_default=True,
     help="What bars show and rows are chosen by: saved (tokens hit), requests, or tokens (sent).",
 )
-@click.option("--depth", type=click.IntRange(min=1), metavar="N", help="Levels to show at most.")
+@click.option("--depth", type=click.IntRange(1, MOST), metavar="N", help="Levels to show at most.")
 @click.option(
     "--limit",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MOST),
     metavar="N",
     help="Prefixes to show at most; default: 20, 60 with --plot.",
 )
 @click.option(
     "--min-requests",
-    type=click.IntRange(min=2),
+    type=click.IntRange(2, MOST),
     default=2,
     show_default=True,
     metavar="N",

@@ -109,8 +109,11 @@ def write_entry(path: Path, payload: bytes) -> None:
 def drop_entry(path: Path, why: str) -> None:
     """Take an entry away that cannot be used, and say so."""
     troubles.append(f"{path}: {why}")
-    with contextlib.suppress(OSError):  # a folder, or of somebody else: written over or ignored
-        path.unlink()
+    with contextlib.suppress(OSError):  # a full folder, or of somebody else: ignored
+        if path.is_dir() and not path.is_symlink():
+            path.rmdir()
+        else:
+            path.unlink()
 
 
 def leftovers() -> Iterator[Path]:
