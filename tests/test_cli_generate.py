@@ -134,3 +134,12 @@ def test_a_rate_that_a_short_trace_misses_is_told(tmp_path):
     assert "of the 5 asked for, which hold in the long run" in " ".join(short.stderr.split())
     exact = replay("generate", "few_shot_pool", "--rate", 5, "--requests", 4000, "-o", paths[1])
     assert "asked for" not in exact.stderr
+
+
+def test_a_rate_that_takes_longer_than_a_trace_may_is_told(tmp_path):
+    output = tmp_path / "g.jsonl"
+    words = ["generate", "conversational", "--requests", "10", "--rate", "1e-12", "-o", str(output)]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2
+    assert "more years than a trace may span" in result.stderr
+    assert not output.exists()

@@ -271,3 +271,15 @@ def test_a_pattern_that_is_none_is_refused(pattern, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError):
         load_trace(pattern)
+
+
+def test_files_without_a_suffix_of_traces_are_named(tmp_path):
+    rows = '{"timestamp": 0, "input_length": 512, "output_length": 1, "hash_ids": [1]}\n'
+    (tmp_path / "below").mkdir()
+    for name in ("a.jsonl", "b.jsonl", "part-00000", "below/r.jsonl.1", ".hidden"):
+        (tmp_path / name).write_text(rows)
+    trace = load_trace(tmp_path)
+    assert trace.requests == 2
+    (note,) = (note for note in trace.meta.notes if "not read" in note)
+    assert "2 files in the folder, below/r.jsonl.1, part-00000;" in note
+    assert load_trace(tmp_path / "[bp]*").requests == 2

@@ -231,6 +231,11 @@ def test_calls_of_exports_that_overlap_count_once(read, looks, of, tmp_path):
     trace = load_trace(tmp_path)
     assert trace.requests == 2
     assert "1 calls stand in an earlier file as well and count once" in trace.meta.notes
+    (tmp_path / "b.jsonl").write_text(text_of(first))
+    trace = load_trace(tmp_path)
+    assert trace.requests == 1
+    told = "all 1 calls of b.jsonl stand in earlier files as well and count once"
+    assert told in trace.meta.notes
 
 
 def test_a_trace_of_langfuse_holds_its_observations():

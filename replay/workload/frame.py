@@ -5,9 +5,16 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from replay.errors import InputError
 from replay.kernels.prompts import write_prompts
 from replay.progress import Hook
-from replay.trace.frame import SESSIONS_SOURCE, Trace, TraceMeta, canonical_trace
+from replay.trace.frame import (
+    MOST_SPAN_NS,
+    SESSIONS_SOURCE,
+    Trace,
+    TraceMeta,
+    canonical_trace,
+)
 from replay.trace.lists import list_column
 from replay.units import NS_PER_S
 from replay.workload.messages import Messages
@@ -32,7 +39,13 @@ def to_trace(
 
     A parent that is not among them is none. The clock starts at the first arrival.
     """
-    arrival_ns = np.rint(requests.arrival_s * NS_PER_S).astype(np.int64)
+    exact_ns = np.rint(requests.arrival_s * NS_PER_S)
+    if not np.all(np.abs(exact_ns) < MOST_SPAN_NS):
+        raise InputError(
+            "requests would arrive over more years than a trace may span, 73",
+            hint="a higher --rate or fewer --requests",
+        )
+    arrival_ns = exact_ns.astype(np.int64)
     tick = named.profile.arrivals.tick
     if tick:
         arrival_ns -= arrival_ns % tick

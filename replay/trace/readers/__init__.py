@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from replay.errors import Problem, TraceError, UnknownNameError
@@ -29,7 +29,7 @@ from replay.trace.readers.cline import CLINE
 from replay.trace.readers.codex import CODEX
 from replay.trace.readers.columns import COLUMNS
 from replay.trace.readers.dynamo import DYNAMO
-from replay.trace.readers.files import trace_files
+from replay.trace.readers.files import passed_over, trace_files
 from replay.trace.readers.gemini_cli import GEMINI_CLI
 from replay.trace.readers.guidellm import GUIDELLM
 from replay.trace.readers.head import head_rows
@@ -149,13 +149,26 @@ def load_trace(
         raise empty[0]
     traces = once_each(traces, {one.name: one.call_column for one in READERS if one.call_column})
     trace = merge_traces(traces, path=str(path), name=Path(path).name or str(path))
-    if not empty:
-        return trace
-    names = ", ".join(Path(one.problems[0].file).name for one in empty[:_SHOWN_FILES])
-    more = f" and {len(empty) - _SHOWN_FILES:,} more" if len(empty) > _SHOWN_FILES else ""
-    what = "are empty or hold no requests and were passed over"
-    note = f"{len(empty):,} of {len(files):,} files {what}: {names}{more}"
-    return trace.changed(trace.frame, trace.meta.noting(note))
+    notes = []
+    if empty:
+        names = _shown([Path(one.problems[0].file).name for one in empty])
+        what = "are empty or hold no requests and were passed over"
+        notes.append(f"{len(empty):,} of {len(files):,} files {what}: {names}")
+    if others := passed_over(path, suffixes_of(READERS)):
+        found = "one file" if len(others) == 1 else f"{len(others):,} files"
+        notes.append(
+            f"not read, for want of a suffix of traces: {found} in the folder, "
+            f"{_shown([str(one) for one in others])}; a pattern in quotes names files of any suffix"
+        )
+    meta = trace.meta
+    for note in notes:
+        meta = meta.noting(note)
+    return trace.changed(trace.frame, meta) if notes else trace
+
+
+def _shown(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN_FILES:,} more" if len(names) > _SHOWN_FILES else ""
+    return ", ".join(names[:_SHOWN_FILES]) + more
 
 
 def suffixes_of(readers: Iterable[Reader]) -> tuple[str, ...]:

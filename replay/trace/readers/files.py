@@ -34,6 +34,19 @@ def trace_files(path: str | Path, suffixes: tuple[str, ...]) -> list[Path] | Non
     return files
 
 
+def passed_over(path: str | Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """Return the files of a folder that `trace_files` does not take for traces, but hidden ones."""
+    path = Path(path)
+    if not path.is_dir():
+        return []
+    beside = (file.relative_to(path) for file in path.rglob("*") if file.is_file())
+    return sorted(
+        file
+        for file in beside
+        if not _is_trace(file, suffixes) and not any(part.startswith(".") for part in file.parts)
+    )
+
+
 def _matching(pattern: Path) -> list[Path]:
     try:
         return list(Path(pattern.anchor or ".").glob(str(pattern.relative_to(pattern.anchor))))
