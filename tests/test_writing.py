@@ -323,3 +323,9 @@ def test_a_kill_at_any_moment_leaves_a_whole_one_and_the_next_start_cleans(tmp_p
         assert sizes == ([1000] if kind == "file" else [1000] * 3)
         remove_leftovers(tmp_path)
         assert names(tmp_path) == ["out"]
+
+
+def test_a_dash_is_no_file_to_write(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="names no file"):
+        check_file(Path("-"), force=True)

@@ -34,6 +34,11 @@ def check_file(path: Path, *, force: bool, inputs: Iterable[str | Path | None] =
     that is there already unless `force`; InputError for an input; OutputError for a folder, a name
     in no folder, and where the operating system refuses.
     """
+    if str(path) == STANDARD_INPUT:
+        raise InputError(
+            "-o - names no file: output goes to standard output without -o",
+            hint="where a file must be named, /dev/stdout will do",
+        )
     path = Path(path)
     if descriptor_of(path) is not None:
         return
