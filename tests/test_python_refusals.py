@@ -89,6 +89,13 @@ def test_columns_have_a_value_for_each_row():
     assert "two columns '1'" in refused(replay.from_frame, {**ROWS, 1: [0, 0], "1": [0, 0]})
 
 
+def test_lists_of_several_types_are_told_as_such():
+    mixed = {**ROWS, "block_ids": [[1, "a"], [1, 3]]}
+    assert refused(replay.from_frame, mixed, block_size=16) == (
+        "column 'block_ids' has values of several types, each a list, but not of one type within"
+    )
+
+
 @pytest.mark.parametrize("large", [2**64, 2**130, -(2**130)])
 def test_a_number_beyond_64_bits_is_too_large(large):
     said = refused(replay.from_frame, {**ROWS, "input_tokens": [5, large]})

@@ -149,10 +149,14 @@ def _series(name: str, values: list[Any]) -> pl.Series:
             raise too_large(name, large, values[large]) from error
         kinds = [type(value) for value in values]
         first = next((kind for kind in kinds if kind is not type(None)), type(None))
-        row = next((at for at, kind in enumerate(kinds) if kind not in (first, type(None))), 0)
+        row = next((at for at, kind in enumerate(kinds) if kind not in (first, type(None))), None)
+        where = (
+            f", each a {first.__name__}, but not of one type within"
+            if row is None
+            else f": row {row} is {kinds[row].__name__}, those above are {first.__name__}"
+        )
         raise InputError(
-            f"column {name!r} has values of several types: row {row} is {kinds[row].__name__}, "
-            f"those above are {first.__name__}",
+            f"column {name!r} has values of several types{where}",
             hint="give the column one type",
         ) from error
 
