@@ -46,7 +46,7 @@ _PUBLIC = {
     "load_trace": "replay.api.traces",
     "names": "replay.api.questions",
     "open_run": "replay.api.runs",
-    "page": "replay.api.runs",
+    "page": "replay.api.paging",
     "policies": "replay.api.questions",
     "prefix_digests": "replay.trace.hashing",
     "query": "replay.api.runs",

@@ -2,8 +2,9 @@
 
 from replay.api.answers import Answer
 from replay.api.comparing import compare
+from replay.api.paging import page
 from replay.api.questions import check, cost, curve, describe, gain, names, policies
-from replay.api.runs import Run, explain, open_run, page, query, run
+from replay.api.runs import Run, explain, open_run, query, run
 from replay.api.traces import Trace, anonymize, convert, from_frame, generate, load_trace
 from replay.api.trees import tree
 from replay.errors import (

@@ -134,3 +134,31 @@ def test_without_the_extra_it_is_said_what_to_install(held, monkeypatch):
     with pytest.raises(replay.InputError, match="vl_convert") as caught:
         held.page()
     assert "kvreplay[report]" in caught.value.hint
+
+
+def test_a_comparison_has_the_page_the_command_makes(folder, tmp_path):
+    other = replay.run(folder / "trace.jsonl", untimed=True, capacity="2000blocks")
+    other.save(tmp_path / "other")
+    words = ["compare", folder / "run", tmp_path / "other", "--html", tmp_path / "c.html"]
+    done = CliRunner().invoke(main, [*map(str, words)])
+    assert done.exit_code == 0, done.output
+    compared = replay.compare(folder / "run", tmp_path / "other")
+    made = compared.page()
+    assert told(made.html) == told((tmp_path / "c.html").read_text())
+    call = f"replay.compare('{folder / 'run'}', '{tmp_path / 'other'}').page()"
+    assert call in PageReader(made.html).text
+    assert (made.warnings, made.lack) == (compared.warnings, "")
+    assert repr(made).splitlines()[-1].startswith("Page of run, other, ")
+    static = replay.page(compared, static=True)
+    assert PageReader(static.html).scripts == []
+    assert "page(static=True)" in static.html
+    with pytest.raises(replay.InputError, match="needs no trace"):
+        replay.page(compared, trace=SAMPLE)
+
+
+def test_runs_in_memory_have_a_page_of_their_comparison(held):
+    other = replay.run(SAMPLE, untimed=True, capacity="2000blocks")
+    text = PageReader(replay.compare(held, other, names=["few", "many"]).page().html).text
+    assert "compared.page()" in text
+    assert "few" in text
+    assert "replay-" not in text.partition("Made with")[0]  # no folder that is gone

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from replay.api.given import path_of
 from replay.api.pages import page
 from replay.errors import InputError, UnknownNameError
 from replay.units import NS_PER_S, parse_duration_ns
@@ -66,7 +67,7 @@ class Answer:
         from replay.report.db import FrameDatabase
 
         with FrameDatabase(self._tables) as database:
-            found = database.query(query, timeout_s=parse_duration_ns(timeout) / NS_PER_S)
+            found = database.query(query, timeout_s=parse_duration_ns(str(timeout)) / NS_PER_S)
             return Answer({"result": found.frame()}, title="Result")
 
     def plot(self) -> altair.TopLevelMixin:
@@ -91,7 +92,7 @@ class Answer:
         from replay.report.frames import FrameTable
         from replay.report.tables import FORMATS, write_table
 
-        path = Path(path)
+        path = path_of("path", path)
         format_name = path.suffix.lower().removeprefix(".")
         if format_name not in FORMATS:
             raise InputError(

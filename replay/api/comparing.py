@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 import polars as pl
 
 from replay.api.answers import Answer
-from replay.api.runs import Run, open_run
-from replay.api.traces import Path_
+from replay.api.given import Path_
+from replay.api.html_page import Page
+from replay.api.progress import Progress, working
+from replay.api.runs import Run, opened
 from replay.errors import InputError
 from replay.report.frames import table_frame
+from replay.runs.open import Run as Folder
 
 
 class Comparison(Answer):
@@ -24,6 +27,39 @@ class Comparison(Answer):
 
     text: str
     paired: bool
+    _runs: Sequence[Run]
+    _names: Sequence[str] | None
+
+    def page(self, *, static: bool = False, progress: Progress = False) -> Page:
+        """Return it as one page of pictures that needs no network; see docs/compare.md.
+
+        `static` draws the pictures as SVG and leaves scripts out. Raises InputError where what
+        pages are made with is not installed (`pip install 'kvreplay[report]'`).
+        """
+        from replay.report.bundle import check_extra
+        from replay.report.compare.compare import asked_runs, comparison
+        from replay.report.compare.page.build import compose, page_text
+
+        check_extra()
+        kept = all(run.folder is not None for run in self._runs)
+        with working(progress) as hook:
+            hook("Comparing the runs", 0, 0)
+            with (
+                _on_disk(self._runs) as folders,
+                asked_runs(folders, names=self._names) as asked,
+            ):
+                made = compose(asked, comparison(asked, kept=kept))
+            hook("Drawing", 0, 0)
+            text = page_text(made, command=self._page_call(static=static), static=static)
+        return Page(text, title=", ".join(self.frame("runs")["name"]), warnings=self.warnings)
+
+    def _page_call(self, *, static: bool) -> str:
+        """Return how a page was made; runs in memory have no name to call them by."""
+        words = [repr(str(run.folder)) for run in self._runs]
+        words += [] if self._names is None else [f"names={[*self._names]!r}"]
+        kept = all(run.folder is not None for run in self._runs)
+        made = f"replay.compare({', '.join(words)})" if kept else "compared"
+        return f"{made}.page({'static=True' if static else ''})"
 
     def _head(self) -> object:
         return f"{self.text}\n{self._shown()}"
@@ -40,12 +76,11 @@ def compare(
     """
     from replay.report.compare.compare import compare_runs
 
-    runs = [one if isinstance(one, Run) else open_run(one) for one in (a, b, *more)]
+    runs = [opened(one) for one in (a, b, *more)]
     called = _names(runs) if names is None else list(names)
     if called is not None and len(called) != len(runs):
         raise InputError(f"names must be as many as runs ({len(runs)}, got {len(called)})")
-    with ExitStack() as stack:
-        folders = [stack.enter_context(run._on_disk()) for run in runs]
+    with _on_disk(runs) as folders:
         found = compare_runs(folders, names=called)
     frames = {name: table_frame(table) for name, table in found.tables.items()}
     where = [None if run.folder is None else str(run.folder) for run in runs]
@@ -58,7 +93,15 @@ def compare(
     )
     answer.text = "\n".join(found.said)
     answer.paired = found.why_unpaired is None
+    answer._runs, answer._names = runs, called
     return answer
+
+
+@contextmanager
+def _on_disk(runs: Sequence[Run]) -> Iterator[list[Folder]]:
+    """Yield the folders of runs, one for the while where a run is in memory."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(run._on_disk()) for run in runs]
 
 
 def _names(runs: Sequence[Run]) -> list[str] | None:

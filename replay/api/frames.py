@@ -23,12 +23,15 @@ _NUMPY_KINDS = "iufbmM"  # numbers, truths, times: the same in both
 def as_polars(data: object) -> pl.DataFrame:
     """Return a DataFrame of any kind, or a mapping of columns, as one of Polars.
 
-    Raises InputError for what is none, and for a column of values that no one type has.
+    Raises InputError for what is none, for columns that differ in length or share a name, and for
+    a column of values that no one type has.
     """
     if isinstance(data, pl.DataFrame):
         return data
     if isinstance(data, pl.LazyFrame):
         return data.collect()
+    if _is_column(data):
+        raise _no_frame(data)
     if type(data).__module__.partition(".")[0] == "pandas" and hasattr(data, "columns"):
         return _of_pandas(data)
     if hasattr(data, "__arrow_c_stream__"):
@@ -36,11 +39,50 @@ def as_polars(data: object) -> pl.DataFrame:
     if hasattr(data, "__dataframe__"):
         return _of_protocol(data)
     if isinstance(data, Mapping):
-        return pl.DataFrame([_series(str(name), list(values)) for name, values in data.items()])
-    raise InputError(
+        return _framed([_series(str(name), _items(name, data[name])) for name in data])
+    raise _no_frame(data)
+
+
+def _no_frame(data: object) -> InputError:
+    return InputError(
         f"not a DataFrame (got {type(data).__name__})",
         hint="give one of Polars, pandas or Arrow, or a mapping of columns to lists",
     )
+
+
+def _is_column(data: object) -> bool:
+    """Return whether a thing is one column or an index, which hand out Arrow as well."""
+    pandas = type(data).__module__.partition(".")[0] == "pandas"
+    return isinstance(data, pl.Series) or (pandas and not hasattr(data, "columns"))
+
+
+def _items(name: object, values: Any) -> list[Any]:
+    """Return the values of a column; raises InputError for one value or a text."""
+    try:
+        if not isinstance(values, str | bytes | Mapping):
+            return list(values)
+    except TypeError:  # no iterable, or an array without a dimension
+        pass
+    raise InputError(
+        f"column {str(name)!r} must be a list (got {type(values).__name__})",
+        hint="give each column a value for each row",
+    )
+
+
+def _framed(columns: list[pl.Series]) -> pl.DataFrame:
+    """Return columns as a frame; raises InputError where names or lengths forbid it."""
+    names = [column.name for column in columns]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"the DataFrame has two columns {twice!r}", hint="rename one of them")
+    other = next((one for one in columns if one.len() != columns[0].len()), None)
+    if other is not None:
+        raise InputError(
+            f"columns differ in length: {names[0]!r} has {columns[0].len():,} rows, "
+            f"{other.name!r} {other.len():,}",
+            hint="give each column a value for each row",
+        )
+    return pl.DataFrame(columns)
 
 
 def is_frame(data: object) -> bool:
@@ -73,11 +115,7 @@ def as_pandas(frame: pl.DataFrame) -> pandas.DataFrame:
 
 
 def _of_pandas(data: Any) -> pl.DataFrame:
-    columns = [str(name) for name in data.columns]
-    twice = next((name for name in columns if columns.count(name) > 1), None)
-    if twice is not None:
-        raise InputError(f"the DataFrame has two columns {twice!r}", hint="rename one of them")
-    return pl.DataFrame([_column(name, data.iloc[:, at]) for at, name in enumerate(columns)])
+    return _framed([_column(str(name), data.iloc[:, at]) for at, name in enumerate(data.columns)])
 
 
 def _column(name: str, values: Any) -> pl.Series:
@@ -101,18 +139,41 @@ def _plain(value: Any) -> object:
 
 
 def _series(name: str, values: list[Any]) -> pl.Series:
-    """Return values as a column; raises InputError with the row where their types part."""
+    """Return values as a column; raises InputError with the row where they fit no one type."""
     try:
         return pl.Series(name, values, strict=True)
     except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
+        if (
+            large := next((at for at, one in enumerate(values) if _too_large(one)), None)
+        ) is not None:
+            raise too_large(name, large, values[large]) from error
         kinds = [type(value) for value in values]
         first = next((kind for kind in kinds if kind is not type(None)), type(None))
-        row = next((at for at, kind in enumerate(kinds) if kind not in (first, type(None))), 0)
+        row = next((at for at, kind in enumerate(kinds) if kind not in (first, type(None))), None)
+        where = (
+            f", each a {first.__name__}, but not of one type within"
+            if row is None
+            else f": row {row} is {kinds[row].__name__}, those above are {first.__name__}"
+        )
         raise InputError(
-            f"column {name!r} has values of several types: row {row} is {kinds[row].__name__}, "
-            f"those above are {first.__name__}",
+            f"column {name!r} has values of several types{where}",
             hint="give the column one type",
         ) from error
+
+
+def _too_large(value: object) -> bool:
+    """Return whether a value is a whole number that 64 bits do not hold, or has one in it."""
+    if isinstance(value, list | tuple):
+        return any(map(_too_large, value))
+    return isinstance(value, int) and not -(2**63) <= value < 2**63
+
+
+def too_large(name: str, row: int, value: object) -> InputError:
+    """Return the error for a whole number that 64 bits do not hold."""
+    return InputError(
+        f"column {name!r}, row {row} holds a whole number that is too large (got {value})",
+        hint="64 bits hold those below 2**63; ids may be text as well",
+    )
 
 
 def _of_protocol(data: Any) -> pl.DataFrame:

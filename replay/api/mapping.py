@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from replay.api.frames import too_large
+from replay.api.given import path_text
 from replay.config.columns import Columns
 from replay.config.load import check_values, load_document
 from replay.errors import InputError, UnknownNameError
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from os import PathLike
 
 _SOURCE = "columns"
+_HINT = 'columns={"arrival": "ts", "input_tokens": ..., "output_tokens": ...}, or a YAML file'
+_WIDE = (pl.Int128, pl.UInt128)
 _TIMES = ("arrival", "recorded_ttft", "recorded_e2e")
 _COUNTS = ("input_tokens", "output_tokens", "recorded_hit_tokens")
 
@@ -33,7 +37,8 @@ def mapping_of(
     be a name alone where the column's type says its unit. Raises ConfigError and InputError.
     """
     if not isinstance(given, Mapping):
-        mapping = load_document(Path(given), Columns)
+        path = path_text("a mapping of columns, nor the path of one", given, hint=_HINT)
+        mapping = load_document(Path(path), Columns)
     elif isinstance(given.get("columns"), Mapping):
         mapping = check_values(
             {**given, "columns": _with_units(given["columns"], frame)}, Columns, _SOURCE
@@ -90,11 +95,23 @@ def _typed(series: pl.Series, *, count: bool) -> pl.Series:
     if isinstance(dtype, pl.Categorical | pl.Enum):
         return series.cast(pl.String)
     if isinstance(dtype, pl.Array):
-        return series.arr.to_list()
+        series = series.arr.to_list()
+        dtype = series.dtype
+    if isinstance(dtype, pl.List) and dtype.inner in _WIDE:
+        return _narrow(series)
     if dtype.is_float():
         series = series.fill_nan(None)
         return _whole(series) if count else series
     return series
+
+
+def _narrow(series: pl.Series) -> pl.Series:
+    """Return lists of wide integers in 64 bits; raises InputError with the row that has more."""
+    narrow = series.cast(pl.List(pl.Int64), strict=False)
+    lost = (narrow.cast(series.dtype).ne_missing(series)).arg_true()
+    if lost.len():
+        raise too_large(series.name, lost[0], series[lost[0]].to_list())
+    return narrow
 
 
 def _whole(series: pl.Series) -> pl.Series:

@@ -14,10 +14,11 @@ from replay.analysis.headline import headline
 from replay.answers.running import Ran, replayed, write_ran
 from replay.answers.tokens_picture import tokens_picture
 from replay.api.answers import TIMEOUT, Answer
+from replay.api.given import Path_, path_of, path_text, whole_number
+from replay.api.html_page import Page
 from replay.api.progress import Progress, working
-from replay.api.run_page import RunPage
 from replay.api.scenarios import SCENARIO_KEYS, ScenarioKeys, scenario_of
-from replay.api.traces import Path_, Trace, source_of
+from replay.api.traces import Trace, source_of
 from replay.compiling.parts import CONTENT, CURVES, READING, engine_part
 from replay.config.load import load_scenario
 from replay.engine.run import RunResult
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     TraceLike = Trace | Path_ | ArrowStream
 
 
+_RUNS = "give what replay.run returns, or the folder that it was saved in"
 _ANY_STORY = "`run.explain(request)` tells the story of any request."
 
 
@@ -100,9 +102,9 @@ class Run(Answer):
 
         `unsafe` allows any statement and any file. Raises QueryError.
         """
-        limit = None if memory is None else parse_bytes(memory)
+        limit = None if memory is None else parse_bytes(str(memory))
         with self._database(memory_bytes=limit, unsafe=unsafe) as database:
-            found = database.query(sql, timeout_s=parse_duration_ns(timeout) / NS_PER_S)
+            found = database.query(sql, timeout_s=parse_duration_ns(str(timeout)) / NS_PER_S)
             return Answer({"result": found.frame()}, title="Result", warnings=self.warnings)
 
     def report(self, name: str = "summary") -> Answer:
@@ -127,9 +129,9 @@ class Run(Answer):
 
     def page(
         self, *, static: bool = False, trace: TraceLike | None = None, progress: Progress = False
-    ) -> RunPage:
+    ) -> Page:
         """Return the run as one page of pictures that needs no network; see `replay.page`."""
-        return page(self, static=static, trace=trace, progress=progress)
+        return page_of(self, static=static, trace=trace, progress=progress)
 
     def save(self, folder: Path_, *, force: bool = False) -> Path:
         """Write the run directory, whole or not at all, and return its path.
@@ -139,8 +141,9 @@ class Run(Answer):
         """
         if self._ran is None:
             raise InputError(f"the run lies in {self.folder} already", hint="copy the folder")
-        write_ran(self._ran, Path(folder), force=force)
-        self._folder = open_folder(Path(folder))
+        target = path_of("folder", folder)
+        write_ran(self._ran, target, force=force)
+        self._folder = open_folder(target)
         return self._folder.folder
 
     def _tokens_over_time(self) -> altair.TopLevelMixin:
@@ -218,7 +221,7 @@ def run(
         raise InputError(f"threads must be 1 or 2 (got {threads!r})")
     found = scenario_of(scenario, SCENARIO_KEYS)
     if output is not None:
-        check_target(Path(output), force)
+        check_target(path_of("output", output), force)
     source = source_of(trace)
     part = engine_part(found.engine.mode, found.cache.kind)
     with working(progress, READING, CONTENT, CURVES, part) as hook:
@@ -235,7 +238,7 @@ def run(
 
 def open_run(folder: Path_) -> Run:
     """Return the run in a folder that `replay run` or `Run.save` wrote; raises InputError."""
-    there = open_folder(Path(folder))
+    there = open_folder(Path(path_text("the folder of a run", folder, hint=_RUNS)))
     tables = {name: pl.read_parquet(path.read_bytes()) for name, path in there.tables.items()}
     rows = {name: rows_of(frame) for name, frame in tables.items()}
     result = RunResult(rows, dict(there.manifest), load_scenario(there.folder / SCENARIO))
@@ -270,44 +273,31 @@ def explain(
     from replay.analysis.story import sentences
     from replay.answers.explain_table import path_table
 
-    of = opened(run)
+    of, request = opened(run), whole_number("request", request)
     with of._on_disk() as folder:
         (told,) = explained(of, folder, [request], trace=trace, progress=progress)
     return Story(sentences(told), table_frame(path_table(told)), request)
 
 
-def page(
-    run: Run | Path_,
-    *,
-    static: bool = False,
-    trace: TraceLike | None = None,
-    progress: Progress = False,
-) -> RunPage:
-    """Return a run as one page of pictures that needs no network; see docs/page.md.
-
-    `static` draws the pictures as SVG and leaves scripts out. The stories of the requests that
-    suffered most replay the run's trace, or `trace` where that moved or was read with options of
-    its own; where it is gone the page says that it has none. Raises InputError where what pages
-    are made with is not installed (`pip install 'kvreplay[report]'`).
-    """
+def page_of(run: Run, *, static: bool, trace: TraceLike | None, progress: Progress) -> Page:
+    """Return the page of a run; see `replay.page`."""
     from replay.answers.stories import tell_stories
     from replay.report.bundle import check_extra
     from replay.report.page.build import compose, page_text
 
     check_extra()
-    of = opened(run)
-    with of._database() as database:
+    with run._database() as database:
         made = compose(database)
         shown = database.run
-    with of._on_disk() as folder:
+    with run._on_disk() as folder:
         stories = tell_stories(
             folder,
             made.suffering,
-            lambda requests: explained(of, folder, requests, trace=trace, progress=progress),
+            lambda requests: explained(run, folder, requests, trace=trace, progress=progress),
             more=_ANY_STORY,
         )
-    text = page_text(made, shown, stories, command=_page_call(of, static=static), static=static)
-    return RunPage(text, title=of._title, warnings=of.warnings, lack=stories.lack)
+    text = page_text(made, shown, stories, command=_page_call(run, static=static), static=static)
+    return Page(text, title=run._title, warnings=run.warnings, lack=stories.lack)
 
 
 def _page_call(run: Run, *, static: bool) -> str:
@@ -342,5 +332,7 @@ def explained(
 
 
 def opened(run: Run | Path_) -> Run:
-    """Return a run, opened where it is named by its folder."""
-    return run if isinstance(run, Run) else open_run(run)
+    """Return a run, opened where it is named by its folder; raises InputError."""
+    if isinstance(run, Run):
+        return run
+    return open_run(path_text("a run, nor the folder of one", run, hint=_RUNS))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from os import PathLike
-from pathlib import Path
 from typing import Any, TypedDict
 
+from replay.api.given import path_if
 from replay.config.load import load_scenario
 from replay.config.overrides import Override, parse_setting
 from replay.config.scenario import Scenario
 from replay.config.short_names import short_overrides
-from replay.errors import UnknownNameError
+from replay.errors import InputError, UnknownNameError
 
 Settings = Mapping[str, Any] | Iterable[str] | str
 
@@ -62,16 +62,21 @@ def scenario_of(
         named = given["separate_by"]
         text = named if isinstance(named, str) else ",".join(named)
         overrides.append(Override("trace.separate_by", text, "separate_by"))
-    overrides += _settings(given.get("set") or ())
+    overrides += _settings(() if given.get("set") is None else given["set"])
     overrides += [Override(path, value, "this call") for path, value in (fixed or {}).items()]
-    config = given.get("config")
-    return load_scenario(None if config is None else Path(config), overrides)
+    return load_scenario(path_if("config", given.get("config")), overrides)
 
 
 def _settings(settings: Settings) -> list[Override]:
     if isinstance(settings, Mapping):
         return [Override(path, value, f"set {path}") for path, value in settings.items()]
-    texts = [settings] if isinstance(settings, str) else settings
+    given = [settings] if isinstance(settings, str) else settings
+    texts = [*given] if isinstance(given, Iterable) else None
+    if texts is None or not all(isinstance(text, str) for text in texts):
+        raise InputError(
+            f"set must be a dict of keys, or texts (got {settings!r})",
+            hint='set={"cache.kind": "radix"}, or "cache.kind=radix"',
+        )
     return [parse_setting(text) for text in texts]
 
 

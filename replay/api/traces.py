@@ -13,9 +13,11 @@ from replay.answers.changing import Change, changed, joined, key_in
 from replay.answers.sources import FileSource, HeldSource, Source
 from replay.api.answers import Answer, one_row
 from replay.api.frames import as_polars, is_frame
+from replay.api.given import Path_, path_if, path_of, path_text, whole_number
 from replay.api.mapping import mapping_of
 from replay.api.progress import Progress, working
 from replay.compiling.parts import CONTENT, GENERATOR, READING
+from replay.config.columns import MAX_BLOCK_SIZE
 from replay.errors import InputError
 from replay.trace.anonymize import anonymize as anonymized
 from replay.trace.content import natural_block_size
@@ -40,8 +42,8 @@ if TYPE_CHECKING:
     from replay.report.copying import ArrowStream
     from replay.trace import frame as canonical
 
-Path_ = str | PathLike[str]
 FRAME = "the DataFrame"
+_PATHS = "give a file, a folder or a pattern of files; from_frame takes DataFrames"
 
 
 def _drawn(trace: canonical.Trace) -> altair.TopLevelMixin:
@@ -101,7 +103,7 @@ class Trace(Answer):
         Rows that were put aside go to a file beside it. Returns in words what the format cannot
         hold. Raises UnknownNameError, InputError, OutputExistsError and OutputError.
         """
-        path = Path(path)
+        path = path_of("path", path)
         writer = writer_for(path, format_out)
         beside = rejected_beside(path)
         check_file(beside, force=force)
@@ -146,19 +148,20 @@ def load_trace(
     share no KV, or `none`. `max_rejected` is the share of faulty rows to put aside rather than
     fail, such as `"0.1%"`. Raises InputError, UnknownNameError, TraceError and ConfigError.
     """
+    file = path_text("the path of a trace", path, hint=_PATHS)
     options = ReadOptions(
-        block_size=trace_block_size,
+        block_size=_block_size("trace_block_size", trace_block_size),
         max_rejected=share_of(max_rejected),
-        tokenizer=path_of(tokenizer),
-        chat_template=path_of(chat_template),
-        columns=path_of(columns),
+        tokenizer=path_if("tokenizer", tokenizer),
+        chat_template=path_if("chat_template", chat_template),
+        columns=path_if("columns", columns),
         max_unpacked_bytes=parse_bytes(max_unpacked)
         if isinstance(max_unpacked, str)
         else max_unpacked,
     )
     with working(progress, READING, CONTENT) as hook:
         hook("Reading the trace", 0, 0)
-        trace = read(path_text(path), format_name=format_in, options=options, progress=hook)
+        trace = read(file, format_name=format_in, options=options, progress=hook)
     return Trace(separated(trace, separate_by))
 
 
@@ -189,10 +192,12 @@ def from_frame(
     if not frame.height:
         raise InputError(f"{name} has no rows")
     allowed = share_of(max_rejected)
+    block_size = _block_size("block_size", block_size)
     if format_in is not None:
         if columns is not None or block_size is not None:
             raise InputError("format_in says what columns mean: leave columns and block_size out")
-        options = ReadOptions(None, allowed, path_of(tokenizer), path_of(chat_template))
+        texts = path_if("tokenizer", tokenizer), path_if("chat_template", chat_template)
+        options = ReadOptions(None, allowed, *texts)
         made = trace_of_rows(frame, reader_named(format_in), name=name, options=options)
     elif tokenizer is not None or chat_template is not None:
         raise InputError("a tokenizer means nothing without format_in, a format of text")
@@ -231,9 +236,12 @@ def generate(
 
     if requests is not None and duration is not None:
         raise InputError("requests and duration exclude each other", hint="give one of them")
+    requests = None if requests is None else whole_number("requests", requests, least=1)
+    seed = None if seed is None else whole_number("seed", seed, least=0)
+    text = path_text("a profile", profile, hint='a name of names("profiles"), or a YAML file')
     _check_output(output, format, profile, force=force)
-    duration_ns = None if duration is None else parse_duration_ns(duration)
-    named = load_profile(profile if isinstance(profile, str) else Path(profile))
+    duration_ns = None if duration is None else parse_duration_ns(str(duration))
+    named = load_profile(text if isinstance(profile, str) else Path(text))
     named = named.changed(requests=requests, duration_ns=duration_ns, seed=seed)
     with working(progress, GENERATOR) as hook:
         made, notes = drawn(named, rate, tokens=tokens, progress=hook)
@@ -265,7 +273,7 @@ def convert(
             f"{len(traces)} traces were given", hint="merge=True makes one trace of them"
         )
     _check_output(output, format_out, *traces, force=force)
-    bounds = None if window is None else parse_window(window)
+    bounds = None if window is None else parse_window(str(window))
     change = Change(bounds, None if sample is None else share_of(sample), by, seed, speedup)
     with working(progress, READING, CONTENT) as hook:
         read_ones = [source_of(one).trace(hook) for one in traces]
@@ -292,17 +300,18 @@ def anonymize(
     multiple of a time, `jitter` moves them by up to one. `output` is a Mooncake file to write.
     Raises InputError and what reading the trace raises.
     """
+    tokens = _block_size("block_size", block_size)
     _check_output(output, "mooncake", trace, key_file, force=force)
-    key = None if key_file is None else key_in(Path(key_file))
+    key = None if key_file is None else key_in(path_of("key_file", key_file))
     with working(progress, READING, CONTENT) as hook:
         given = source_of(trace).trace(hook)
         hook("Hashing", 0, 0)
         made = anonymized(
             given,
-            block_size or natural_block_size(given),
+            tokens or natural_block_size(given),
             key=key,
-            round_ns=None if round is None else parse_duration_ns(round),
-            jitter_ns=None if jitter is None else parse_duration_ns(jitter),
+            round_ns=None if round is None else parse_duration_ns(str(round)),
+            jitter_ns=None if jitter is None else parse_duration_ns(str(jitter)),
         )
     removed = ", ".join(made.removed) or "nothing but names of blocks"
     notes = (f"times: {made.times}", f"removed: {removed}")
@@ -317,7 +326,7 @@ def source_of(trace: Trace | Path_ | ArrowStream) -> Source:
     if isinstance(trace, Trace):
         return trace._held
     if isinstance(trace, str | PathLike):
-        return FileSource(path_text(trace))
+        return FileSource(path_text("a trace", trace, hint=_PATHS))
     if is_frame(trace):
         return from_frame(trace)._held
     raise InputError(
@@ -335,14 +344,9 @@ def share_of(share: str | float) -> float:
     return float(share)
 
 
-def path_text(path: Path_) -> str:
-    """Return a path as it was given: a pattern of files is no path yet."""
-    return path if isinstance(path, str) else str(Path(path))
-
-
-def path_of(path: Path_ | None) -> Path | None:
-    """Return a path that may be left out."""
-    return None if path is None else Path(path)
+def _block_size(name: str, given: object) -> int | None:
+    """Return the tokens in a block, if they were given; raises InputError."""
+    return None if given is None else whole_number(name, given, least=1, most=MAX_BLOCK_SIZE)
 
 
 def _check_canonical(frame: pl.DataFrame, name: str) -> None:
@@ -360,9 +364,10 @@ def _check_output(
 ) -> None:
     """Refuse before the work what could only fail after it."""
     if output is not None:
-        writer_for(Path(output), format_out)
-        files = [path_text(one) for one in inputs if isinstance(one, str | PathLike)]
-        check_file(Path(output), force=force, inputs=files)
+        target = path_of("output", output)
+        writer_for(target, format_out)
+        files = [str(one) for one in inputs if isinstance(one, str | PathLike)]
+        check_file(target, force=force, inputs=files)
 
 
 def _written(

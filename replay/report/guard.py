@@ -12,18 +12,21 @@ from replay.errors import QueryError
 # in that place: the nodes of the parsed statement tell, its type does not. Quotes in the user's
 # own text are escaped in JSON, so it cannot pass for a node.
 _NODE = re.compile(r'"type":"(\w+)_NODE"')
+_TRY = "try: FROM requests LIMIT 10"
 _READING = {"SELECT", "SET_OPERATION", "RECURSIVE_CTE", "CTE"}
 
 
 def statements_of(connection: duckdb.DuckDBPyConnection, sql: str) -> list[duckdb.Statement]:
     """Return the statements of a text, at least one; raises QueryError and duckdb.Error."""
+    if not isinstance(sql, str):
+        raise QueryError(f"the query is no text (got {type(sql).__name__})", hint=_TRY)
     try:
         sql.encode()
     except UnicodeEncodeError as error:
         raise QueryError("the query is not UTF-8 text") from error
     statements = connection.extract_statements(sql)
     if not statements:
-        raise QueryError("no SQL in the query", hint="try: FROM requests LIMIT 10")
+        raise QueryError("no SQL in the query", hint=_TRY)
     return statements
 
 

@@ -46,6 +46,8 @@ def runs(trace: replay.Trace) -> float:
     assert_type(replay.open_run("runs/a").query("FROM requests", timeout="5s"), replay.Answer)
     assert_type(run.page(static=True, trace=trace).write(Path("a.html"), force=True), Path)
     assert_type(replay.page("runs/a", progress=True).html, str)
+    assert_type(replay.compare(run, "runs/a").page(static=True).write("c.html"), Path)
+    assert_type(replay.page(replay.compare(run, "runs/a")).html, str)
     return float(run.sql("SELECT avg(hit_tokens) AS mean FROM requests").frame().item())
 
 

@@ -1,4 +1,4 @@
-"""The page of a run in Python: what `replay report RUN --html FILE` writes."""
+"""Pages in Python: what `replay report RUN` and `replay compare A B` write with `--html FILE`."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from replay.api.traces import Path_
+from replay.api.given import Path_
 from replay.writing.whole import whole_file
 
 _HEIGHT_PX = 800  # of its window in a notebook
 
 
-class RunPage:
+class Page:
     """A page: `html` is all of it, `write` makes it a file, and a notebook shows it in a frame.
 
     `warnings` must be read before any number, and stand first on the page too. `lack` says which
-    stories of single requests it has not, and why; it is empty where none is missing.
+    stories of single requests the page of a run has not, and why, and is empty where none is
+    missing; a comparison has no stories.
     """
 
-    def __init__(self, html: str, *, title: str, warnings: Sequence[str], lack: str) -> None:
+    def __init__(self, html: str, *, title: str, warnings: Sequence[str], lack: str = "") -> None:
         self.html = html
         self.warnings: tuple[str, ...] = tuple(warnings)
         self.lack = lack
