@@ -313,6 +313,21 @@ LENGTHS = [
 ]
 
 
+@pytest.mark.parametrize("request_", [{"model": "m"}, {"model": "m", "messages": None}])
+@pytest.mark.parametrize("keys", [("request", "response"), ("request_body", "response_body")])
+@pytest.mark.parametrize("usage", [USAGE, ANTHROPIC_USAGE])
+def test_a_request_and_a_response_of_counts_alone_are_recognised(request_, keys, usage):
+    one = {"timestamp": NOW} | dict(zip(keys, (request_, {"id": "x", "usage": usage}), strict=True))
+    assert looks_like_openai(text_of([one]).encode())
+    assert trace_of([one]).frame["input_tokens"].to_list() == [9]
+
+
+@pytest.mark.parametrize("answer", [{"id": "x"}, {"id": "x", "usage": None}, {"usage": 5}])
+def test_a_request_and_a_response_without_counts_are_not_recognised(answer):
+    one = {"timestamp": NOW, "request": {"model": "m"}, "response": answer}
+    assert not looks_like_openai(text_of([one]).encode())
+
+
 def test_rows_without_text_give_lengths_and_recorded_hits():
     trace = trace_of(LENGTHS)
     assert looks_like_openai(text_of(LENGTHS).encode())
