@@ -17,7 +17,7 @@ from typing import Any
 
 from replay.trace.frame import Trace
 from replay.trace.problems import ProblemList, shown
-from replay.trace.readers.checked_row import CheckedRow
+from replay.trace.readers.checked_row import LARGEST_TOKENS, CheckedRow
 from replay.trace.readers.content_requests import (
     LENGTHS_ONLY,
     NO_RESPONSE,
@@ -91,7 +91,7 @@ def _request(line: int, row: CheckedRow, values: Mapping[str, Any]) -> ContentRe
     prefix = row.tokens("prefix_tokens", lowest=0)
     appended = row.tokens("newly_append_tokens", lowest=0)
     session = row.text("session_id")
-    output = row.integer_or_none("output_tokens", lowest=0, highest=2**31 - 1)
+    output = row.integer_or_none("output_tokens", lowest=0, highest=LARGEST_TOKENS)
     if not row.faults and prefix + appended != total:
         row.faults.append(
             f"prefix_tokens {prefix} and newly_append_tokens {appended} must add up to "
