@@ -104,9 +104,9 @@ def test_line_ends_and_quotation_marks_change_nothing():
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("2023-11-16,1,1", "TIMESTAMP must be a date from 1970 on"),
-        ("2023-13-16 18:17:03,1,1", "TIMESTAMP must be a date from 1970 on"),
-        ("1969-12-31 23:59:59,1,1", "TIMESTAMP must be a date from 1970 on"),
+        ("2023-11-16,1,1", "TIMESTAMP must be a date from 1970 to 2262"),
+        ("2023-13-16 18:17:03,1,1", "TIMESTAMP must be a date from 1970 to 2262"),
+        ("1969-12-31 23:59:59,1,1", "TIMESTAMP must be a date from 1970 to 2262"),
         ("1700158623,1,1", "(got '1700158623')"),
         (",1,1", "lacks TIMESTAMP"),
         ("2023-11-16 18:17:03,,1", "lacks ContextTokens"),

@@ -402,6 +402,9 @@ def test_times_are_read_by_key_and_size(key, values, gap_ns, starts):
         (("2025-01-01T00:00:00Z", NOW), "2: timestamp must be a date"),
         (("2025-01-01T00:00:00Z", "yesterday"), "2: timestamp must be a date"),
         (("2025-01-01T00:00:00Z", "1969-01-01T00:00:00Z"), "2: timestamp must be a date"),
+        (("2025-01-01T00:00:00Z", "2262-04-12T00:00:00Z"), "from 1970 to 2262-04-11 in"),
+        (("2025-01-01T00:00:00Z", "2016-12-31T23:59:60Z"), "without leap seconds"),
+        (("2025-01-01T00:00:00Z", "20250101T000001Z"), "in extended ISO 8601"),
         ((NOW, None), "2: lacks timestamp, which other rows have"),
     ],
 )

@@ -30,7 +30,7 @@ from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.shapes import INTEGER, TEXT, RowShape, fits_any, key
 from replay.trace.readers.source import Source
-from replay.trace.readers.source_clock import date_ns
+from replay.trace.readers.source_clock import A_DATE, date_ns
 from replay.trace.readers.source_columns import joined_values
 
 _INPUT_EVENTS = ("user_message", "tool_result")
@@ -126,7 +126,7 @@ def _arrival_ns(events: object, faults: list[str]) -> int:
         time = event.get("timestamp")
         found = date_ns(time) if isinstance(time, str) else None
         if found is None:
-            what = f"timing_events[{place}].timestamp must be a date (got {shown(time)})"
+            what = f"timing_events[{place}].timestamp must be {A_DATE} (got {shown(time)})"
             faults.append(what)
             return 0
         arrival = found if arrival is None else max(arrival, found)
