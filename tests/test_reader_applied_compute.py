@@ -79,7 +79,7 @@ def test_hits_are_the_prompt_before_and_its_response_but_for_its_last_token(sess
         ({"tool_call_latency": 3}, "a.jsonl:1: tool_call_latency must be a list of seconds"),
         ({"tool_call_latency": [1, None]}, r"tool_call_latency\[1\] must be a number"),
         ({"tool_call_output_length": [1, "2"]}, "must hold integers alone .got '2'"),
-        ({"input_prompt_length": 2**31 - 1}, "the last prompt has more than 2147483647 tokens"),
+        ({"input_prompt_length": 2**24}, "the last prompt has more than 16777216 tokens"),
         ({"final_assistant_response_length": None}, "lacks final_assistant_response_length"),
     ],
 )

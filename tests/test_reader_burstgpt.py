@@ -97,7 +97,7 @@ def test_other_columns_are_kept():
         ("5,m,,1,2,API log", "lacks Request tokens"),
         ("5,m,1.5,1,2,API log", "Request tokens must be an integer (got '1.5')"),
         ("5,m,1,true,2,API log", "Response tokens must be an integer (got 'true')"),
-        ("5,m,2147483648,1,2147483649,API log", "Request tokens must be between 0 and 2147483647"),
+        ("5,m,16777217,1,16777218,API log", "Request tokens must be between 0 and 16777216"),
         ("5,m,0,3,3,API log", "Request tokens must be at least 1 where there is a response"),
         ("5,m,10,3,14,API log", "Total tokens must be 10 + 3, what was asked and"),
         ("5,m,10,3,,API log", "lacks Total tokens"),

@@ -174,7 +174,7 @@ def test_token_ids_say_content_and_lengths(trace_of):
         ("0,3.7,1,a,k", "prompt must be an integer (got '3.7')"),
         ("0,5.0,1,a,k", "prompt must be an integer (got '5.0')"),
         ("0,1e3,1,a,k", "prompt must be an integer (got '1e3')"),
-        ("0,0,1,a,k", "prompt must be between 1 and 2147483647 (got '0')"),
+        ("0,0,1,a,k", "prompt must be between 1 and 16777216 (got '0')"),
         ("0,99999999999999999999,1,a,k", "prompt must be an integer (got '99999999999"),
         ("0,,1,a,k", "lacks prompt"),
         ("0,5,-1,a,k", "out must be between 0 and"),

@@ -274,11 +274,11 @@ def test_openrouter_wraps_one_generation_or_exports_all():
 @pytest.mark.parametrize(
     ("read", "row", "fault"),
     [
-        (read_litellm, litellm(startTime="noon"), "a.jsonl:1: startTime must be a date or a time"),
+        (read_litellm, litellm(startTime="noon"), "a.jsonl:1: startTime must be a date from 1970"),
         (read_litellm, litellm(startTime=None), "a.jsonl:1: lacks startTime"),
         (read_litellm, litellm(prompt_tokens="x"), "a.jsonl:1: prompt_tokens must be an integer"),
         (read_litellm, litellm(messages="[{"), "a.jsonl:1: messages is JSON as text that does not"),
-        (read_langfuse, langfuse(startTime=5), "a.jsonl:1: startTime must be a date or a time"),
+        (read_langfuse, langfuse(startTime=5), "a.jsonl:1: startTime must be a date from 1970"),
         (read_langfuse, langfuse(usageDetails={"input": -1}), "prompt_tokens must be between"),
         (read_langfuse, langfuse(input=[5]), r"a.jsonl:1: messages\[0\] must be a message"),
         (read_helicone, helicone(request_created_at=""), "a.jsonl:1: lacks request_created_at"),

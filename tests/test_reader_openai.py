@@ -313,6 +313,21 @@ LENGTHS = [
 ]
 
 
+@pytest.mark.parametrize("request_", [{"model": "m"}, {"model": "m", "messages": None}])
+@pytest.mark.parametrize("keys", [("request", "response"), ("request_body", "response_body")])
+@pytest.mark.parametrize("usage", [USAGE, ANTHROPIC_USAGE])
+def test_a_request_and_a_response_of_counts_alone_are_recognised(request_, keys, usage):
+    one = {"timestamp": NOW} | dict(zip(keys, (request_, {"id": "x", "usage": usage}), strict=True))
+    assert looks_like_openai(text_of([one]).encode())
+    assert trace_of([one]).frame["input_tokens"].to_list() == [9]
+
+
+@pytest.mark.parametrize("answer", [{"id": "x"}, {"id": "x", "usage": None}, {"usage": 5}])
+def test_a_request_and_a_response_without_counts_are_not_recognised(answer):
+    one = {"timestamp": NOW, "request": {"model": "m"}, "response": answer}
+    assert not looks_like_openai(text_of([one]).encode())
+
+
 def test_rows_without_text_give_lengths_and_recorded_hits():
     trace = trace_of(LENGTHS)
     assert looks_like_openai(text_of(LENGTHS).encode())
@@ -387,6 +402,9 @@ def test_times_are_read_by_key_and_size(key, values, gap_ns, starts):
         (("2025-01-01T00:00:00Z", NOW), "2: timestamp must be a date"),
         (("2025-01-01T00:00:00Z", "yesterday"), "2: timestamp must be a date"),
         (("2025-01-01T00:00:00Z", "1969-01-01T00:00:00Z"), "2: timestamp must be a date"),
+        (("2025-01-01T00:00:00Z", "2262-04-12T00:00:00Z"), "from 1970 to 2262-04-11 in"),
+        (("2025-01-01T00:00:00Z", "2016-12-31T23:59:60Z"), "without leap seconds"),
+        (("2025-01-01T00:00:00Z", "20250101T000001Z"), "in extended ISO 8601"),
         ((NOW, None), "2: lacks timestamp, which other rows have"),
     ],
 )
@@ -475,6 +493,8 @@ def test_a_file_is_found_by_its_content(tmp_path):
         (row(response=chat(prompt_tokens="9")), "prompt_tokens must be an integer (got '9')"),
         (row(response=chat(prompt_tokens=3.7)), "prompt_tokens must be an integer (got 3.7)"),
         (row(response=chat(prompt_tokens=2**31)), "prompt_tokens must be between 0 and 2147483647"),
+        (row(response=chat(prompt_tokens=2**24 + 1)), "input tokens must be between 0 and"),
+        (row(response=chat(completion_tokens=2**30)), "output tokens must be at most 16777216"),
         (row(response=chat(completion_tokens=-1)), "completion_tokens must be between 0 and"),
         (row(response=chat(prompt_tokens=1, prompt_tokens_details={"cached_tokens": 2})),
          "cached tokens are more than the prompt has (got 2 of 1)"),
@@ -501,6 +521,26 @@ def test_faulty_rows_may_be_put_aside():
     rows = [row(), row(messages=5), row("x"), row()]
     trace = trace_of(rows, max_rejected=0.5)
     assert (trace.requests, [one.line for one in trace.rejected]) == (2, [2, 3])
+
+
+@pytest.mark.parametrize("count", ["prompt_tokens", "completion_tokens"])
+def test_a_length_that_no_trace_has_is_a_fault_of_its_row(count):
+    most = {"timestamp": NOW, "usage": USAGE | {count: 2**24}}
+    beyond = {"timestamp": NOW, "usage": USAGE | {count: 2**24 + 1}}
+    assert "log.jsonl:2: " in refusal([most, beyond, most])
+    trace = trace_of([most, beyond, most], max_rejected=0.5)
+    assert (trace.requests, [one.line for one in trace.rejected]) == (2, [2])
+
+
+def test_a_limit_that_no_response_reaches_is_a_fault_only_where_it_would_be_the_length():
+    batch = [
+        {"custom_id": str(limit), "body": {"model": "m", "messages": HI, "max_tokens": limit}}
+        for limit in (5, 2**24 + 1)
+    ]
+    assert "log.jsonl:2: a response may have 16777216 tokens at most" in refusal(batch)
+    answered = row()
+    answered["request"]["max_tokens"] = 2**24 + 1
+    assert trace_of([answered]).requests == 1
 
 
 def test_nested_too_deeply_is_a_fault():

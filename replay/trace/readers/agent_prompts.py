@@ -30,7 +30,7 @@ from replay.trace.readers.content_requests import SESSION, frame_trace, source_m
 from replay.trace.readers.options import ReadOptions
 from replay.trace.readers.segment_lists import segment_columns, segment_id
 from replay.trace.readers.source import EmptyFileError, Source
-from replay.trace.readers.source_clock import date_ns
+from replay.trace.readers.source_clock import A_DATE, date_ns
 from replay.trace.readers.source_columns import (
     dropped_note,
     joined_values,
@@ -98,9 +98,7 @@ def time_of(row: Mapping[str, Any]) -> int:
     value = row.get("timestamp")
     found = date_ns(value) if isinstance(value, str) else None
     if found is None:
-        raise RowError(
-            f"timestamp must be a date from 1970 on, as 2025-01-31T12:00:00.5Z (got {shown(value)})"
-        )
+        raise RowError(f"timestamp must be {A_DATE} (got {shown(value)})")
     return found
 
 

@@ -24,6 +24,7 @@ from replay.trace.readers.chat_messages import (
     spoken_text,
     tools_of,
 )
+from replay.trace.readers.checked_row import LARGEST_TOKENS
 from replay.trace.readers.json_text import messages_in, object_in
 from replay.trace.readers.log_keys import LoggedRow
 from replay.trace.readers.logged_requests import LoggedRequest
@@ -63,6 +64,8 @@ class ApiChats:
         elif hides_reasoning(replies):
             usage = replace(usage, hidden_tokens=max(1, usage.hidden_tokens))
         limits = [tokens for name in _LIMITS if (tokens := tokens_in(request, name))]
+        if limits and parts.answer is None and limits[0] > LARGEST_TOKENS:  # may be its length
+            raise RowError(f"a response may have {LARGEST_TOKENS} tokens at most (got {limits[0]})")
         asked = self._asked(request, answer, replies)
         logged = LoggedRequest(
             line=line,

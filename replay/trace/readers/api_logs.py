@@ -28,7 +28,7 @@ from replay.trace.readers.options import ReadOptions
 from replay.trace.readers.repeated_calls import RepeatedCalls
 from replay.trace.readers.shapes import RowShape, Shape, fits_any
 from replay.trace.readers.source import Source
-from replay.trace.readers.source_clock import ns_since_1970
+from replay.trace.readers.source_clock import A_DATE, ns_since_1970
 
 ARRIVAL = "timestamp_ns"
 SESSION = "session_id"
@@ -204,7 +204,10 @@ def time_in(row: Row, *names: str, needed: bool = False) -> int | None:
         value = int(value) if value.isdecimal() else float(value)
     found = ns_since_1970(value)
     if found is None:
-        raise RowError(f"{name} must be a date or a time since 1970 (got {shown(row[name])})")
+        raise RowError(
+            f"{name} must be {A_DATE}, or a number of s, ms, us or ns since 1970 "
+            f"(got {shown(row[name])})"
+        )
     return found
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from replay.trace.problems import shown
 from replay.trace.readers.chat_messages import RowError
+from replay.trace.readers.checked_row import LARGEST_TOKENS
 
 _TOKENS = range(2**31)
 _READ, _WRITTEN = "cache_read_input_tokens", "cache_creation_input_tokens"
@@ -69,11 +70,17 @@ def usage_of(usage: Mapping[str, Any]) -> Usage:
 
 
 def checked(usage: Usage) -> Usage:
-    """Return the usage; raises RowError where more of a prompt is cached than it has."""
+    """Return the usage; raises RowError for lengths no trace has, and more cached than there is."""
+    if usage.output_tokens is not None and usage.output_tokens > LARGEST_TOKENS:
+        raise RowError(
+            f"output tokens must be at most {LARGEST_TOKENS} (got {usage.output_tokens})"
+        )
     if usage.input_tokens is None:
         return usage
-    if usage.input_tokens not in _TOKENS:
-        raise RowError(f"the prompt's tokens are out of range (got {usage.input_tokens})")
+    if not 0 <= usage.input_tokens <= LARGEST_TOKENS:
+        raise RowError(
+            f"input tokens must be between 0 and {LARGEST_TOKENS} (got {usage.input_tokens})"
+        )
     if usage.hit_tokens is not None and usage.hit_tokens > usage.input_tokens:
         raise RowError(
             f"cached tokens are more than the prompt has (got {usage.hit_tokens} "

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from replay.trace.frame import MOST_TOKENS
 from replay.trace.problems import shown
 from replay.trace.readers.decimals import is_number
 from replay.trace.readers.text_requests import writable
 
-LARGEST_TOKENS = 2**31 - 1
+LARGEST_TOKENS = MOST_TOKENS  # a longer one is told with its line, where the row is read
 LARGEST_NS = 2**63 - 1
 
 

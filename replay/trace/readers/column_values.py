@@ -23,7 +23,7 @@ from replay.trace.readers.chat_messages import RowError
 from replay.trace.readers.checked_row import LARGEST_NS
 from replay.trace.readers.column_tables import TableColumn
 from replay.trace.readers.decimals import is_number
-from replay.trace.readers.source_clock import date_ns
+from replay.trace.readers.source_clock import A_DATE, date_ns
 from replay.trace.readers.text_requests import writable
 
 ISO = "iso"
@@ -194,7 +194,7 @@ def _time(value: object, *, unit_ns: int, is_text: bool) -> int:
 def _date(value: object) -> int:
     time = date_ns(value) if isinstance(value, str) else None
     if time is None:
-        raise RowError("must be a date from 1970 on, as 2025-01-31T12:00:00.5Z")
+        raise RowError(f"must be {A_DATE}")
     return time
 
 

@@ -14,6 +14,7 @@ import polars as pl
 
 from replay.trace.blocks import flat_blocks
 from replay.trace.frame import (
+    MOST_TOKENS,
     SESSIONS_NONE,
     SESSIONS_SOURCE,
     Rejected,
@@ -134,6 +135,7 @@ def frame_trace(
     """
     if not read:
         problems.add("no requests")
+    _check_lengths(frame, lines, problems)
     frame, lines = _settled(frame, lines, problems, read=read)
     if "block_ids" in frame.columns:
         assert meta.block_size is not None
@@ -179,6 +181,17 @@ def source_meta(
         clock_start_ns=clock_start_ns,
         shared_ids=shared_ids,
     )
+
+
+def _check_lengths(frame: pl.DataFrame, lines: np.ndarray, problems: ProblemList) -> None:
+    """Tell lengths that no trace has, which may be the sum of what a source says."""
+    for name in ("input_tokens", "output_tokens"):
+        values = frame[name].to_numpy()
+
+        def message(row: int, *, name: str = name, values: np.ndarray = values) -> str:
+            return f"{name} must be at most {MOST_TOKENS} (got {values[row]})"
+
+        problems.add_rows(np.flatnonzero(values > MOST_TOKENS), message, lines=lines)
 
 
 def _settled(

@@ -39,7 +39,7 @@ from replay.trace.readers.block_checks import (
     sizes_that_fit,
     with_fresh,
 )
-from replay.trace.readers.checked_row import LARGEST_NS
+from replay.trace.readers.checked_row import LARGEST_NS, LARGEST_TOKENS
 from replay.trace.readers.column_tables import TableColumn
 from replay.trace.readers.column_values import Telling, times_in
 from replay.trace.readers.content_requests import LENGTHS_ONLY
@@ -60,7 +60,6 @@ _IDS = "hash_ids"
 RESPONSE_IDS = "response_hash_ids"  # replay's own: the full blocks a response completes
 _SCHEMA = dict.fromkeys(("arrival_ns", *LENGTHS), pl.Int64()) | {_IDS: pl.List(pl.Int64)}
 _SHORTEST_ROW = len('{"timestamp":0,"input_length":1,"output_length":1,"hash_ids":[]}')
-_LARGEST_LENGTH = 2**31 - 1
 _LARGEST_MS = LARGEST_NS // NS_PER_MS
 _INT64 = range(-(2**63), 2**63)
 _TIME = re.compile(
@@ -262,9 +261,9 @@ def _check_lengths(rows: _Rows, problems: ProblemList) -> None:
         values = rows.frame[name].to_numpy()
 
         def message(row: int, *, name: str = name, values: np.ndarray = values) -> str:
-            return f"{name} must be between 1 and {_LARGEST_LENGTH} (got {values[row]})"
+            return f"{name} must be between 1 and {LARGEST_TOKENS} (got {values[row]})"
 
-        wrong = np.flatnonzero((values < 1) | (values > _LARGEST_LENGTH))
+        wrong = np.flatnonzero((values < 1) | (values > LARGEST_TOKENS))
         problems.add_rows(wrong, message, lines=rows.lines)
 
 

@@ -42,9 +42,10 @@ def looks_like_openai(head: bytes) -> bool:
     if isinstance(parts.answer, str):
         return parts.has_prompt and ("model" in parts.request or counted)
     answered = any(name in parts.answer for name in ANSWERS)
-    if counted:
-        return answered or parts.has_prompt or row.get("usage") is not None
     apart = parts.answer is not row
+    if counted:
+        lengths = row.get("usage") is not None or (apart and parts.request is not row)
+        return answered or parts.has_prompt or lengths
     if failed and parts.has_prompt and "model" in parts.request:
         return True
     return answered and parts.has_prompt and ("model" in parts.request or apart)

@@ -25,6 +25,10 @@ _SUFFIX = re.compile(
 _DATE = re.compile(
     r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,12}))? ?(Z|UTC|[+-]\d\d:?\d\d)?"
 )
+A_DATE = (  # what is taken, for messages; the ns of a later one do not fit 64 bits
+    "a date from 1970 to 2262-04-11 in extended ISO 8601, without leap seconds, "
+    "as 2025-01-31T12:00:00.5Z"
+)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST_NS = 2**63 - 1
 _YEAR_2001_S, _YEAR_2286_S = 10**9, 10**10
@@ -110,10 +114,7 @@ def _of_number(
 def _of_date(key: str, line: int, value: object, problems: ProblemList) -> int | None:
     time = date_ns(value) if isinstance(value, str) else None
     if time is None:
-        problems.add(
-            f"{key} must be a date from 1970 on, as 2025-01-31T12:00:00.5Z (got {shown(value)})",
-            line=line,
-        )
+        problems.add(f"{key} must be {A_DATE} (got {shown(value)})", line=line)
     return time
 
 

@@ -27,7 +27,7 @@ from replay.trace.readers.block_checks import (
     sizes_between,
     unsigned,
 )
-from replay.trace.readers.checked_row import LARGEST_NS, CheckedRow
+from replay.trace.readers.checked_row import LARGEST_NS, LARGEST_TOKENS, CheckedRow
 from replay.trace.readers.content_requests import (
     NO_OUTPUT,
     NO_RESPONSE,
@@ -212,7 +212,7 @@ class _Parser:
         if ids is None and not row.faults:
             row.lacks("keys")
         tokens = row.tokens("input_len")
-        output_tokens = row.integer_or_none("output_len", lowest=0, highest=2**31 - 1)
+        output_tokens = row.integer_or_none("output_len", lowest=0, highest=LARGEST_TOKENS)
         if output_tokens is None:
             self._unsaid.add(line)
         row.text("query_type")

@@ -17,7 +17,7 @@ from typing import Any
 
 from replay.trace.frame import Trace
 from replay.trace.problems import ProblemList, shown
-from replay.trace.readers.checked_row import CheckedRow
+from replay.trace.readers.checked_row import LARGEST_TOKENS, CheckedRow
 from replay.trace.readers.content_requests import (
     LENGTHS_ONLY,
     NO_RESPONSE,
@@ -30,7 +30,7 @@ from replay.trace.readers.options import DEFAULTS, ReadOptions
 from replay.trace.readers.reader import Reader
 from replay.trace.readers.shapes import INTEGER, TEXT, RowShape, fits_any, key
 from replay.trace.readers.source import Source
-from replay.trace.readers.source_clock import date_ns
+from replay.trace.readers.source_clock import A_DATE, date_ns
 from replay.trace.readers.source_columns import joined_values
 
 _INPUT_EVENTS = ("user_message", "tool_result")
@@ -91,7 +91,7 @@ def _request(line: int, row: CheckedRow, values: Mapping[str, Any]) -> ContentRe
     prefix = row.tokens("prefix_tokens", lowest=0)
     appended = row.tokens("newly_append_tokens", lowest=0)
     session = row.text("session_id")
-    output = row.integer_or_none("output_tokens", lowest=0, highest=2**31 - 1)
+    output = row.integer_or_none("output_tokens", lowest=0, highest=LARGEST_TOKENS)
     if not row.faults and prefix + appended != total:
         row.faults.append(
             f"prefix_tokens {prefix} and newly_append_tokens {appended} must add up to "
@@ -126,7 +126,7 @@ def _arrival_ns(events: object, faults: list[str]) -> int:
         time = event.get("timestamp")
         found = date_ns(time) if isinstance(time, str) else None
         if found is None:
-            what = f"timing_events[{place}].timestamp must be a date (got {shown(time)})"
+            what = f"timing_events[{place}].timestamp must be {A_DATE} (got {shown(time)})"
             faults.append(what)
             return 0
         arrival = found if arrival is None else max(arrival, found)
