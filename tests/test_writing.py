@@ -188,8 +188,9 @@ def test_a_place_that_cannot_be_written_is_told_before_the_trace_is_read(
 ):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
-    monkeypatch.setattr("replay.trace.readers.load_trace", None)  # reading would fail otherwise
+    # Reading would fail. The importing module first: it must not take the None for the function.
     monkeypatch.setattr("replay.engine.prepare.load_trace", None)
+    monkeypatch.setattr("replay.trace.readers.load_trace", None)
     target = str(tmp_path / place)
     done = CliRunner().invoke(main, [command, str(SAMPLE), "-o", target])
     assert done.exit_code == 2
