@@ -395,10 +395,11 @@ def test_times_are_read_by_key_and_size(key, values, gap_ns, starts):
     ("times", "message"),
     [
         ((12.5, 13.0), "timestamp does not tell its unit (got 12.5)"),
+        (("", 12.5, 13.0), "timestamp does not tell its unit (got 12.5)"),
         ((0, NOW), "timestamp does not tell its unit (got 0)"),
-        ((True, NOW), "timestamp does not tell its unit (got True)"),
-        ((NOW, NOW * 1000), "2: timestamp must be a time since 1970 in s, as in the rows before"),
-        ((NOW, "2025-01-01T00:00:00Z"), "2: timestamp must be a number, as in the rows before"),
+        ((True, True), "timestamp does not tell its unit (got True)"),
+        ((NOW, NOW * 1000), "2: timestamp must be a time since 1970 in s, as in other rows"),
+        ((NOW, "2025-01-01T00:00:00Z"), "2: timestamp must be a number, as in other rows"),
         (("2025-01-01T00:00:00Z", NOW), "2: timestamp must be a date"),
         (("2025-01-01T00:00:00Z", "yesterday"), "2: timestamp must be a date"),
         (("2025-01-01T00:00:00Z", "1969-01-01T00:00:00Z"), "2: timestamp must be a date"),
@@ -410,6 +411,24 @@ def test_times_are_read_by_key_and_size(key, values, gap_ns, starts):
 )
 def test_a_time_that_cannot_be_told_is_refused(times, message):
     assert message in refusal([row(time) for time in times])
+
+
+@pytest.mark.parametrize("good", [NOW, NOW * 1000, "2025-01-01T00:00:00Z"])
+@pytest.mark.parametrize("bad", [0, -1, 12.5, True, "", "soon", [], 10**30])
+def test_a_first_time_that_is_none_is_a_fault_of_its_row_alone(bad, good):
+    rows = [row(bad), *(row(good) for _ in range(9))]
+    text = refusal(rows)
+    assert text.startswith("log.jsonl:1: timestamp must be ")
+    assert "log.jsonl:2" not in text
+    trace = trace_of(rows, max_rejected=0.5)
+    assert (trace.requests, [one.line for one in trace.rejected]) == (9, [1])
+    assert trace.meta.clock_start_ns == NOW * 10**9
+
+
+def test_numbers_from_the_start_of_a_file_are_not_taken_for_seconds_where_they_grow():
+    rows = [row(time) for time in (0, 10**6, 10**8, 10**9, 2 * 10**9, 3 * 10**9)]
+    with pytest.raises(TraceError, match=r"timestamp does not tell its unit \(got 0\)"):
+        trace_of(rows, max_rejected=0.5)
 
 
 def test_what_to_do_about_a_unit_is_hinted_at():

@@ -1,9 +1,10 @@
 """Times as logs write them: dates, or numbers whose unit the key or their size tells.
 
-One rule for a whole file. Text is a date as ISO 8601 has it, UTC where it names no offset. A number
-under a key that ends in a unit (`timestamp_ms`, `startTimeUnixNano`) counts that unit. Any other
-number must be a time since 1970 that lies between 2001 and 2286, so its digits tell the unit: 10
-before the point are seconds, 13 milliseconds, 16 microseconds, 19 nanoseconds.
+One rule for a whole file, that of the first value that is a time. Text is a date as ISO 8601 has
+it, UTC where it names no offset. A number under a key that ends in a unit (`timestamp_ms`,
+`startTimeUnixNano`) counts that unit. Any other number must be a time since 1970 that lies between
+2001 and 2286, so its digits tell the unit: 10 before the point are seconds, 13 milliseconds, 16
+microseconds, 19 nanoseconds.
 """
 
 from __future__ import annotations
@@ -51,11 +52,11 @@ def arrivals_of(
     That is 0 where times count from 1970, which files share, and None where they are the file's
     own. Faults are added to `problems`; `key` is the name that stands before the values.
     """
-    first = values[0][1]
-    if isinstance(first, str):
-        return [_of_date(key, line, value, problems) for line, value in values], 0
     unit = split_unit(key)[1]
     by_size = unit is None
+    first = _first_time([value for _, value in values], by_size=by_size)
+    if isinstance(first, str):
+        return [_of_date(key, line, value, problems) for line, value in values], 0
     if unit is None and (unit := _unit_by_size(first)) is None:
         problems.add(f"{key} does not tell its unit (got {shown(first)})")
         problems.hint(
@@ -69,6 +70,22 @@ def arrivals_of(
     ]
     lowest = min((time for time in found if time is not None), default=0)
     return found, 0 if lowest >= _YEAR_2001_S * 10**9 else None
+
+
+def _first_time(values: Sequence[object], *, by_size: bool) -> object:
+    """Return the first value that is a time, the first of all where there is none.
+
+    Where numbers that do not tell their unit are half of all values, they are no faults of their
+    rows but may count from the file's own start: then that is the first number.
+    """
+    untold = [by_size and is_number(value) and _unit_by_size(value) is None for value in values]
+    own_start = 2 * sum(untold) >= len(values)
+    for value, is_untold in zip(values, untold, strict=True):
+        if isinstance(value, str) and date_ns(value) is not None:
+            return value
+        if is_number(value) and (own_start or not is_untold):
+            return value
+    return values[0]
 
 
 def _unit_by_size(value: object) -> int | None:
@@ -91,15 +108,12 @@ def _of_number(
     by_size: bool,
 ) -> int | None:
     if not is_number(value):
-        problems.add(
-            f"{key} must be a number, as in the rows before (got {shown(value)})", line=line
-        )
+        problems.add(f"{key} must be a number, as in other rows (got {shown(value)})", line=line)
         return None
     if by_size and _unit_by_size(value) != unit_ns:
         unit = next(name for name, size in _UNIT_NS.items() if size == unit_ns)
         problems.add(
-            f"{key} must be a time since 1970 in {unit}, as in the rows before "
-            f"(got {shown(value)})",
+            f"{key} must be a time since 1970 in {unit}, as in other rows (got {shown(value)})",
             line=line,
         )
         return None
