@@ -39,7 +39,9 @@ def of_pair(judge: Judge, found: Sequence[Delta], counts: Mapping[str, int]) -> 
     if all(not one.difference for one in found) and not any(
         counts[name] for name in ("faster", "slower", "reuse_more", "reuse_less")
     ):
-        yield f"Nothing differs: all {counts['pairs']:,} requests came out the same in both."
+        pairs = counts["pairs"]
+        whole = "the one request" if pairs == 1 else f"all {pairs:,} requests"
+        yield f"Nothing differs: {whole} came out the same in both."
         return
     for name, say in (("token_hit_rate", _reuse), ("ttft_mean_ms", _wait)):
         if name in named:
