@@ -205,7 +205,8 @@ def test_words_that_cannot_be_printed_are_escaped_and_drawn(tmp_path, mark):
     done = tree(path, "--plot", tmp_path / "tree.svg")
     assert done.exit_code == 0, done.output
     shown = mark.replace("\\u001b", "\\x1b")
-    assert f"{shown}ERROR" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert f"{shown}ERROR" in tree(path, columns=200).stdout
     assert shown in (tmp_path / "tree.svg").read_text("utf-8")
 
 

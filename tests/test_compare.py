@@ -496,3 +496,23 @@ def test_one_request_is_told_as_one():
     counts = dict.fromkeys(("faster", "slower", "reuse_more", "reuse_less"), 0) | {"pairs": 1}
     (said,) = sentences.of_pair(judge_of, [], counts)
     assert said == "Nothing differs: the one request came out the same in both."
+
+
+def test_the_runs_that_completed_nothing_are_named(tmp_path):
+    requests = run_fixture.request_rows()
+    nothing = [row | {"status": "rejected"} for row in requests]
+    plain, full = written(tmp_path / "a", requests), written(tmp_path / "full", nothing)
+    with pytest.raises(InputError) as caught:
+        compared(plain, full)
+    assert str(caught.value).startswith(f"{full}: no request completed, so there is nothing")
+    assert "replay report" in (caught.value.hint or "")
+    with pytest.raises(InputError) as caught:
+        compare_runs([open_run(plain), open_run(full)], names=["base", "tiny"], kept=False)
+    assert str(caught.value).startswith("tiny: no request completed")
+    assert str(tmp_path) not in str(caught.value)
+    assert caught.value.hint is None
+    halves = [[row | {"status": "rejected"} if row["request_id"] % 2 == odd else row
+               for row in requests] for odd in (0, 1)]  # fmt: skip
+    apart = [written(tmp_path / f"half{odd}", rows) for odd, rows in enumerate(halves)]
+    with pytest.raises(InputError, match=r"^no request completed in every run"):
+        compared(*apart)

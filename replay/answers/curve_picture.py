@@ -228,11 +228,8 @@ def _mark_layers(marks: pl.DataFrame, high: float) -> Iterator[Spec]:
            "encoding": {"y": share, "text": {"field": "mark"}}}  # fmt: skip
     upright = marks.filter(marks["capacity"].is_not_null()).sort("capacity")
     for place, row in enumerate(upright.iter_rows(named=True)):
-        one = [
-            {
-                "filter": f"datum.mark == {json.dumps(drawable(row['mark']))} && isValid(datum.capacity)"
-            }
-        ]
+        name = json.dumps(drawable(row["mark"]))
+        one = [{"filter": f"datum.mark == {name} && isValid(datum.capacity)"}]
         x = {"field": "capacity", "type": "quantitative"}
         side = {"align": "right", "dx": -_AWAY_PX}
         if row["capacity"] < high**0.5 * upright["capacity"][0] ** 0.5 and place == 0:
