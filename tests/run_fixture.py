@@ -13,6 +13,7 @@ import polars as pl
 from replay.report.db import RunDatabase
 from replay.report.library import report_names
 from replay.report.tables import write_table
+from replay.runs.open import open_run
 from replay.runs.write import write_run
 from replay.schema import TABLES
 
@@ -40,6 +41,14 @@ def request_rows() -> list[dict]:
             seen[session] += 1
         rows.append(_row(i, session, turn))
     return rows
+
+
+def ended_rows() -> list[dict]:
+    """Return the requests of a run that went on until all had ended."""
+    return [
+        row | {"status": "rejected"} if row["status"] == "unfinished" else row
+        for row in request_rows()
+    ]
 
 
 def _row(i: int, session: int | None, turn: int | None) -> dict:
@@ -245,7 +254,7 @@ def untimed_rows() -> list[dict]:
     return [
         {k: None if k in gone else v
          for k, v in row.items()}
-        for row in request_rows()
+        for row in ended_rows()
     ]  # fmt: skip
 
 
@@ -265,10 +274,13 @@ def _write_expected() -> None:
     import tempfile
 
     EXPECTED.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, RunDatabase(write(Path(folder) / "run")) as run:
+    with tempfile.TemporaryDirectory() as folder:
+        stopped = write(Path(folder) / "stopped")
+        ended = write(Path(folder) / "ended", requests=ended_rows())
         for name in report_names():
-            found = run.query(f"FROM report.{name}")
-            write_table(found, "csv", EXPECTED / f"{name}.csv", force=True)
+            with RunDatabase(open_run(ended if name == "memory" else stopped)) as run:
+                found = run.query(f"FROM report.{name}")
+                write_table(found, "csv", EXPECTED / f"{name}.csv", force=True)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,8 @@ SUMMARY_KEYS = set(
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return run_fixture.write(tmp_path_factory.mktemp("report") / "run")
+    folder = tmp_path_factory.mktemp("report") / "run"
+    return run_fixture.write(folder, requests=run_fixture.ended_rows())
 
 
 @pytest.fixture(scope="module")

@@ -64,6 +64,26 @@ def test_a_static_page_has_no_script(run, tmp_path):
     assert "--static" in seen.text
 
 
+def test_a_static_page_without_a_picture_asks_for_no_script(tmp_path):
+    rows = [row | {"status": "rejected"} for row in run_fixture.request_rows()[:1]]
+    for row in rows:
+        row |= {name: None for name in row if name.endswith("_ns") and name != "arrival_ns"}
+    empty = run_fixture.write(tmp_path / "run", requests=rows)
+    done = report(empty, "--html", tmp_path / "page.html", "--static")
+    assert done.exit_code == 0, done.output
+    text = (tmp_path / "page.html").read_text()
+    assert '<svg class="marks' not in text
+    assert "noscript" not in text
+
+
+@pytest.mark.parametrize("how", ["--html", "-o"])
+def test_sql_is_printed_or_a_page_written(run, tmp_path, how):
+    done = report(run, how, tmp_path / "page.html", "--sql")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "--sql prints, and a page is a file" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_page_that_is_there_is_replaced_with_force_only(run, tmp_path):
     target = tmp_path / "page.html"
     target.write_text("mine")

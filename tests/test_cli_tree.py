@@ -193,6 +193,23 @@ def test_a_plot_is_drawn_of_more_prefixes(tmp_path):
     assert (drawn[0]["from_request"], drawn[0]["to_request"]) == (0, 1254)
 
 
+@pytest.mark.parametrize("mark", ["\\u001b[31m", "\\ud83d"])
+def test_words_that_cannot_be_printed_are_escaped_and_drawn(tmp_path, mark):
+    pytest.importorskip("vl_convert")
+    words = f"{mark}ERROR " + "w " * 99
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(
+        f'{{"created":170000000{at},"model":"m","messages":[{{"role":"user","content":"{words}{at}"}}],'
+        '"response":"ok"}\n' for at in range(3)
+    ))  # fmt: skip
+    done = tree(path, "--plot", tmp_path / "tree.svg")
+    assert done.exit_code == 0, done.output
+    shown = mark.replace("\\u001b", "\\x1b")
+    assert "\x1b" not in done.stdout
+    assert f"{shown}ERROR" in tree(path, columns=200).stdout
+    assert shown in (tmp_path / "tree.svg").read_text("utf-8")
+
+
 def test_bad_input_ends_with_what_is_wrong_and_a_hint(tmp_path, run):
     lengths = tmp_path / "lengths.csv"
     lengths.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n2024-05-10 00:00:00.0,10,5\n")

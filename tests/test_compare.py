@@ -6,12 +6,14 @@ import json
 import random
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
 
 import replay
 from replay.errors import InputError
+from replay.report.compare import sentences
 from replay.report.compare.compare import Comparison, compare_runs
 from replay.report.compare.judge import METRICS, Judge, Metric
 from replay.report.compare.names import TABLES
@@ -480,3 +482,37 @@ def test_all_metrics_are_asked_for():
     text = (Path(replay.__file__).parent / "report/compare/sql/metrics.sql").read_text()
     for metric in METRICS:
         assert metric.name in text
+
+
+def test_a_name_that_breaks_lines_breaks_no_sentence(tmp_path):
+    requests = run_fixture.request_rows()
+    plain, odd = written(tmp_path / "a", requests), written(tmp_path / "b\n\x1bc", requests)
+    found = compared(plain, odd)
+    assert [side.called for side in found.sides] == ["a", "b\\n\\x1bc"]
+
+
+def test_one_request_is_told_as_one():
+    judge_of = SimpleNamespace(one=None, other=None)
+    counts = dict.fromkeys(("faster", "slower", "reuse_more", "reuse_less"), 0) | {"pairs": 1}
+    (said,) = sentences.of_pair(judge_of, [], counts)
+    assert said == "Nothing differs: the one request came out the same in both."
+
+
+def test_the_runs_that_completed_nothing_are_named(tmp_path):
+    requests = run_fixture.request_rows()
+    nothing = [row | {"status": "rejected"} for row in requests]
+    plain, full = written(tmp_path / "a", requests), written(tmp_path / "full", nothing)
+    with pytest.raises(InputError) as caught:
+        compared(plain, full)
+    assert str(caught.value).startswith(f"{full}: no request completed, so there is nothing")
+    assert "replay report" in (caught.value.hint or "")
+    with pytest.raises(InputError) as caught:
+        compare_runs([open_run(plain), open_run(full)], names=["base", "tiny"], kept=False)
+    assert str(caught.value).startswith("tiny: no request completed")
+    assert str(tmp_path) not in str(caught.value)
+    assert caught.value.hint is None
+    halves = [[row | {"status": "rejected"} if row["request_id"] % 2 == odd else row
+               for row in requests] for odd in (0, 1)]  # fmt: skip
+    apart = [written(tmp_path / f"half{odd}", rows) for odd, rows in enumerate(halves)]
+    with pytest.raises(InputError, match=r"^no request completed in every run"):
+        compared(*apart)

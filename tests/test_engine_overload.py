@@ -155,6 +155,19 @@ def test_rejected_requests_and_empty_runs_say_nothing():
     assert (verdict.overloaded, verdict.backlog_requests) == (False, 0)
 
 
+def test_where_nothing_was_served_there_is_no_verdict():
+    arrival = np.arange(100, dtype=np.int64)
+    table = np.zeros((100, layout.PLAN_FIELDS), np.int64)
+    table[:, layout.ARRIVAL_NS] = arrival
+    outcome = np.zeros((100, layout.OUTCOME_FIELDS), np.int64)
+    outcome[:, layout.STATUS] = layout.UNFINISHED
+    stopped = SimpleNamespace(outcome=outcome, end_ns=NS_PER_S)
+    verdict = judge_overload(SimpleNamespace(table=table), stopped)
+    assert (verdict.overloaded, verdict.growing, verdict.saturated) == (False, False, False)
+    outcome[0, [layout.STATUS, layout.DONE_NS]] = layout.COMPLETED, 1
+    assert judge_overload(SimpleNamespace(table=table), stopped).saturated
+
+
 def test_requests_that_never_arrived_before_the_end_say_nothing():
     arrival = np.arange(0, 1000 * NS_PER_S, NS_PER_S)
     table = np.zeros((1000, layout.PLAN_FIELDS), np.int64)

@@ -81,6 +81,15 @@ def test_every_request_is_drawn_once_for_as_long_as_it_is_there(run, tmp_path):
     assert drawn == {}
 
 
+def test_requests_that_had_not_arrived_when_the_run_stopped_are_not_drawn(tmp_path):
+    end_ns = run_fixture.manifest()["totals"]["end_ns"]
+    late = [row | {"arrival_ns": end_ns + 1} if row["request_id"] == 29 else row for row in rows()]
+    run = run_fixture.write(tmp_path / "run", requests=late)
+    drawn = {one.args["request_id"] for one in timeline(run, tmp_path).slices}
+    assert 28 in drawn
+    assert 29 not in drawn
+
+
 def test_the_parts_of_a_request_fill_it_in_order(run, tmp_path):
     by_id = {row["request_id"]: row for row in rows()}
     for one in timeline(run, tmp_path).slices:

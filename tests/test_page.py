@@ -35,7 +35,8 @@ def page_of(folder, *, static=False, stories=None):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return run_fixture.write(tmp_path_factory.mktemp("page") / "run")
+    folder = tmp_path_factory.mktemp("page") / "run"
+    return run_fixture.write(folder, requests=run_fixture.ended_rows())
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +117,8 @@ def test_the_footer_says_how_the_page_was_made(seen):
     assert "ab" * 32 in seen.text
 
 
-def test_what_the_numbers_assume_stands_above_them(seen):
+def test_what_the_numbers_assume_stands_above_them(tmp_path):
+    seen = PageReader(page_of(run_fixture.write(tmp_path / "run"))[1])
     before = seen.text[: seen.text.index("Was it worth it?")]
     assert "The clock of the trace ticks in seconds" in before
     assert "Not completed" in before
@@ -241,6 +243,7 @@ KINDS = {
         {"waits", "causes"},
     ),
     "no curve": (lambda to: write(to, curve=None), {"curve": "curve"}, {"waits", "wanted_again"}),
+    "stopped early": (lambda to: write(to), {"curve": "ended"}, {"waits", "causes"}),
     "nothing completed": (
         lambda to: write(to, requests=nothing_completed()),
         {"waits": "completed", "engine": "completed", "causes": "completed"},
@@ -259,6 +262,7 @@ KINDS = {
                 cache={"block_size": 16, "capacity_blocks": None, "capacity_tokens": None,
                        "capacity_bytes": None, "kv_bytes_per_token": None}
             ),
+            requests=run_fixture.ended_rows(),
         ),
         {},
         {"curve", "engine"},

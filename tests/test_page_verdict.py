@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from replay.report.page.verdict import headline, lede, tiles
-from tests.page_facts import facts
+from tests.page_facts import RATES, facts
 
 UNTIMED = {"mode": "untimed", "paired_requests": 0, "overloaded": None, "no_cache_overloaded": None}
 GROWING = {"overload": {"growing": True}}
@@ -121,6 +121,20 @@ LEDES = {
         "25% of all prompt tokens were reused, of 55% that repeat. The rest was evicted before it "
         "came back. Of all requests, completed or not, that is 20%; in the same memory a perfect "
         "policy would have reused 24%; twice the memory, 31%.",
+    ),
+    "of a run that stopped early only what completed counts": (
+        facts(
+            requests=2000,
+            completed=6,
+            unfinished=1994,
+            token_hit_rate=0.08,
+            cold_tokens=920_000,
+            capacity_miss_tokens=0,
+            rates=dict.fromkeys(RATES),
+        ),
+        "Counted are the 6 requests that completed: the run stopped before 1,994 more had ended, "
+        "so nobody can tell what other memory would do. 8% of their prompt tokens were reused, of 8% "
+        "that repeat. Hardly more could have been.",
     ),
     "nothing repeats": (
         facts(token_hit_rate=0.0, content_ceiling_tokens=0),

@@ -2,6 +2,7 @@
 
 import json
 import re
+import string
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,9 +31,11 @@ from replay.answers.tree_picture import tree_picture
 from replay.answers.tree_rows import Choice, tree_rows
 from replay.config.scenario import Scenario
 from replay.errors import InputError
+from replay.printable import drawable
 from replay.report.frames import table_frame
 from replay.report.pictures.files import write_picture
 from replay.report.pictures.page import page_text
+from replay.report.pictures.picture import Picture
 from replay.report.tokens import COLOURS, values
 from replay.trace.readers import load_trace
 from tests.page_reader import PageReader
@@ -272,6 +275,24 @@ def test_pictures_are_drawn_and_are_charts_of_altair(pictures, name, tmp_path):
     )
 
 
+@pytest.mark.parametrize("name", ["\x1b[31m\0", "\ufffe\uffff", "\ud83d", "\x9b\u202e"])
+def test_nothing_that_cannot_be_printed_is_drawn(name, tmp_path):
+    pytest.importorskip("vl_convert")
+    frame = pl.DataFrame({"name": [name.encode(errors="backslashreplace").decode()], "x": [1]})
+    mark = {"type": "bar", "tooltip": name}
+    encoding = {"x": {"field": "x", "title": f"{name}\xa0axis"}, "y": {"field": "name"}}
+    view = {"data": {"name": "rows"}, "title": name, "mark": mark, "encoding": encoding}
+    picture = Picture(f"All of {name}.", f"What {name} is.", {"rows": frame}, [view])
+    for suffix in ("svg", "png", "json", "html"):
+        path = tmp_path / f"it.{suffix}"
+        write_picture(picture, path)
+        if suffix != "png":
+            text = path.read_text("utf-8")
+            plain = re.sub(r"<(script|style)>.*?</\1>", "", text, flags=re.DOTALL)
+            assert not set(plain) & set(name) - set(f"{string.printable}\\")
+            assert name.encode("unicode_escape").decode() in plain.replace("\\\\", "\\")
+
+
 def test_names_are_data_wherever_a_picture_has_them(seen):
     name = 'it\'s "a"\n\u2028\\ </script>'
     frame = seen.trace.frame.with_columns(session_id=pl.lit(name))
@@ -285,10 +306,12 @@ def test_names_are_data_wherever_a_picture_has_them(seen):
         question, answer_curves(question, by="session", window_ns=None), "session"
     )
     tests = [one["filter"] for layer in picture.views[0]["layer"] for one in layer["transform"]]
-    assert any(json.dumps([name]) in one for one in tests)
+    shown = drawable(name)  # as its rows are drawn, or it would draw none of them
+    assert any(json.dumps([shown]) in one for one in tests)
     held = re.search(r'id="content">(.*?)</script>', page_text(picture), re.DOTALL)[1]
     (spec,) = json.loads(held)["specs"].values()
-    assert spec["layer"] == picture.views[0]["layer"]
+    assert spec["layer"] == drawable(picture.views[0]["layer"])
+    assert shown in {value for row in json.loads(held)["data"]["points"]["rows"] for value in row}
 
 
 # --- what is said -----------------------------------------------------------------------------

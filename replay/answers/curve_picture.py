@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from replay.printable import drawable
 from replay.report.words import listed, percent, sentence, times
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def _view(
                   "range": [list(one.dash) for one in lines]},
         "legend": legend,
     }  # fmt: skip
-    named = f"indexof({json.dumps([one.name for one in lines])}, datum.line) >= 0"
+    named = f"indexof({json.dumps(drawable([one.name for one in lines]))}, datum.line) >= 0"
     place = {"x": x, "y": y}
     tooltip = [
         {"field": "line", "title": "line"},
@@ -227,7 +228,8 @@ def _mark_layers(marks: pl.DataFrame, high: float) -> Iterator[Spec]:
            "encoding": {"y": share, "text": {"field": "mark"}}}  # fmt: skip
     upright = marks.filter(marks["capacity"].is_not_null()).sort("capacity")
     for place, row in enumerate(upright.iter_rows(named=True)):
-        one = [{"filter": f"datum.mark == {json.dumps(row['mark'])} && isValid(datum.capacity)"}]
+        name = json.dumps(drawable(row["mark"]))
+        one = [{"filter": f"datum.mark == {name} && isValid(datum.capacity)"}]
         x = {"field": "capacity", "type": "quantitative"}
         side = {"align": "right", "dx": -_AWAY_PX}
         if row["capacity"] < high**0.5 * upright["capacity"][0] ** 0.5 and place == 0:

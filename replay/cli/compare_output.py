@@ -81,7 +81,7 @@ def write_page(made: Made, output: Path, *, static: bool = False, force: bool = 
         from replay.report.compare.compare import asked_runs, comparison
         from replay.report.compare.page.build import compose, page_text
 
-        with asked_runs(made.runs, names=made.names, memory_bytes=memory) as asked:
+        with asked_runs(made.runs, names=made.names, kept=made.kept, memory_bytes=memory) as asked:
             page = compose(asked, comparison(asked, kept=made.kept))
         unbind()
         bar.hook("Drawing", 0, 0)

@@ -68,6 +68,8 @@ def report(
         raise InputError(f"{given} is about a page", hint="give --html FILE")
     if every and (names or page):
         raise InputError("--all leaves nothing to choose", hint="leave --all out")
+    if sql and page:
+        raise InputError("--sql prints, and a page is a file", hint="leave one of them out")
     if sql:
         from replay.cli.output import say
         from replay.report.library import load_report, report_names

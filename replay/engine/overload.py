@@ -79,7 +79,8 @@ def judge_overload(plan: Plan, simulation: Simulation) -> Overload:
     finished = done > 0
     service = int((done - scheduled)[finished].mean()) if finished.any() else 0
     long = int(queue[-max(len(queue) // FIFTHS, 1) :].mean()) > service
-    enough = len(arrival) >= MIN_REQUESTS
+    # Where nothing was served to its end, nobody knows how long service takes.
+    enough = len(arrival) >= MIN_REQUESTS and bool(finished.any())
     growing = bool(enough and rising and long and growth >= MIN_GROWTH)
     start = int(arrival[int(EDGE_SHARE * len(arrival))])
     ends = np.sort(np.where(finished, done, simulation.end_ns))

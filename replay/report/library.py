@@ -24,6 +24,10 @@ _NEEDS = {
         "SELECT count(*) > 0 FROM curve",
         "the run has no curve: it is of a session store, without a cache or of an older version",
     ),
+    "ended": (
+        "SELECT count(*) FILTER (status = 'unfinished') = 0 FROM requests",
+        "the run stopped before all requests ended, and the curve counts all of them",
+    ),
     "prefixes": ("SELECT count(*) > 0 FROM prefixes", "no two prompts are known to share a prefix"),
 }
 
@@ -79,9 +83,10 @@ def unmet_need(database: RunDatabase, name: str) -> str | None:
     needs = load_report(name).needs
     if needs is None:
         return None
-    sql, lack = _NEEDS[needs]
-    is_met = database.query(sql).table().rows[0][0]
-    return None if is_met else f"{name} says nothing: {lack}"
+    for sql, lack in map(_NEEDS.__getitem__, needs.split(", ")):
+        if not database.query(sql).table().rows[0][0]:
+            return f"{name} says nothing: {lack}"
+    return None
 
 
 @cache
@@ -91,7 +96,7 @@ def _load(name: str) -> Report:
     header = [line.removeprefix("--").strip() for line in comments]
     before, _, after = "\n".join(header).partition("\nColumns:\n")
     meaning, _, details = before.partition("\n")
-    needs = re.search(r"^Needs: (\w+)$", details, re.MULTILINE)
+    needs = re.search(r"^Needs: ([\w, ]+)$", details, re.MULTILINE)
     listing, _, example = after.partition("\n\nExample: ")
     purpose, _, example_sql = example.partition("\n")
     matches = [_COLUMN.fullmatch(line) for line in listing.splitlines()]
@@ -99,7 +104,7 @@ def _load(name: str) -> Report:
     return Report(
         name=name,
         meaning=meaning.rstrip("."),
-        details=re.sub(r"^Needs: \w+$", "", details, flags=re.MULTILINE).strip(),
+        details=re.sub(r"^Needs: [\w, ]+$", "", details, flags=re.MULTILINE).strip(),
         needs=needs[1] if needs else None,
         columns=tuple(columns),
         example=purpose,

@@ -80,7 +80,8 @@ def _words(tokens: pl.Series, splitter: Splitter) -> str | None:
 
 
 def _flat(text: str) -> str:
-    return " ".join(text.split())
+    """Return a text on one line, as UTF-8 can write it: JSON may hold half of a surrogate pair."""
+    return " ".join(text.split()).encode(errors="backslashreplace").decode()
 
 
 def _cut(text: str) -> str:

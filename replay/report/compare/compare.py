@@ -55,7 +55,11 @@ class Asked:
 
 @contextmanager
 def asked_runs(
-    runs: Sequence[Run], *, names: Sequence[str] | None = None, memory_bytes: int | None = None
+    runs: Sequence[Run],
+    *,
+    names: Sequence[str] | None = None,
+    kept: bool = True,
+    memory_bytes: int | None = None,
 ) -> Iterator[Asked]:
     """Open runs to be compared; raises what `compare_runs` does."""
     sides = sides_of(runs, names)
@@ -64,7 +68,9 @@ def asked_runs(
         why = why_unpaired(sides, database)
         details.create_views(database, sides, paired=why is None)
         metrics = [row(database, f"FROM {side.letter}.metrics") for side in sides]
-        sentences.refuse(sides, metrics, paired=why is None)
+        completed = [row(database, f"SELECT count(*) AS n FROM {side.letter}.completed")["n"]
+                     for side in sides]  # fmt: skip
+        sentences.refuse(sides, metrics, completed, kept=kept)
         judges = tuple(Judge(sides[0], side) for side in sides[1:])
         yield Asked(database, tuple(sides), why, metrics, judges)
 
@@ -82,7 +88,7 @@ def compare_runs(
     that will be gone. Raises InputError for fewer than two runs and for runs that have nothing to
     compare, and QueryError.
     """
-    with asked_runs(runs, names=names, memory_bytes=memory_bytes) as asked:
+    with asked_runs(runs, names=names, kept=kept, memory_bytes=memory_bytes) as asked:
         return comparison(asked, kept=kept)
 
 

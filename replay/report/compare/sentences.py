@@ -14,15 +14,28 @@ from replay.report.tables import Table
 Word = Callable[[str, float], str]  # a unit and a value, as people read it
 
 
-def refuse(sides: Sequence[Side], metrics: Sequence[Values], *, paired: bool) -> None:
-    """Raise InputError for runs that have nothing to compare."""
-    for side, values in zip(sides, metrics, strict=True):
-        if not values["requests"]:
-            what = "no request completed in every run" if paired else "no request completed"
-            raise InputError(
-                f"{side.run.folder}: {what}, so there is nothing to compare",
-                hint="`replay report` on each says what became of the requests",
-            )
+def refuse(
+    sides: Sequence[Side], metrics: Sequence[Values], completed: Sequence[int], *, kept: bool
+) -> None:
+    """Raise InputError for runs that have nothing to compare.
+
+    `metrics` are of the requests compared, `completed` how many each run completed; `kept` is false
+    for folders that will be gone, which no message names.
+    """
+    hint = "`replay report` on each says what became of the requests" if kept else None
+    empty = [
+        str(side.run.folder) if kept else side.name
+        for side, count in zip(sides, completed, strict=True)
+        if not count
+    ]
+    if empty:
+        raise InputError(
+            f"{', '.join(empty)}: no request completed, so there is nothing to compare", hint=hint
+        )
+    if not all(values["requests"] for values in metrics):
+        raise InputError(
+            "no request completed in every run, so there is nothing to compare", hint=hint
+        )
     untimed = [side.called for side in sides if not side.timed]
     unknown = [side.called for side in sides if not side.content_known]
     if untimed and unknown:
@@ -39,7 +52,9 @@ def of_pair(judge: Judge, found: Sequence[Delta], counts: Mapping[str, int]) -> 
     if all(not one.difference for one in found) and not any(
         counts[name] for name in ("faster", "slower", "reuse_more", "reuse_less")
     ):
-        yield f"Nothing differs: all {counts['pairs']:,} requests came out the same in both."
+        pairs = counts["pairs"]
+        whole = "the one request" if pairs == 1 else f"all {pairs:,} requests"
+        yield f"Nothing differs: {whole} came out the same in both."
         return
     for name, say in (("token_hit_rate", _reuse), ("ttft_mean_ms", _wait)):
         if name in named:

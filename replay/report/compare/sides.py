@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from replay.errors import InputError
+from replay.printable import printable
 from replay.runs.open import Run
 
 LETTERS = string.ascii_lowercase
@@ -62,7 +63,7 @@ def sides_of(runs: Sequence[Run], names: Sequence[str] | None = None) -> list[Si
     if len(runs) > len(LETTERS):
         raise InputError(f"at most {len(LETTERS)} runs are compared at once (got {len(runs)})")
     letters = LETTERS[: len(runs)]
-    found = list(names or _names(runs))
+    found = [printable(name) for name in names or _names(runs)]
     short = len(set(found)) == len(found) and all(0 < len(name) <= SHORT for name in found)
     # A run that is called as the letter of another would be taken for it.
     mistaken = any(name in letters and name != letters[at] for at, name in enumerate(found))

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from replay.printable import drawable
 from replay.report.bundle import vega_script
 from replay.report.tokens import variables
 
@@ -34,6 +35,7 @@ def framed(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
+        finalize=_shown,
     )
     templates.filters |= {"cell": _cell, "code": _code}
     scripts = [] if content is None else [vega_script(), (HERE / "frame.js").read_text("utf-8")]
@@ -57,10 +59,17 @@ def _policy(scripts: Sequence[str]) -> str:
     )
 
 
+def _shown(value: Any) -> Any:
+    """Return a text that stands in a page as it may be shown; what is markup already is ours."""
+    import markupsafe
+
+    return value if isinstance(value, markupsafe.Markup) else drawable(value)
+
+
 def _json(content: Mapping[str, Any]) -> str:
     """Return JSON that no text in it can end the script with."""
     text = json.dumps(
-        content, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=str
+        drawable(content), separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=str
     )
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 

@@ -67,13 +67,23 @@ class Facts:
         return bool(self.summary["completed"] == self.summary["requests"])
 
     @property
+    def stopped_early(self) -> bool:
+        """Whether the run stopped before all requests ended: what is of all of them is left out."""
+        return bool(self.summary["unfinished"])
+
+    @property
     def hit_rate(self) -> float | None:
         """Hit tokens over prompt tokens of completed requests."""
         return self.summary["token_hit_rate"]
 
     @property
     def repeats(self) -> float | None:
-        """The share of the prompt tokens that earlier requests contained: the content ceiling."""
+        """The share of the prompt tokens that earlier requests contained: the content ceiling.
+
+        Where the run stopped early it is of the completed requests, as `hit_rate` is.
+        """
+        if self.stopped_early:
+            return None if self.hit_rate is None else 1 - self.share("cold_tokens")
         ceiling, tokens = self.run["content_ceiling_tokens"], self.all_input_tokens
         if ceiling is not None and tokens:
             return ceiling / tokens
@@ -82,6 +92,8 @@ class Facts:
     @property
     def in_whole_blocks(self) -> float | None:
         """What of these an unlimited cache of whole blocks hits: the block ceiling."""
+        if self.stopped_early:
+            return None  # it is known of all requests only
         ceiling, tokens = self.run["block_ceiling_tokens"], self.all_input_tokens
         return ceiling / tokens if ceiling is not None and tokens else None
 
@@ -136,6 +148,7 @@ SELECT
     (SELECT count(*) > 0 FROM prefixes WHERE requests > 1) AS prefixes,
     (SELECT count(*) > 0 FROM timeline) AS timeline,
     (SELECT count(*) > 0 FROM curve) AS curve,
+    (SELECT count(*) FILTER (status = 'unfinished') = 0 FROM requests) AS ended,
     (SELECT coalesce(sum(capacity_miss_tokens), 0) > 0 FROM completed) AS evicted,
     (SELECT count(evicted_ns) > 0 FROM completed WHERE capacity_miss_tokens > 0) AS evictors
 """

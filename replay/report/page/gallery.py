@@ -34,6 +34,7 @@ LACKS = {
     "prefixes": "no two prompts are known to share a prefix",
     "timeline": "the run has no timeline",
     "curve": "the run has no curve of capacities",
+    "ended": "the run stopped before all requests ended, and the curve counts all of them",
     "evicted": "nothing was evicted too early",
     "evictors": "the run does not say when what was missed was evicted",
     "untimed": "",  # in its place stands what only timed runs have: nothing is left out
@@ -75,7 +76,7 @@ FIGURES = (
     Figure("prompt_lengths", "whom", "reuse by length of the prompt", ("completed", "content"),
            ("prompt_lengths",),
            causes.grouped("prompt_lengths", "By prompt tokens", causes.length_name), THIRD),
-    Figure("curve", "more", "hit rate over capacity", ("content", "curve"),
+    Figure("curve", "more", "hit rate over capacity", ("content", "curve", "ended"),
            ("curve", "memory"), memory.curve, HALF),
     Figure("wanted_again", "more", "how soon evicted tokens were wanted",
            ("completed", "content", "evicted", "evictors"), ("wanted_again",),

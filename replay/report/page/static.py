@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from replay.printable import drawable
 from replay.report.frame.drawing import CONFIG
 from replay.report.page.drawn import Data, View
 
@@ -31,7 +32,7 @@ def svg_of(view: View, data: Mapping[str, Data], width: str) -> str:
 def _drawn(spec: dict[str, Any], width: str, shown: str) -> str:
     import vl_convert
 
-    sized = {**spec, "width": WIDTHS[width], "config": CONFIG}
+    sized = drawable({**spec, "width": WIDTHS[width], "config": CONFIG})
     return _scaling(vl_convert.vegalite_to_svg(sized, allowed_base_urls=[]), shown)
 
 

@@ -73,7 +73,19 @@ def _how_overloaded(facts: Facts) -> str:
 
 def lede(facts: Facts) -> str:
     """Return what was reused, what became of the rest, and what would change it."""
-    return " ".join(_lede(facts))
+    told = list(_lede(facts))
+    if facts.stopped_early and facts.summary["completed"]:
+        told.insert(0, _who_is_counted(facts))
+    return " ".join(told)
+
+
+def _who_is_counted(facts: Facts) -> str:
+    done, unfinished = facts.summary["completed"], facts.summary["unfinished"]
+    verb = "is" if done == 1 else "are"
+    return (
+        f"Counted {verb} the {count(done, 'request')} that completed: the run stopped before "
+        f"{unfinished:,} more had ended, so nobody can tell what other memory would do."
+    )
 
 
 def _lede(facts: Facts) -> Iterator[str]:
@@ -85,19 +97,24 @@ def _lede(facts: Facts) -> Iterator[str]:
         return
     hit, repeats = facts.hit_rate, facts.repeats or 0.0
     if not repeats:
-        yield "No prompt repeats what an earlier one contained: there is nothing to reuse."
+        which = "of them " if facts.stopped_early else ""
+        yield f"No prompt {which}repeats what an earlier one contained: there is nothing to reuse."
         return
     if not facts.cache_on:
-        yield f"{percent(repeats)} of all prompt tokens repeat what earlier requests contained."
+        whose = "their" if facts.stopped_early else "all"
+        yield f"{percent(repeats)} of {whose} prompt tokens repeat what earlier requests contained."
         return
     whole = facts.in_whole_blocks
     rounded = ""
     if whole is not None and repeats - whole >= 0.01:
         rounded = f" ({percent(whole)} in whole blocks)"
     repeating = f"{percent(repeats)} that repeat{rounded}"
-    yield f"{percent(hit)} of all prompt tokens were reused, of {repeating}."
+    whose = "their" if facts.stopped_early else "all"
+    yield f"{percent(hit)} of {whose} prompt tokens were reused, of {repeating}."
     yield _the_rest(facts, repeats - hit)
-    if facts.evicted < LEAST_MEMORY:
+    if facts.stopped_early:
+        pass  # what more memory would do is known of all requests only
+    elif facts.evicted < LEAST_MEMORY:
         yield "Memory is not the limit."
     else:
         yield from _what_would_help(facts)

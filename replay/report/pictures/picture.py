@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from replay.errors import InputError
+from replay.printable import drawable
 from replay.report.frame.drawing import CONFIG as SHARED
 from replay.report.tokens import Scheme, values
 
@@ -88,7 +89,8 @@ class Picture:
             "title": heading,
             "config": CONFIG,
         }
-        return {**painted(whole, scheme), "datasets": self.datasets()}
+        drawn: Spec = drawable({**painted(whole, scheme), "datasets": self.datasets()})
+        return drawn
 
     def chart(self) -> altair.TopLevelMixin:
         """Return the picture as a chart of Altair; raises InputError where that is missing."""

@@ -2,9 +2,10 @@
 --
 -- Of all requests of the trace, one after another: LRU, exact, and the
 -- optimum, which knows the future. The line of the run itself is what it did
--- reuse, its requests overlapping, under the policy it had.
+-- reuse, its requests overlapping, under the policy it had. Empty for a run
+-- that stopped before all requests ended: it is not of the same requests.
 --
--- Needs: curve
+-- Needs: curve, ended
 -- Columns:
 -- cache VARCHAR -: which cache
 -- policy VARCHAR -: what it evicts by; min is the optimum
@@ -85,4 +86,5 @@ SELECT
     named.hit_tokens::BIGINT AS hit_tokens,
     ratio(named.hit_tokens, totals.input_tokens) AS token_hit_rate
 FROM named, totals, run
+WHERE NOT EXISTS (FROM requests WHERE status = 'unfinished')
 ORDER BY place, cache

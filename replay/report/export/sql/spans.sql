@@ -1,7 +1,7 @@
 -- The requests a timeline shows: when each was where, in whole microseconds.
 --
--- Those that completed, and those unfinished when the run stopped, which last
--- until then; in a window if any of their time lies in it. Whole microseconds
+-- Those that completed, and those that had arrived and were unfinished when
+-- the run stopped, which last until then; in a window if any of their time lies in it. Whole microseconds
 -- of the run's clock, rounded down: bounds that were equal stay equal, and
 -- what lay within something still does. What an engine takes outside the GPU
 -- stands at the end, so that the rest keeps the clock of the table timeline.
@@ -13,7 +13,8 @@ WITH ended AS (
         CASE
             WHEN status = 'completed' THEN arrival_ns + e2e_ns
             WHEN status = 'unfinished'
-                THEN greatest(arrival_ns, (SELECT end_ns FROM run))
+                AND arrival_ns <= (SELECT end_ns FROM run)
+                THEN (SELECT end_ns FROM run)
         END AS export_end_ns
     FROM (SELECT COLUMNS(lambda name: name <> 'export_end_ns') FROM requests)
 )
