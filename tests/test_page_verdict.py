@@ -133,8 +133,8 @@ LEDES = {
             rates=dict.fromkeys(RATES),
         ),
         "Counted are the 6 requests that completed: the run stopped before 1,994 more had ended, "
-        "so nobody can tell what other memory would do. 8% of their prompt tokens were reused, of 8% "
-        "that repeat. Hardly more could have been.",
+        "so nobody can tell what other memory would do. 8% of their prompt tokens were "
+        "reused, of 8% that repeat. Hardly more could have been.",
     ),
     "nothing repeats": (
         facts(token_hit_rate=0.0, content_ceiling_tokens=0),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 from pathlib import Path
 
@@ -126,3 +127,11 @@ def test_a_small_file_that_decodes_to_very_much_is_refused(tmp_path):
     with pytest.raises(TraceError, match="unpack to more than 64MiB"):
         check_parquet(path.read_bytes(), "t.parquet")
     assert not check_parquet(path.read_bytes(), "t.parquet", most_bytes=2**30).sealed
+
+
+def test_what_is_no_file_is_not_verified(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        done = CliRunner().invoke(main, ["verify", str(path)])
+        assert done.exit_code == 2
+        assert "no regular file" in done.stderr

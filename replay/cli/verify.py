@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 import click
@@ -71,6 +72,8 @@ def _trace(path: Path) -> Row:
     from replay.trace.parquet_check import MAGIC, check_parquet_file
 
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise InputError(f"{path}: no regular file", hint="give a file, or a run directory")
         with path.open("rb") as file:
             head = file.read(len(MAGIC))
         if head != MAGIC and path.suffix.lower() != ".parquet":
