@@ -335,7 +335,8 @@ def test_a_table_without_a_column_is_named(folder, tmp_path):
     "change",
     [{"seed": "x"}, {"seed": True}, {"seed": 2**70}, {"totals": {"end_ns": 1.5}},
      {"overload": {"overloaded": 1}}, {"cache": {"block_size": [1]}}, {"overload": 3},
-     {"trace": []}, {"notes": 3}, {"trace": {"notes": [None]}}, {"mode": "fast"}, {"gpu": []}],
+     {"trace": []}, {"notes": 3}, {"trace": {"notes": [None]}}, {"mode": "fast"}, {"gpu": []},
+     {"created_at": "2026-11-30T19:05:1e32"}],
 )  # fmt: skip
 def test_a_manifest_changed_by_hand_is_an_input_error(tmp_path, change):
     folder = run_fixture.write(tmp_path / "run", run_fixture.manifest(**change))

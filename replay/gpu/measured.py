@@ -27,6 +27,8 @@ COLUMNS = ("gpu", "model", "tp", "phase", "new_tokens", "context_tokens", "batch
 PHASES = ("prefill", "decode", "mixed")
 TIME_COLUMN = "measured_ms"
 MAX_COUNT = 2**24
+MOST_NEW = 2**20  # of a step; a table of step times spans all of them
+LEAST_MS = 1e-6  # a nanosecond
 MAX_BYTES = 2**28
 
 
@@ -196,7 +198,7 @@ def _row(record: dict[str, str], time_column: str) -> tuple[object, ...]:
     gpus = _count(record, "tp", least=1)
     if phase == "decode":
         return gpus, phase, 0, 0, _count(record, "batch", least=1), context, measured
-    new = _count(record, "new_tokens", least=1)
+    new = _count(record, "new_tokens", least=1, most=MOST_NEW)
     if phase == "prefill":
         if _count(record, "batch", least=1) != 1:
             raise ValueError("a prefill row is one prompt: batch must be 1")
@@ -205,7 +207,7 @@ def _row(record: dict[str, str], time_column: str) -> tuple[object, ...]:
     return gpus, phase, new, context, _count(record, "batch", least=1), keys, measured
 
 
-def _count(record: dict[str, str], name: str, *, least: int = 0) -> int:
+def _count(record: dict[str, str], name: str, *, least: int = 0, most: int = MAX_COUNT) -> int:
     text = record.get(name)
     try:
         value = float(text or "")
@@ -213,8 +215,8 @@ def _count(record: dict[str, str], name: str, *, least: int = 0) -> int:
         raise ValueError(f"{name} must be a whole number (got {text!r})") from None
     if not value >= least or not value.is_integer():
         raise ValueError(f"{name} must be a whole number from {least} (got {text!r})")
-    if value > MAX_COUNT:
-        raise ValueError(f"{name} must be at most {MAX_COUNT:,} (got {text!r})")
+    if value > most:
+        raise ValueError(f"{name} must be at most {most:,} (got {text!r})")
     return int(value)
 
 
@@ -224,8 +226,8 @@ def _time(record: dict[str, str], name: str) -> float:
         value = float(text or "")
     except ValueError:
         raise ValueError(f"{name} must be milliseconds (got {text!r})") from None
-    if not 0 < value < 1e9:
-        raise ValueError(f"{name} must be milliseconds above 0 (got {text!r})")
+    if not LEAST_MS <= value < 1e9:
+        raise ValueError(f"{name} must be milliseconds, a nanosecond at least (got {text!r})")
     return value * 1e6
 
 

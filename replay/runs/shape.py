@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 _NUMBER = (int, float)
@@ -43,6 +44,10 @@ def shape_fault(manifest: Mapping[str, Any]) -> str | None:
         for key, allowed in _VERDICT.items() if manifest.get(name) is not None else ():
             if type(manifest[name].get(key)) not in allowed:
                 return f"{name}.{key}: must be {_words(allowed)} (got {manifest[name].get(key)!r})"
+    try:
+        datetime.fromisoformat(str(manifest.get("created_at") or "2026-01-01"))
+    except ValueError:
+        return f"created_at: must be a time in ISO 8601 (got {manifest['created_at']!r})"
     return _band_fault(manifest.get("sensitivity") or {})
 
 

@@ -117,6 +117,8 @@ def curve(data: Mapping[str, Data], found: Comparison) -> Drawn | LeftOut:
     unit = "GiB" if sized else "tokens"
     dots = _dots(found, field)
     values = [row[field] for row in table.records] + [at for _, at, _ in dots]
+    if None in values:
+        return LeftOut("a run does not say how large its blocks are")
     low, high = min(values), max(values)
     rates = [*table.column("token_hit_rate"), *(rate for *_, rate in dots)]
     top = min(max(*rates, LEAST_RATE) * ROOM_ABOVE, 1)
