@@ -108,6 +108,13 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are():
         separated(trace_with(model=["a"]), "tenant")
 
 
+def test_content_itself_keeps_nobody_apart():
+    trace = trace_with(model=["a"])
+    (content,) = (name for name, kind in trace.frame.schema.items() if kind.is_nested())
+    with pytest.raises(UnknownNameError, match="column of the trace"):
+        separated(trace, content)
+
+
 def test_a_request_that_skips_the_lookup_hits_nothing_and_leaves_what_it_computes():
     trace = trace_with(skips_lookup=[True, False, True, None])
     assert hits(trace) == [0, 8, 0, 8]

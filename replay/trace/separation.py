@@ -34,7 +34,7 @@ def separated(trace: Trace, columns: Sequence[str] | str) -> Trace:
     Of a canonical file that was written with columns named, AUTO keeps those. With NONE, or no
     columns, all requests share. A text names several with commas between them, and a name that
     sources have for a column (`replay.trace.content_names`) stands for it. Raises UnknownNameError
-    for one the trace does not have.
+    for one the trace does not have, or that holds lists: content itself keeps nobody apart.
     """
     if columns == AUTO:
         return trace
@@ -45,7 +45,7 @@ def separated(trace: Trace, columns: Sequence[str] | str) -> Trace:
 
 
 def _column(trace: Trace, name: str) -> str:
-    known = trace.frame.columns
+    known = [name for name, kind in trace.frame.schema.items() if not kind.is_nested()]
     if name in known:
         return name
     other = content_column(name)
