@@ -102,7 +102,7 @@ def _finding(table: pl.DataFrame, over: str) -> str:
 
 
 def _view(table: pl.DataFrame, over: str, own: int) -> Spec:
-    from replay.report.pictures.axes import LEFT, WAIT_LABEL, log_axis
+    from replay.report.frame.axes import LEFT, WAIT_LABEL, log_axis
     from replay.report.pictures.picture import WIDTH
 
     parts = table.filter(~pl.col("part").is_in([*_TOTALS]))

@@ -172,7 +172,7 @@ def _own(question: Question) -> int | None:
 def _view(
     question: Question, points: pl.DataFrame, marks: pl.DataFrame, lines: Sequence[_Line]
 ) -> Spec:
-    from replay.report.pictures.axes import log_axis, share_axis
+    from replay.report.frame.axes import log_axis, share_axis
     from replay.report.pictures.picture import WIDTH
 
     low, high = points["capacity"][0], points["capacity"][-1]  # in order

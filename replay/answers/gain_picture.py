@@ -93,7 +93,7 @@ def _reused(frame: pl.DataFrame) -> Spec:
 
 
 def _waits(frame: pl.DataFrame) -> Spec:
-    from replay.report.pictures.axes import WAIT_LABEL
+    from replay.report.frame.axes import WAIT_LABEL
 
     most = max(frame["ttft_mean_ms"].drop_nulls(), default=1.0) * 1.15
     x = {

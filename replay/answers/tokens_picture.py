@@ -65,7 +65,7 @@ def _reused(windows: pl.DataFrame) -> float:
 
 
 def _view(windows: pl.DataFrame, present: list[str]) -> Spec:
-    from replay.report.pictures.axes import LEFT
+    from replay.report.frame.axes import LEFT
 
     names = {column: _PARTS[column][0] for column in present}
     order = [*names.values()]

@@ -82,7 +82,7 @@ def _subtitle(facts: Mapping[str, Facts], arrivals: pl.DataFrame, *, known: bool
 
 
 def _arrivals(table: pl.DataFrame) -> Spec:
-    from replay.report.pictures.axes import LEFT, clock_axis
+    from replay.report.frame.axes import LEFT, clock_axis
 
     until = float(table["to_s"][-1])
     y = {
@@ -112,7 +112,7 @@ def _arrivals(table: pl.DataFrame) -> Spec:
 
 
 def _lengths(table: pl.DataFrame) -> Spec:
-    from replay.report.pictures.axes import LEFT, bins
+    from replay.report.frame.axes import LEFT, bins
 
     low, high = table["from_tokens"].min(), table["to_tokens"].max()
     colour = {
@@ -152,7 +152,7 @@ def _lengths(table: pl.DataFrame) -> Spec:
 
 
 def _reuse(table: pl.DataFrame) -> Spec:
-    from replay.report.pictures.axes import CLOCK_LABEL, LEFT, bins
+    from replay.report.frame.axes import CLOCK_LABEL, LEFT, bins
 
     low, high = table["from_s"].min(), table["to_s"].max()
     x = bins("from_s", low, high, "used again after (log scale)", CLOCK_LABEL)  # type: ignore[arg-type]

@@ -102,7 +102,7 @@ def _subtitle(tree: SharedTree, rows: pl.DataFrame, across: int) -> str:
 
 
 def _view(tree: SharedTree, frame: pl.DataFrame, shade: pl.Series, across: int) -> Spec:
-    from replay.report.pictures.axes import AMOUNT_LABEL, LEFT
+    from replay.report.frame.axes import AMOUNT_LABEL, LEFT
     from replay.report.pictures.icicle import KEPT_NAMES, KEPT_SHADES, icicle
 
     shades = dict(zip(KEPT_NAMES, KEPT_SHADES, strict=True)) if tree.of_run else _SHARED_BY

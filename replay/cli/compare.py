@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from replay.cli import completion
-from replay.cli.options import output_options, scenario_options
+from replay.cli.options import output_options, page_options, scenario_options
 from replay.cli.trace_options import trace_options
 from replay.errors import InputError
 
@@ -25,13 +25,7 @@ from replay.errors import InputError
     help="One of the tables, such as gained.",
 )
 @click.option("--all", "every", is_flag=True, help="Print all tables.")
-@click.option(
-    "--html",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Write a page with pictures instead; so does -o FILE.html.",
-)
-@click.option("--static", is_flag=True, help="A page without scripts: pictures are SVG.")
+@page_options
 @output_options
 @click.option(
     "--trace",

@@ -106,6 +106,21 @@ def read_scenario(
     return load_scenario(parameters["config"], overrides)
 
 
+def page_options(command: Command) -> Command:
+    """Add --html and --static, for commands that can draw a page instead; see `report_page`."""
+    for option in (
+        click.option("--static", is_flag=True, help="A page without scripts: pictures are SVG."),
+        click.option(
+            "--html",
+            type=click.Path(path_type=Path, dir_okay=False),
+            metavar="FILE",
+            help="Write a page with pictures instead; so does -o FILE.html.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def output_options(command: Command) -> Command:
     """Give a command `--format`, `-o/--output` and `--force`.
 

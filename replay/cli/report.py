@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from replay.cli import completion
-from replay.cli.options import output_options
+from replay.cli.options import output_options, page_options
 from replay.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,13 +22,7 @@ if TYPE_CHECKING:
 )
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=completion.reports)
 @click.option("--all", "every", is_flag=True, help="Print all reports.")
-@click.option(
-    "--html",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Write a page with pictures instead; so does -o FILE.html.",
-)
-@click.option("--static", is_flag=True, help="A page without scripts: pictures are SVG.")
+@page_options
 @click.option(
     "--trace",
     type=click.Path(path_type=Path),

@@ -14,7 +14,8 @@ from replay.report.page.columns import told_columns
 from replay.report.page.document import Document, Query, Shown, html_of
 from replay.report.page.drawn import Data, LeftOut
 from replay.report.page.facts import Facts, facts_of
-from replay.report.page.gallery import FIGURES, SECTIONS, Figure, column_figure, lack
+from replay.report.page.figure import Figure
+from replay.report.page.gallery import FIGURES, LACKS, SECTIONS, column_figure
 from replay.report.page.notes import keep_in_mind, read_first
 from replay.runs.open import Run
 
@@ -35,7 +36,7 @@ class Page:
     """Everything a page says, before it is text: for the templates, and for tests."""
 
     facts: Facts
-    figures: tuple[tuple[Figure, Shown], ...]
+    figures: tuple[tuple[Figure[Facts], Shown], ...]
     left_out: tuple[tuple[str, str], ...]
 
     @property
@@ -67,8 +68,8 @@ def compose(database: RunDatabase) -> Page:
     return Page(facts, tuple(figures), tuple(left_out))
 
 
-def _shown(database: RunDatabase, figure: Figure, facts: Facts) -> Shown | LeftOut:
-    why = lack(figure, facts)
+def _shown(database: RunDatabase, figure: Figure[Facts], facts: Facts) -> Shown | LeftOut:
+    why = figure.lack(facts.has, LACKS)
     if why is not None:
         return LeftOut(why)
     queries = []

@@ -7,12 +7,9 @@ draws their rows. CONTRIBUTING.md has the recipe.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-
-from replay.report.page.document import FULL, HALF, THIRD
-from replay.report.page.drawn import Data, Drawn, LeftOut
+from replay.report.page.document import HALF, THIRD
 from replay.report.page.facts import Facts
+from replay.report.page.figure import Figure
 from replay.report.page.figures import causes, engine, memory, prefixes, slowest, waits
 
 SECTIONS = {
@@ -41,20 +38,7 @@ LACKS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One figure: `queries` name its SQL, the first of them its data table; `draw` makes it."""
-
-    name: str
-    section: str
-    called: str
-    needs: tuple[str, ...]
-    queries: tuple[str, ...]
-    draw: Callable[[Mapping[str, Data], Facts], Drawn | LeftOut]
-    width: str = FULL
-
-
-FIGURES = (
+FIGURES: tuple[Figure[Facts], ...] = (
     Figure("waits", "worth", "waits ranked", ("completed", "timed"),
            ("waits", "savings"), waits.ranked, HALF),
     Figure("waits_over_time", "worth", "waits over the run", ("completed", "timed", "arrivals"),
@@ -90,14 +74,9 @@ FIGURES = (
 )  # fmt: skip
 
 
-def column_figure(column: str) -> Figure:
+def column_figure(column: str) -> Figure[Facts]:
     """Return the figure of reuse by a column of the trace, such as its tenants."""
     name = f"by_{column}"
     words = column.replace("_", " ")
     draw = causes.grouped(name, f"By {words} of the trace", lambda value: f"{words} {value}")
     return Figure(name, "whom", f"reuse by {words}", ("completed", "content"), (name,), draw, THIRD)
-
-
-def lack(figure: Figure, facts: Facts) -> str | None:
-    """Return why a run does not have a figure, None where it has."""
-    return next((LACKS[need] for need in figure.needs if need not in facts.has), None)

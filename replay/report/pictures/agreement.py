@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import TYPE_CHECKING
 
-from replay.report.pictures.axes import WAIT_LABEL, log_ticks
+from replay.report.frame.axes import WAIT_LABEL, log_ticks
 from replay.report.pictures.picture import Picture
 
 if TYPE_CHECKING:

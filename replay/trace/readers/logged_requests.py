@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import polars as pl
 
 from replay.errors import InputError
@@ -15,6 +13,7 @@ from replay.trace.chat_template import ChatTemplate
 from replay.trace.frame import SESSIONS_NONE, SESSIONS_SOURCE, Trace, TraceMeta, canonical_trace
 from replay.trace.problems import ProblemList
 from replay.trace.readers.api_usage import Usage
+from replay.trace.readers.kept_requests import kept_requests, order_notes
 from replay.trace.readers.named_sessions import SESSION, but_its_session, with_turns
 from replay.trace.readers.options import ReadOptions
 from replay.trace.readers.source import Source
@@ -199,22 +198,10 @@ def _trace_of_lengths(
             problems.add(_NO_LENGTHS, line=request.line)
         elif not request.usage.output_tokens:
             problems.leave_out(request.line, NO_RESPONSE)
-    if not read:
-        problems.add("no requests")
-    lines = np.array([request.line for request in requests], np.int64)
-    keep = problems.settle(lines, read=read)
-    kept = [request for request, good in zip(requests, keep, strict=True) if good]
-    if not kept:
-        problems.add("no request with a response")
-        problems.raise_any()
-    late = sum(b.arrival_ns < a.arrival_ns for a, b in itertools.pairwise(kept))
-    kept.sort(key=lambda request: request.arrival_ns)
+    kept, late = kept_requests(requests, problems, read=read)
     frame, dropped = _frame_of_lengths(kept)
     all_notes = [*notes, *dropped_note(dropped)]
-    if late and clock_start_ns is not None:
-        all_notes.append(
-            f"the source is not in order of time ({late:,} rows arrive before the one above)"
-        )
+    all_notes += order_notes(late, clock_start_ns)
     meta = TraceMeta(
         path=source.path,
         name=source.name,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -22,6 +21,7 @@ from replay.trace.frame import (
 from replay.trace.lists import list_column
 from replay.trace.media import token_ids
 from replay.trace.problems import ProblemList
+from replay.trace.readers.kept_requests import kept_requests, order_notes
 from replay.trace.readers.named_sessions import SESSION, but_its_session, with_turns
 from replay.trace.readers.source_columns import KeyNotes, dropped_note, scalar_columns
 from replay.trace.readers.text_requests import NO_RESPONSE, TextRequest, writable
@@ -58,26 +58,12 @@ def text_trace(
             problems.add("the prompt is empty", line=request.line)
         elif not request.response and not request.response_tokens:
             problems.leave_out(request.line, NO_RESPONSE)
-    if not read:
-        problems.add("no requests")
-    lines = np.array([request.line for request in requests], np.int64)
-    keep = problems.settle(lines, read=read)
-    kept = [request for request, good in zip(requests, keep, strict=True) if good]
-    if not kept:
-        problems.add("no request with a response")
-        problems.raise_any()
-    arrivals = [request.arrival_ns for request in kept]
-    order = sorted(range(len(kept)), key=arrivals.__getitem__)
-    late = sum(after < before for before, after in itertools.pairwise(arrivals))
-    ordered = [kept[place] for place in order]
+    ordered, late = kept_requests(requests, problems, read=read)
     frame, dropped, found = _frame(ordered, splitter, source)
     all_notes = [*notes, f"tokens are counted by {splitter.name}", *found]
     if template is not None:
         all_notes.append(f"prompts are written by {template.name}")
-    if late and clock_start_ns is not None:
-        all_notes.append(
-            f"the source is not in order of time ({late:,} rows arrive before the one above)"
-        )
+    all_notes += order_notes(late, clock_start_ns)
     all_notes += dropped_note(dropped)
     sessions = SESSIONS_NONE
     if "session_id" in frame.columns:

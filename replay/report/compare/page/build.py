@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from replay.report.compare.asking import sql_file, table
 from replay.report.compare.compare import Asked, Comparison
 from replay.report.compare.page import verdict
-from replay.report.compare.page.gallery import FIGURES, SECTIONS, Figure, has, lack
+from replay.report.compare.page.gallery import FIGURES, LACKS, SECTIONS, has
 from replay.report.page.document import Document, Query, Shown, html_of
 from replay.report.page.drawn import Data, LeftOut
+from replay.report.page.figure import Figure
 from replay.report.page.notes import Line, line_of
 
 _NO_SQL = "-- {name}: made of the manifests and of the metrics of each run, see docs/compare.md"
@@ -32,7 +33,7 @@ def compose(asked: Asked, found: Comparison) -> ComparisonPage:
     """Return what a page of open runs says; raises QueryError."""
     met, figures, left_out = has(found), [], []
     for figure in FIGURES:
-        why = lack(figure, met)
+        why = figure.lack(met, LACKS)
         shown = _shown(asked, found, figure) if why is None else LeftOut(why)
         if isinstance(shown, Shown):
             figures.append(shown)
@@ -41,7 +42,7 @@ def compose(asked: Asked, found: Comparison) -> ComparisonPage:
     return ComparisonPage(found, verdict.lede(asked, found), tuple(figures), tuple(left_out))
 
 
-def _shown(asked: Asked, found: Comparison, figure: Figure) -> Shown | LeftOut:
+def _shown(asked: Asked, found: Comparison, figure: Figure[Comparison]) -> Shown | LeftOut:
     queries = tuple(_query(asked, found, name) for name in figure.queries)
     if not queries[0].data.rows and figure.name != "differences":
         return LeftOut("it has nothing to show")

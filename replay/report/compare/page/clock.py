@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from replay.report.compare.compare import Comparison
 from replay.report.compare.page.runs import each_or_ends, line_key, means, run_lines
+from replay.report.frame.axes import AMOUNT_LABEL, LEFT, clock_axis
 from replay.report.page.drawn import Data, Drawn, LeftOut, View
-from replay.report.page.vega import AMOUNT_LABEL, LEFT, Spec, clock_axis, title, view
+from replay.report.page.vega import Spec, title, view
 from replay.report.words import percent, span
 
 _STRIPS = (

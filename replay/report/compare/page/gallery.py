@@ -7,14 +7,11 @@ drawn from, and the function that draws them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-
 from replay.report.compare.compare import Comparison
 from replay.report.compare.page import clock, tables, tokens, waits, whom
 from replay.report.compare.page.runs import MOST
-from replay.report.page.document import FULL, HALF
-from replay.report.page.drawn import Data, Drawn, LeftOut
+from replay.report.page.document import HALF
+from replay.report.page.figure import Figure
 
 SECTIONS = {
     "changed": ("Changed", "What was changed?"),
@@ -42,20 +39,7 @@ LACKS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One figure: `queries` are tables of the comparison or files of `sql/`, its data."""
-
-    name: str
-    section: str
-    called: str
-    needs: tuple[str, ...]
-    queries: tuple[str, ...]
-    draw: Callable[[Mapping[str, Data], Comparison], Drawn | LeftOut]
-    width: str = FULL
-
-
-FIGURES = (
+FIGURES: tuple[Figure[Comparison], ...] = (
     Figure("differences", "changed", "differences", (), ("differences",), tables.differences),
     Figure("ranking", "worth", "ranking", ("several",), ("ranking",), tables.ranking),
     Figure("dots", "worth", "reuse and waits", ("several", "timed"), ("ranking",), tables.dots),
@@ -96,8 +80,3 @@ def has(found: Comparison) -> set[str]:
         "clock": "timeline" in found.tables,
     }
     return {name for name, is_met in met.items() if is_met}
-
-
-def lack(figure: Figure, met: set[str]) -> str | None:
-    """Return why a comparison does not have a figure, None where it has."""
-    return next((LACKS[need] for need in figure.needs if need not in met), None)

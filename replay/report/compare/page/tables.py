@@ -9,8 +9,9 @@ from replay.report.compare.page.runs import dot
 from replay.report.compare.page.verdict import of_set
 from replay.report.compare.page.waits import tag
 from replay.report.compare.worded import worded_tables
+from replay.report.frame.axes import LEFT, wait_axis
 from replay.report.page.drawn import Data, Drawn, LeftOut, View
-from replay.report.page.vega import LEFT, Spec, view, wait_axis
+from replay.report.page.vega import Spec, view
 from replay.report.words import count, listed, percent, wait
 
 _NAMED = 3  # keys that differ up to which a caption names them

@@ -13,10 +13,11 @@ from replay.report.compare.page.runs import (
     run_lines,
     shades,
 )
+from replay.report.frame.axes import AMOUNT_LABEL, LEFT, log_ticks
 from replay.report.page.drawn import Data, Drawn, LeftOut, View
 from replay.report.page.figures.causes import part_key
 from replay.report.page.look import EVICTED, PARTS, REUSED
-from replay.report.page.vega import AMOUNT_LABEL, LEFT, Spec, log_ticks, part_colour, view
+from replay.report.page.vega import Spec, part_colour, view
 from replay.report.words import amount, listed, percent, size
 
 ROOM_ABOVE, LEAST_RATE = 1.15, 0.01  # of the axis of hit rates

@@ -15,17 +15,10 @@ from replay.report.compare.page.runs import (
     run_colour,
     run_lines,
 )
+from replay.report.frame.axes import LEFT, WAIT_LABEL, clock_axis, log_ticks, wait_axis
 from replay.report.page.drawn import Data, Drawn, Key, LeftOut, View
 from replay.report.page.look import paint
-from replay.report.page.vega import (
-    LEFT,
-    WAIT_LABEL,
-    Spec,
-    clock_axis,
-    log_ticks,
-    view,
-    wait_axis,
-)
+from replay.report.page.vega import Spec, view
 from replay.report.words import count, wait
 
 TAG = "A run is overloaded: its times grow with the length of the trace"

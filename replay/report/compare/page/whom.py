@@ -8,8 +8,9 @@ from typing import Any
 from replay.report.compare.compare import Comparison
 from replay.report.compare.page.runs import both, dot_key, run_colour
 from replay.report.compare.page.waits import tag
+from replay.report.frame.axes import wait_axis
 from replay.report.page.drawn import Data, Drawn, LeftOut, View
-from replay.report.page.vega import Spec, view, wait_axis
+from replay.report.page.vega import Spec, view
 from replay.report.words import percent, points, sentence, wait
 
 LEAST_REQUESTS = 30  # of a group that a sentence is about

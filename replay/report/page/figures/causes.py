@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from replay.report.frame.axes import AMOUNT_LABEL, LEFT, clock_axis
 from replay.report.page.drawn import Data, Drawn, Key, LeftOut, Segment, View
 from replay.report.page.facts import Facts
 from replay.report.page.look import EVICTED, PARTS, REUSED
-from replay.report.page.vega import AMOUNT_LABEL, LEFT, Spec, clock_axis, part_colour, view
+from replay.report.page.vega import Spec, part_colour, view
 from replay.report.words import amount, percent, sentence, span
 
 HELD = 0.03  # a share whose halves differ by less holds

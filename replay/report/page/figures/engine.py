@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from replay.report.frame.axes import AMOUNT_LABEL, LEFT, clock_axis
 from replay.report.page.drawn import Data, Drawn, Key, LeftOut, View
 from replay.report.page.facts import Facts
 from replay.report.page.look import paint
-from replay.report.page.vega import AMOUNT_LABEL, LEFT, Spec, clock_axis, colour, title, view
+from replay.report.page.vega import Spec, colour, title, view
 from replay.report.words import percent, span
 
 FULL = 0.97  # of the pool from which it counts as full

@@ -5,19 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from replay.report.frame.axes import AMOUNT_LABEL, CLOCK_LABEL, LEFT, log_ticks
 from replay.report.page.drawn import Data, Drawn, Key, LeftOut, View
 from replay.report.page.facts import Facts
 from replay.report.page.figures.causes import part_key
 from replay.report.page.look import PARTS, paint
-from replay.report.page.vega import (
-    AMOUNT_LABEL,
-    CLOCK_LABEL,
-    LEFT,
-    Spec,
-    log_ticks,
-    part_colour,
-    view,
-)
+from replay.report.page.vega import Spec, part_colour, view
 from replay.report.page.verdict import SAME
 from replay.report.words import percent, span, times
 

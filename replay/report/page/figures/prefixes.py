@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from replay.report.frame.axes import AMOUNT_LABEL, LEFT
 from replay.report.page.drawn import Data, Drawn, Key, LeftOut, View
 from replay.report.page.facts import Facts
-from replay.report.page.vega import AMOUNT_LABEL, LEFT, view
+from replay.report.page.vega import view
 from replay.report.pictures.icicle import (
     KEPT_NAMES,
     KEPT_SHADES,

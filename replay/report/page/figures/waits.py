@@ -4,21 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from replay.report.frame.axes import LEFT, WAIT_LABEL, clock_axis, log_ticks, wait_axis
 from replay.report.page.drawn import Data, Drawn, Key, LeftOut, View
 from replay.report.page.facts import Facts
-from replay.report.page.vega import (
-    LEFT,
-    SIDES,
-    WAIT_LABEL,
-    Spec,
-    clock_axis,
-    colour,
-    log_ticks,
-    sides,
-    title,
-    view,
-    wait_axis,
-)
+from replay.report.page.vega import SIDES, Spec, colour, sides, title, view
 from replay.report.words import percent, span, wait
 
 TAG = "Overloaded: these times grow with the length of the trace"
