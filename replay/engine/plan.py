@@ -18,7 +18,7 @@ from replay.config.policies import policy_code
 from replay.config.scenario import Scenario
 from replay.errors import InputError
 from replay.kernels import layout
-from replay.kernels.radix_cache import INSERT_ROWS
+from replay.kernels.cache.radix import INSERT_ROWS
 
 if TYPE_CHECKING:
     from replay.trace.frame import Trace
