@@ -1,0 +1,139 @@
+"""The part of a scenario about the serving engine: its scheduler, and how time passes in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from replay.config.schedulers import (
+    SCHEDULERS,
+    order_names,
+    orders_told_apart,
+    schedulers_told_apart,
+)
+from replay.config.section import DurationNs, Section
+
+if TYPE_CHECKING:
+    Scheduler = str
+    OrderName = str
+else:  # one choice a line of their tables
+    Scheduler = Literal[tuple(SCHEDULERS)]
+    OrderName = Literal[order_names()]
+
+
+# Keys without effect where nothing is computed step by step.
+TIMED_KEYS = (
+    "scheduler", "async_scheduling", "order", "max_batched_tokens", "max_sequences",
+    "max_active_sequences", "chunked_prefill", "mixed_steps", "long_prefill_token_threshold",
+    "long_prefill_adaptive", "prefill_chunk_tokens", "prefill_schedule_interval",
+    "reserve_full_prompt", "watermark", "horizon", "steps",
+)  # fmt: skip
+
+
+class EngineSection(Section):
+    """The serving engine of one replica."""
+
+    name: str | None = Field(
+        None,
+        description="serving engine, see `replay list engines`: its overhead and all-reduce are "
+        "modelled, and keys of its scheduler, memory and kind of cache that are not given are its "
+        "own; default: none, and TTFT has no overhead",
+    )
+    overhead: Literal["low", "typical", "high"] | None = Field(
+        None,
+        description="which end of the engine's range of overheads; default: typical (needs name)",
+    )
+    mode: Literal["timed", "untimed"] = Field(
+        "timed", description="untimed: no GPU; each request completes before the next, or see hold"
+    )
+    hold: DurationNs | None = Field(
+        None,
+        description="untimed: a request stays in flight this long after it was admitted; default: "
+        "one after another",
+    )
+    scheduler: Scheduler = Field(
+        "vllm", description=f"whose rules decide what a step computes: {schedulers_told_apart()}"
+    )
+    async_scheduling: bool = Field(
+        False,
+        description="plan a step while the one before runs, so that who arrives during step k is "
+        "computed in step k + 2: vLLM's async scheduling, SGLang's overlap schedule; both have it "
+        "on unless told otherwise",
+    )
+    order: OrderName = Field("fcfs", description=f"who is admitted first: {orders_told_apart()}")
+    max_batched_tokens: PositiveInt = Field(8192, le=2**20, description="token budget of one step")
+    max_sequences: PositiveInt = Field(256, le=65536, description="requests running at once")
+    max_active_sequences: PositiveInt | None = Field(
+        None,
+        le=65536,
+        description="requests running at once beyond which nobody is admitted, vLLM's "
+        "max_num_active_seqs; default: max_sequences",
+    )
+    chunked_prefill: bool = Field(True, description="off: a prompt is computed in one step")
+    mixed_steps: bool | None = Field(
+        None,
+        description="a step computes prompts and decodes; default: on in vllm, which knows nothing "
+        "else, off in sglang, where on is its enable_mixed_chunk",
+    )
+    long_prefill_token_threshold: int = Field(
+        0,
+        ge=0,
+        le=2**31,
+        description="most prompt tokens of one request in one step while others are there; 0: no "
+        "limit",
+    )
+    long_prefill_adaptive: bool = Field(
+        False,
+        description="raise that limit to an equal share of the token budget while few are there",
+    )
+    prefill_chunk_tokens: PositiveInt | None = Field(
+        None, le=2**31, description="former name of long_prefill_token_threshold"
+    )
+    prefill_schedule_interval: PositiveInt = Field(
+        1, le=2**20, description="steps from one that computes prompts to the next that may"
+    )
+    reserve_full_prompt: bool = Field(
+        True,
+        description="admit a request when its whole prompt fits; off: when its first chunk does",
+    )
+    watermark: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the blocks that an admission must leave free while others run",
+    )
+    horizon: DurationNs | None = Field(
+        None, description="stop the clock here; what is not done is reported as unfinished"
+    )
+    baseline: bool = Field(
+        True, description="run the same requests with caching off too, for paired savings"
+    )
+    steps: bool = Field(
+        False, description="keep every step in the run's table `steps`, 100 bytes each in memory"
+    )
+
+    @model_validator(mode="after")
+    def _overhead_is_an_engines(self) -> EngineSection:
+        if self.overhead is not None and self.name is None:
+            raise ValueError("overhead has no effect without name: it is that of a named engine")
+        return self
+
+    @model_validator(mode="after")
+    def _budget_covers_decodes(self) -> EngineSection:
+        if self.max_batched_tokens < self.max_sequences:
+            raise ValueError(
+                f"max_batched_tokens ({self.max_batched_tokens}) must be at least max_sequences "
+                f"({self.max_sequences}): every running request decodes one token a step"
+            )
+        return self
+
+    @property
+    def mixes(self) -> bool:
+        """Whether a step may compute prompts and decodes."""
+        return self.scheduler == "vllm" if self.mixed_steps is None else self.mixed_steps
+
+    @property
+    def long_prefill(self) -> int:
+        """The most prompt tokens of one request in one step while others are there; 0 for any."""
+        return self.long_prefill_token_threshold or self.prefill_chunk_tokens or 0
