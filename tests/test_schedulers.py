@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import polars as pl
+import pytest
 
+from replay.config.load import check_values
 from replay.config.scenario import Scenario
 from replay.config.schedulers import order_code, order_names, scheduler_code
 from replay.engine.plan import Plan, make_plan
+from replay.engine.prepare import FORMER_NAME, NO_PRIORITIES, prepare_trace, run_notes
+from replay.errors import ConfigError
 from replay.kernels import layout
-from replay.trace.frame import TraceMeta, canonical_trace
+from replay.trace.frame import Trace, TraceMeta, canonical_trace
 from replay.trace.tree import build_tree
 
 THREE = {
@@ -19,14 +23,18 @@ THREE = {
 }
 
 
-def plan_of(engine: dict, *, blocks: int | None = 999, **columns: list) -> Plan:
-    """Return the plan of three requests of one block each."""
+def three(**columns: list) -> Trace:
+    """Return three requests of one block each."""
     meta = TraceMeta(
         path="three.jsonl", name="three", sha256="0" * 64, format="mooncake", block_size=4,
         content="blocks", sessions="none",
     )  # fmt: skip
-    trace = canonical_trace(pl.DataFrame(THREE | columns), meta)
-    scenario = Scenario.model_validate({"engine": engine})
+    return canonical_trace(pl.DataFrame(THREE | columns), meta)
+
+
+def plan_of(engine: dict, *, blocks: int | None = 999, **columns: list) -> Plan:
+    """Return the plan of these requests."""
+    trace, scenario = three(**columns), Scenario.model_validate({"engine": engine})
     return make_plan(trace, build_tree(trace), scenario, block_size=4, capacity_blocks=blocks)
 
 
@@ -79,3 +87,106 @@ def test_priorities_are_read_where_the_order_asks_for_them():
 
 def test_no_steps_are_kept_of_the_run_beside_it():
     assert plan_of({"steps": True}).without_cache().rules[layout.KEEP_STEPS] == 0
+
+
+VLLM_ALONE = {
+    "max_active_sequences": 8,
+    "long_prefill_token_threshold": 64,
+    "prefill_chunk_tokens": 64,
+    "prefill_schedule_interval": 2,
+    "reserve_full_prompt": False,
+    "watermark": 0.1,
+}
+RADIX = {"kind": "radix"}
+
+
+@pytest.mark.parametrize(
+    ("sections", "told"),
+    [
+        ({"engine": {"scheduler": "orca"}}, "engine.scheduler: must be 'vllm' or 'sglang'"),
+        (
+            {"engine": {"order": "lpm"}},
+            "scheduler vllm knows the orders fcfs, priority (got 'lpm')",
+        ),
+        (
+            {"engine": {"order": "sjf"}},
+            "engine.order: must be 'fcfs', 'priority', 'lpm', 'dfs-weight', 'lof', 'spf' or "
+            "'hrrn' (got 'sjf')",
+        ),
+        ({"engine": {"mixed_steps": False}}, "engine.scheduler sglang with cache.kind radix"),
+        (
+            {"engine": {"scheduler": "sglang"}},
+            "engine.scheduler sglang works over cache.kind radix, not block",
+        ),
+        *(
+            (
+                {"engine": {"scheduler": "sglang", key: value}, "cache": RADIX},
+                f"{key} has no effect when scheduler is sglang: it is a key of vllm",
+            )
+            for key, value in VLLM_ALONE.items()
+        ),
+        (
+            {"engine": {"prefill_chunk_tokens": 64, "long_prefill_token_threshold": 32}},
+            "prefill_chunk_tokens is the former name of long_prefill_token_threshold: give one",
+        ),
+        (
+            {"engine": {"long_prefill_adaptive": True}},
+            "long_prefill_adaptive has no effect without long_prefill_token_threshold",
+        ),
+        (
+            {"engine": {"max_active_sequences": 300}},
+            "max_active_sequences (300) has no effect above max_sequences (256)",
+        ),
+        (
+            {"engine": {"max_batched_tokens": 64}},
+            "max_batched_tokens (64) must be at least max_sequences (256)",
+        ),
+        ({"engine": {"watermark": 1.0}}, "engine.watermark: must be less than 1 (got 1.0)"),
+        ({"engine": {"long_prefill_token_threshold": -1}}, "greater than or equal to 0 (got -1)"),
+        ({"engine": {"prefill_schedule_interval": 0}}, "must be greater than 0 (got 0)"),
+        ({"engine": {"async_scheduling": 7}}, "engine.async_scheduling: must be true or false"),
+        *(
+            (
+                {"engine": {"mode": "untimed", key: value}},
+                f"engine.{key} has no effect when engine.mode is untimed",
+            )
+            for key, value in (*VLLM_ALONE.items(), ("order", "priority"), ("steps", True))
+        ),
+    ],
+)
+def test_what_a_scheduler_does_not_know_is_refused(sections, told):
+    with pytest.raises(ConfigError) as refused:
+        check_values(sections, Scenario, "scenario")
+    assert told in str(refused.value)
+
+
+def test_keys_of_the_scheduler_that_is_asked_for_are_taken():
+    for engine, cache in (
+        ({"scheduler": "sglang", "order": "lpm", "mixed_steps": True}, RADIX),
+        ({"scheduler": "sglang", "max_batched_tokens": 8, "max_sequences": 32}, RADIX),
+        ({"order": "priority", "mixed_steps": True, "watermark": 0.01}, {}),
+        ({"long_prefill_token_threshold": 8, "long_prefill_adaptive": True}, {}),
+    ):
+        Scenario.model_validate({"engine": engine, "cache": cache})
+
+
+def test_a_step_is_mixed_as_its_scheduler_does():
+    assert Scenario().engine.mixes
+    told = {"scheduler": "sglang"}
+    assert not Scenario(engine=told, cache=RADIX).engine.mixes
+    assert Scenario(engine={**told, "mixed_steps": True}, cache=RADIX).engine.mixes
+
+
+@pytest.mark.parametrize(
+    ("engine", "columns", "told"),
+    [
+        ({}, {}, []),
+        ({"order": "priority"}, {}, [NO_PRIORITIES]),
+        ({"order": "priority"}, {"priority": [1, 2, 3]}, []),
+        ({"prefill_chunk_tokens": 512}, {}, [FORMER_NAME]),
+        ({"long_prefill_token_threshold": 512}, {}, []),
+    ],
+)
+def test_notes_tell_of_keys_that_mean_less_than_they_seem(engine, columns, told):
+    prepared = prepare_trace(three(**columns), Scenario.model_validate({"engine": engine}))
+    assert [note for note in run_notes(prepared) if note in (FORMER_NAME, NO_PRIORITIES)] == told

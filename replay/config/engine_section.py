@@ -30,6 +30,15 @@ TIMED_KEYS = (
     "reserve_full_prompt", "watermark", "horizon", "steps",
 )  # fmt: skip
 
+# Keys that only one scheduler knows, and why another has no use for them.
+_OF_ONE_SCHEDULER = {
+    "vllm": (
+        "max_active_sequences", "long_prefill_token_threshold", "long_prefill_adaptive",
+        "prefill_chunk_tokens", "prefill_schedule_interval", "reserve_full_prompt", "watermark",
+    ),
+    "sglang": (),
+}  # fmt: skip
+
 
 class EngineSection(Section):
     """The serving engine of one replica."""
@@ -120,11 +129,50 @@ class EngineSection(Section):
         return self
 
     @model_validator(mode="after")
-    def _budget_covers_decodes(self) -> EngineSection:
-        if self.max_batched_tokens < self.max_sequences:
+    def _keys_of_the_scheduler(self) -> EngineSection:
+        for scheduler, keys in _OF_ONE_SCHEDULER.items():
+            for key in keys if scheduler != self.scheduler else ():
+                if getattr(self, key) != type(self).model_fields[key].default:
+                    raise ValueError(
+                        f"{key} has no effect when scheduler is {self.scheduler}: it is a key of "
+                        f"{scheduler}"
+                    )
+        known = order_names(self.scheduler)
+        if self.order not in known:
+            raise ValueError(
+                f"scheduler {self.scheduler} knows the orders {', '.join(known)} (got "
+                f"{self.order!r})"
+            )
+        if self.scheduler == "vllm" and self.mixed_steps is False:
+            raise ValueError(
+                "mixed_steps off is not how scheduler vllm works: engine.scheduler sglang with "
+                "cache.kind radix computes prompts and decodes in steps of their own"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _limits_of_a_step(self) -> EngineSection:
+        if self.scheduler == "vllm" and self.max_batched_tokens < self.max_sequences:
             raise ValueError(
                 f"max_batched_tokens ({self.max_batched_tokens}) must be at least max_sequences "
                 f"({self.max_sequences}): every running request decodes one token a step"
+            )
+        if self.max_active_sequences is not None and self.max_active_sequences > self.max_sequences:
+            raise ValueError(
+                f"max_active_sequences ({self.max_active_sequences}) has no effect above "
+                f"max_sequences ({self.max_sequences})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_limit_of_long_prompts(self) -> EngineSection:
+        if self.prefill_chunk_tokens is not None and self.long_prefill_token_threshold:
+            raise ValueError(
+                "prefill_chunk_tokens is the former name of long_prefill_token_threshold: give one"
+            )
+        if self.long_prefill_adaptive and not self.long_prefill:
+            raise ValueError(
+                "long_prefill_adaptive has no effect without long_prefill_token_threshold"
             )
         return self
 

@@ -152,3 +152,12 @@ class Scenario(Section):
                     "long as its tokens take"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _cache_of_the_scheduler(self) -> Scenario:
+        if self.engine.scheduler == "sglang" and self.cache.kind != "radix":
+            raise ValueError(
+                f"engine.scheduler sglang works over cache.kind radix, not {self.cache.kind}: it "
+                "counts what its tree can evict"
+            )
+        return self
