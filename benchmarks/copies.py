@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from replay.kernels.references import References
+from replay.kernels.policies.references import References
 
 
 def interleaved(references: References, copies: int) -> References:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from replay.kernels.references import References
+from replay.kernels.policies.references import References
 
 # Policies whose rules are the same there, by the names used here; the optimum needs the future.
 CLASSES = {

@@ -17,7 +17,7 @@ from replay.trace.frame import Trace
 from replay.trace.readers import load_trace
 from replay.trace.tree import build_tree
 from tests import random_traces
-from tests.naive_frames import turns
+from tests.naive.frames import turns
 from tests.shared_data import SHARED
 from tests.test_ceilings import tokens_of
 

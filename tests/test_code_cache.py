@@ -222,7 +222,7 @@ def test_a_command_heals_its_cache_and_says_so_once(tmp_path):
 
     before = curve()
     assert "ompil" not in before.stderr
-    entries = [path for path in folder.iterdir() if path.name.startswith(("tree.", "stack."))]
+    entries = [path for path in folder.iterdir() if path.name.startswith(("grow.", "stack."))]
     assert len(entries) >= 4
     for place, entry in enumerate(entries):
         (flipped(0.5), cut(0.5), replaced(b""))[place % 3](entry)

@@ -20,7 +20,8 @@ from replay.report.compare.names import TABLES
 from replay.report.compare.sides import sides_of
 from replay.report.tables import Table
 from replay.runs.open import open_run
-from tests import naive_compare, run_fixture
+from tests import run_fixture
+from tests.naive import compare as naive_compare
 
 SAMPLE = Path(__file__).parents[1] / "traces" / "chat-small.jsonl"
 BAND = 1.08

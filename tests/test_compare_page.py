@@ -16,7 +16,8 @@ from replay.report.compare.page.gallery import FIGURES, LACKS, SECTIONS
 from replay.report.compare.page.verdict import headline
 from replay.report.page.drawn import Data
 from replay.runs.open import open_run
-from tests import dense_run, naive_compare, run_fixture
+from tests import dense_run, run_fixture
+from tests.naive import compare as naive_compare
 from tests.page_reader import PageReader
 from tests.test_compare import FITTED, written
 

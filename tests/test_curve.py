@@ -11,9 +11,10 @@ from replay.analysis.groups import group_requests
 from replay.cache.capacities import round_capacities, spaced_capacities
 from replay.cache.curve import KNEES, sufficient_capacity
 from replay.cache.view import BlockView, block_view
-from replay.kernels.lru import replay_lru
+from replay.kernels.policies.lru import replay_lru
 from replay.trace.tree import build_tree
-from tests import naive, naive_stack
+from tests.naive import engine as naive
+from tests.naive import stack as naive_stack
 from tests.random_traces import BLOCK, mixed, rows, trace_of, unit_rows, unit_trace_of
 from tests.shared_data import CONVERSATION, conversation, needs
 

@@ -18,7 +18,7 @@ from replay.engine.plan import make_plan
 from replay.engine.run import execute, prepare_trace
 from replay.engine.simulate import simulate_untimed
 from replay.kernels import layout
-from replay.kernels.lru import replay_lru
+from replay.kernels.policies.lru import replay_lru
 from replay.trace.frame import Trace
 from replay.trace.tree import build_tree
 from tests.random_traces import mixed, rows, trace_of

@@ -21,7 +21,8 @@ from replay.gpu.cost import StepCost
 from replay.kernels import cost as cost_kernel
 from replay.kernels import layout
 from replay.trace.tree import build_tree
-from tests import naive, naive_attention
+from tests.naive import attention as naive_attention
+from tests.naive import engine as naive
 from tests.random_traces import BLOCK, mixed, rows, trace_of, unit_rows, unit_trace_of
 
 STATUSES = {
@@ -29,7 +30,7 @@ STATUSES = {
     "rejected": layout.REJECTED,
     "unfinished": layout.UNFINISHED,
 }
-KINDS = {  # of attention, in the words of tests/naive_attention.py
+KINDS = {  # of attention, in the words of tests/naive/attention.py
     "pair": 0.9, "tile_key": 0.7, "tile_start": 1.5, "tile_rows": 4, "heads": 2, "sms": 3,
     "key": 1.3, "row": 0.4, "expand": 0.2, "decode_pair": 0.8, "decode_key": 1.1,
     "decode_row": 0.3, "group": 2, "l2_keys": 9.0, "window": 11.0, "decodes": "apart",

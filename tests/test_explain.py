@@ -12,7 +12,9 @@ from replay.analysis.stretches import stretches
 from replay.engine.watch import watch_request
 from replay.kernels import layout
 from replay.trace.tree import build_tree
-from tests import naive, naive_radix, test_radix_twins
+from tests import test_radix_twins
+from tests.naive import engine as naive
+from tests.naive import radix as naive_radix
 from tests.random_traces import BLOCK, mixed, rows, trace_of, unit_rows, unit_trace_of
 from tests.test_engine_twins import (
     both,

@@ -12,7 +12,7 @@ from replay.cache.blocks import block_paths
 from replay.cache.hints import Hints, RecomputeCost, hints_of
 from replay.cache.ranked_policies import RANKED_POLICIES, lru_by_rank, replay_ranked
 from replay.cache.references import references
-from replay.kernels.references import References
+from replay.kernels.policies.references import References
 from replay.units import NS_PER_S
 from tests.shared_data import CONVERSATION, conversation, needs
 

@@ -14,7 +14,7 @@ from replay.gpu.replica import Replica
 from replay.gpu.spec import gpu_names, load_gpu, load_model, model_names, splits_evenly
 from replay.kernels import cost as kernel
 from replay.kernels.steps import StepList
-from tests import naive_cost
+from tests.naive import cost as naive_cost
 
 H100 = load_gpu("h100-sxm")
 A100 = load_gpu("a100-sxm-80gb")

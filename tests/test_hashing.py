@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replay.errors import InputError, UnknownNameError
-from replay.kernels.hashing import murmur3_of_bytes
+from replay.kernels.tree.hashing import murmur3_of_bytes
 from replay.trace.hash_algorithms import ALGORITHMS
 from replay.trace.hashing import (
     Salt,
@@ -20,7 +20,7 @@ from replay.trace.hashing import (
     block_hashes,
     prefix_digests,
 )
-from tests import naive_hashing as naive
+from tests.naive import hashing as naive
 
 NAMES = [algorithm.name for algorithm in ALGORITHMS]
 TOKEN = st.one_of(st.integers(0, 5), st.integers(0, 2**32 - 1))

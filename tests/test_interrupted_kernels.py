@@ -6,7 +6,7 @@ import sys
 SCRIPT = """
 import os, signal, threading
 import numpy as np
-from replay.kernels.factorize import codes_of_any_ids
+from replay.kernels.tree.factorize import codes_of_any_ids
 
 ids = np.arange(4_000_000, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
 codes_of_any_ids(ids[:4].copy(), 1024)  # compiled, or loaded

@@ -12,9 +12,9 @@ import pytest
 from replay.cache.blocks import block_paths
 from replay.cache.queue_policies import replay_queue
 from replay.cache.references import references
-from replay.kernels.references import References
+from replay.kernels.policies.references import References
 from tests import libcachesim_oracle as oracle
-from tests.naive_queues import NAIVE
+from tests.naive.queues import NAIVE
 from tests.shared_data import CONVERSATION, conversation, needs
 
 pytest.importorskip("libcachesim")

@@ -10,7 +10,7 @@ import pytest
 
 from replay.cache.hints import Hints, RecomputeCost
 from replay.cache.ranked_policies import lru_by_rank, optimum_hit_blocks, replay_ranked
-from replay.kernels.references import References
+from replay.kernels.policies.references import References
 from tests import libcachesim_oracle as oracle
 
 pytest.importorskip("libcachesim")

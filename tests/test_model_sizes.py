@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from replay.config.hardware import KV_DTYPE_BYTES, WEIGHT_DTYPE_BITS, Model, kv_bytes_in
 from replay.errors import UnknownNameError
 from replay.gpu.spec import load_model, splits_evenly
-from tests import naive_sizes
+from tests.naive import sizes as naive_sizes
 from tests.random_models import models
 from tests.shared_data import SHARED, needs
 

@@ -12,9 +12,9 @@ from replay.cache.blocks import block_paths
 from replay.cache.queue_policies import QUEUE_POLICIES, replay_queue
 from replay.cache.references import references
 from replay.errors import InputError, UnknownNameError
-from replay.kernels.references import References
+from replay.kernels.policies.references import References
 from replay.trace.tree import build_tree
-from tests import naive_queues
+from tests.naive import queues as naive_queues
 from tests.random_traces import mixed, rows, trace_of, unit_rows, unit_trace_of
 from tests.shared_data import CONVERSATION, conversation, needs
 
@@ -131,7 +131,7 @@ def test_many_requests_and_a_table_that_grows_equal_block_by_block(name, monkeyp
 
 
 def test_a_request_loses_its_own_shallow_blocks_to_its_deep_ones():
-    """The worked example of kernels/run_queues.py."""
+    """The worked example of kernels/policies/run_queues.py."""
     refs = References(
         first=np.array([0, 0]),
         blocks=np.array([4, 4]),

@@ -14,8 +14,8 @@ from replay.engine.plan import make_plan
 from replay.engine.simulate import simulate_timed, simulate_untimed
 from replay.kernels import layout
 from replay.trace.tree import build_tree
-from tests import naive
-from tests.naive_radix import Engine, RadixCache, RadixRules, replay_untimed
+from tests.naive import engine as naive
+from tests.naive.radix import Engine, RadixCache, RadixRules, replay_untimed
 from tests.random_traces import BLOCK, mixed, rows, trace_of, unit_rows, unit_trace_of
 from tests.test_engine_twins import (
     COUNTED,

@@ -23,10 +23,10 @@ from replay.cache.ranked_policies import (
 from replay.cache.references import references
 from replay.errors import InputError, UnknownNameError
 from replay.gpu.spec import load_gpu, load_model
-from replay.kernels.references import References
+from replay.kernels.policies.references import References
 from replay.trace.tree import build_tree
-from tests import naive_ranked
 from tests.libcachesim_oracle import sessions
+from tests.naive import ranked as naive_ranked
 from tests.random_traces import mixed, rows, trace_of, unit_rows, unit_trace_of
 
 CAPACITIES = st.integers(1, 12) | st.integers(1, 60)

@@ -12,7 +12,7 @@ from replay.trace.readers import load_trace
 from replay.trace.readers.codex import looks_like_codex, read_codex
 from replay.trace.text import APPROXIMATE
 from replay.trace.tree import build_tree
-from tests.naive_agents import ideal_hits
+from tests.naive.agents import ideal_hits
 from tests.reader_fuzz import any_json, json_lines, mutated, reading, requests_or_refusal, rows_of
 from tests.shared_data import SHARED, needs
 

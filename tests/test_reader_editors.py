@@ -13,7 +13,7 @@ from replay.trace.readers.cline import looks_like_cline, read_cline
 from replay.trace.readers.opencode import looks_like_opencode, read_opencode
 from replay.trace.text import APPROXIMATE
 from replay.trace.tree import build_tree
-from tests.naive_agents import ideal_hits
+from tests.naive.agents import ideal_hits
 from tests.reader_fuzz import any_json, json_lines, mutated, reading, requests_or_refusal, rows_of
 
 T = 1_767_225_600_000

@@ -10,7 +10,7 @@ from replay.errors import TraceError
 from replay.trace.check_content import content_facts
 from replay.trace.readers.gemini_cli import looks_like_gemini_cli, read_gemini_cli
 from replay.trace.tree import build_tree
-from tests.naive_agents import ideal_hits
+from tests.naive.agents import ideal_hits
 from tests.reader_fuzz import any_json, json_lines, mutated, reading, requests_or_refusal, rows_of
 
 trace_of = reading(read_gemini_cli)

@@ -17,9 +17,10 @@ from replay.config.scenario import GpuSection
 from replay.report.library import report_names
 from replay.report.page.gallery import FIGURES
 from replay.trace.readers import READERS
-from tests import naive_queues, naive_ranked
-from tests.naive_radix import Node, RadixCache, RadixRules
-from tests.naive_store import Kept, Store, StoreRules
+from tests.naive import queues as naive_queues
+from tests.naive import ranked as naive_ranked
+from tests.naive.radix import Node, RadixCache, RadixRules
+from tests.naive.store import Kept, Store, StoreRules
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()

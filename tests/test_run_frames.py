@@ -28,10 +28,12 @@ from replay.schema import REQUESTS, TIMELINE, column_names
 from replay.trace import shared_edges
 from replay.trace.frame import Trace
 from replay.trace.tree import PrefixTree, build_tree
-from tests import naive, naive_ranked, naive_stack
 from tests import test_radix_twins as radix
 from tests import test_session_store as store
-from tests.naive_frames import (
+from tests.naive import engine as naive
+from tests.naive import ranked as naive_ranked
+from tests.naive import stack as naive_stack
+from tests.naive.frames import (
     Clock,
     causality,
     global_hits,
@@ -39,10 +41,10 @@ from tests.naive_frames import (
     request_row,
     timeline_rows,
 )
-from tests.naive_radix import Engine as RadixEngine
-from tests.naive_radix import RadixCache, RadixRules
-from tests.naive_radix import replay_untimed as replay_radix
-from tests.naive_store import Store, StoreRules
+from tests.naive.radix import Engine as RadixEngine
+from tests.naive.radix import RadixCache, RadixRules
+from tests.naive.radix import replay_untimed as replay_radix
+from tests.naive.store import Store, StoreRules
 from tests.random_traces import BLOCK, queueing_rows, rows, trace_of, unit_rows, unit_trace_of
 from tests.test_engine_twins import (
     cache_rules,

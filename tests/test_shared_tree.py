@@ -13,8 +13,9 @@ from replay.answers.shared_tree import tree_of_run, tree_of_trace
 from replay.answers.tree_rows import MEASURES, Choice, account, spans, tree_rows
 from replay.cli.icicle_lines import icicle_lines
 from replay.errors import InputError, UnknownNameError
-from tests import naive, random_traces
-from tests.naive_tree import prefixes
+from tests import random_traces
+from tests.naive import engine as naive
+from tests.naive.tree import prefixes
 from tests.trace_samples import mooncake_text, trace_of
 
 UNITS = random_traces.mixed(random_traces.unit_rows())

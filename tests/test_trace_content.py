@@ -14,7 +14,7 @@ from replay.trace.content import block_ids_of
 from replay.trace.frame import Trace
 from replay.trace.parquet import check_blocks
 from replay.trace.tokens import tokens_of
-from tests import naive_hashing as naive
+from tests.naive import hashing as naive
 from tests.random_traces import BLOCK, rows, trace_of, unit_rows, unit_trace_of
 
 SIZES = st.sampled_from([1, 2, 3, 4, 5, 8, 16, 100])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replay.kernels.reuse import reuse_distances
+from replay.kernels.tree.reuse import reuse_distances
 from replay.trace.content import block_ids_of
 from replay.trace.reuse import (
     edge_uses,

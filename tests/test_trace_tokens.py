@@ -13,7 +13,7 @@ from replay.trace.frame import Trace
 from replay.trace.lists import list_column
 from replay.trace.tokens import VOCABULARY, tokens_of
 from replay.trace.tree import build_tree
-from tests import naive_hashing as naive
+from tests.naive import hashing as naive
 from tests.random_traces import rows, trace_of, unit_rows, unit_trace_of
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replay.config.context import Context
-from replay.kernels.prompts import write_prompts
+from replay.kernels.tree.prompts import write_prompts
 from replay.workload.context import Window, cut, fitted
 from replay.workload.messages import NONE, Messages
 

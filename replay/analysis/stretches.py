@@ -1,7 +1,8 @@
 """One prompt cut into stretches with one story each: what was hit, and what became of the rest.
 
-In depth order, as in kernels/causes.py: hits, then what some cache would have had, block by block,
-then what was seen but is no whole block, then what nobody had seen. Worked example, blocks of 4:
+In depth order, as in kernels/cache/causes.py: hits, then what some cache would have had, block by
+block, then what was seen but is no whole block, then what nobody had seen. Worked example, blocks
+of 4:
 
     tokens  0-8    hit         put there by request 1
     tokens  8-12   evicted     put there by request 1, evicted for request 6

@@ -1,9 +1,9 @@
 """The hits of LRU at every capacity, from one pass over the edges of the prefix tree.
 
 A use of an edge whose first block lies at depth D of the LRU stack hits clamp(C - D, 0, L) of its
-L blocks at capacity C (kernels/stack.py). The hits of all uses together are a sum of such ramps:
-with the starts D and the stops D + L sorted and summed, the hits at any capacity are two binary
-searches away, and no array is as long as the cache is large.
+L blocks at capacity C (kernels/policies/stack.py). The hits of all uses together are a sum of such
+ramps: with the starts D and the stops D + L sorted and summed, the hits at any capacity are two
+binary searches away, and no array is as long as the cache is large.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from replay.kernels.references import References
-from replay.kernels.stack import stack_depths
+from replay.kernels.policies.references import References
+from replay.kernels.policies.stack import stack_depths
 
 _REQUESTS_AT_ONCE = 1 << 18
 KNEES = (0.9, 0.95, 0.99)

@@ -1,7 +1,7 @@
 """Eviction policies made of queues: FIFO, CLOCK, SIEVE, S3-FIFO, SLRU, 2Q and ARC.
 
 Exact block by block and run on stretches of blocks, so the cost of a request is that of its edges
-whatever the block size. Protocol and worked example: kernels/run_queues.py.
+whatever the block size. Protocol and worked example: kernels/policies/run_queues.py.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import numpy as np
 
 from replay.cache.outcome import PolicyOutcome
 from replay.errors import InputError, UnknownNameError
-from replay.kernels import run_queues
-from replay.kernels.arc import replay_arc
-from replay.kernels.fifo import replay_clock, replay_fifo
-from replay.kernels.references import References
-from replay.kernels.run_queues import RunQueues
-from replay.kernels.s3fifo import replay_s3fifo
-from replay.kernels.sieve import replay_sieve
-from replay.kernels.slru import replay_slru
-from replay.kernels.two_queues import replay_two_queues
+from replay.kernels.policies import run_queues
+from replay.kernels.policies.arc import replay_arc
+from replay.kernels.policies.fifo import replay_clock, replay_fifo
+from replay.kernels.policies.references import References
+from replay.kernels.policies.run_queues import RunQueues
+from replay.kernels.policies.s3fifo import replay_s3fifo
+from replay.kernels.policies.sieve import replay_sieve
+from replay.kernels.policies.slru import replay_slru
+from replay.kernels.policies.two_queues import replay_two_queues
 
 SPARE_ROWS = 4_096  # rows for second runs of edges; a fraction of the table comes on top
 CLOSURE = "no"

@@ -1,10 +1,11 @@
 """Eviction policies that rank blocks, and the offline optimum: one table, and how each is run.
 
-The protocol that all of them share is told in `replay.kernels.ranked`. What is resident is closed
-under prefixes *by nature* where no block can rank before one that hangs from it, given that it was
-so before: whatever uses a block uses the blocks before it too, so those were stored no later, used
-as often since and as recently, by requests of the same priorities. Counts lost on eviction change
-nothing of that, for a parent is never evicted first. It holds *by restriction to leaves* where
+The protocol that all of them share is told in `replay.kernels.policies.ranked`. What is resident is
+closed under prefixes *by nature* where no block can rank before one that hangs from it, given that
+it was so before: whatever uses a block uses the blocks before it too, so those were stored no
+later, used as often since and as recently, by requests of the same priorities. Counts lost on
+eviction change nothing of that, for a parent is never evicted first. It holds *by restriction to
+leaves* where
 ranks alone would not do, and *no* says that look-ups find stranded blocks, which are counted.
 """
 
@@ -19,14 +20,14 @@ import numpy as np
 from replay.cache.hints import Hints
 from replay.cache.outcome import PolicyOutcome
 from replay.errors import InputError, UnknownNameError
-from replay.kernels import leaf_heap, optimum, ranked_layout, recency
-from replay.kernels.calendar import level_starts
-from replay.kernels.levelling import replay_levelled
-from replay.kernels.optimum import Future, find_next_uses, replay_optimum
-from replay.kernels.ranked import replay_ranked as replay_by_rank
-from replay.kernels.ranked_layout import Ranked
-from replay.kernels.recency import Recency, replay_recency
-from replay.kernels.references import References
+from replay.kernels.policies import leaf_heap, optimum, ranked_layout, recency
+from replay.kernels.policies.calendar import level_starts
+from replay.kernels.policies.levelling import replay_levelled
+from replay.kernels.policies.optimum import Future, find_next_uses, replay_optimum
+from replay.kernels.policies.ranked import replay_ranked as replay_by_rank
+from replay.kernels.policies.ranked_layout import Ranked
+from replay.kernels.policies.recency import Recency, replay_recency
+from replay.kernels.policies.references import References
 
 BY_NATURE = "by nature"
 BY_LEAVES = "by restriction to leaves"
@@ -67,7 +68,7 @@ def _outcome(hits: np.ndarray, counters: np.ndarray, found: int, evicted: int) -
 
 
 def _rank(rank: int) -> Callable[[References, int, Hints], PolicyOutcome]:
-    """Return a replay that evicts by one of the ranks of kernels/ranked_layout.py."""
+    """Return a replay that evicts by one of the ranks of kernels/policies/ranked_layout.py."""
     return partial(_by_rank, rank=rank)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from replay.cache.blocks import BlockPaths
-from replay.kernels.references import References
+from replay.kernels.policies.references import References
 
 
 def references(paths: BlockPaths) -> References:

@@ -15,8 +15,8 @@ from replay.cache.outcome import PolicyOutcome
 from replay.cache.queue_policies import QUEUE_POLICIES, replay_queue
 from replay.cache.ranked_policies import BY_NATURE, RANKED_POLICIES, replay_ranked
 from replay.errors import UnknownNameError
-from replay.kernels.lru import replay_lru
-from replay.kernels.references import References
+from replay.kernels.policies.lru import replay_lru
+from replay.kernels.policies.references import References
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from replay.cache.hints import Hints
 from replay.cache.outcome import PolicyOutcome
 from replay.cache.replacement import Replacement
 from replay.cache.view import BlockView
-from replay.kernels.references import References
+from replay.kernels.policies.references import References
 from replay.progress import Hook, ignore
 
 

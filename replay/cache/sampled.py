@@ -15,7 +15,7 @@ import numpy as np
 
 from replay.cache.curve import Curve, cuts, ramps, stack_uses
 from replay.cache.view import BlockView
-from replay.kernels.references import References
+from replay.kernels.policies.references import References
 from replay.trace.blocks import hot_requests
 from replay.trace.prefix_sample import STRATA
 

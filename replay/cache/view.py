@@ -10,7 +10,7 @@ import numpy as np
 from replay.cache.blocks import block_paths
 from replay.cache.curve import Curve, Uses, lru_curve, stack_uses
 from replay.cache.references import hit_tokens, longest_request_blocks, references
-from replay.kernels.references import References
+from replay.kernels.policies.references import References
 from replay.trace.tree import PrefixTree
 
 

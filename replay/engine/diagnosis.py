@@ -17,7 +17,7 @@ from replay.cache.references import hit_tokens, references
 from replay.engine.outcome import Outcome, narrowed
 from replay.engine.plan import UNLIMITED_BLOCKS, Plan
 from replay.kernels import layout
-from replay.kernels.references import References
+from replay.kernels.policies.references import References
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from replay.config.scenario import Scenario
 from replay.config.schedulers import order_code, scheduler_code
 from replay.errors import InputError
 from replay.kernels import layout
-from replay.kernels.radix_cache import INSERT_ROWS
+from replay.kernels.cache.radix import INSERT_ROWS
 
 if TYPE_CHECKING:
     from replay.trace.frame import Trace

@@ -16,8 +16,8 @@ from replay.engine.plan import Plan
 from replay.engine.tables import grown, make_engine, make_tables, with_more_peaks
 from replay.kernels import layout
 from replay.kernels.layout import Engine, Tables
-from replay.kernels.timed import FINISHED, NEEDS_PEAKS, NEEDS_ROWS, PAUSED, replay_timed
-from replay.kernels.untimed import replay_untimed
+from replay.kernels.serving.advance import FINISHED, NEEDS_PEAKS, NEEDS_ROWS, PAUSED, replay_timed
+from replay.kernels.serving.untimed import replay_untimed
 from replay.progress import Hook, ignore
 from replay.units import NS_PER_S
 

@@ -9,10 +9,10 @@ import numpy as np
 from replay.engine.outcome import Harvest
 from replay.engine.plan import Plan
 from replay.kernels import layout
+from replay.kernels.cache.radix_layout import AGE_FIELDS, LEAF_FIELDS, NODE_FIELDS
 from replay.kernels.cost import SUMS
-from replay.kernels.heap import HEAP_FIELDS
 from replay.kernels.layout import Engine, Tables
-from replay.kernels.radix_layout import AGE_FIELDS, LEAF_FIELDS, NODE_FIELDS
+from replay.kernels.serving.heap import HEAP_FIELDS
 
 if TYPE_CHECKING:
     from replay.gpu.cost import StepCost

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from replay.kernels.factorize import codes_of_any_ids, codes_of_small_ids
-from replay.kernels.tree import CHAINED, link_blocks
+from replay.kernels.tree.factorize import codes_of_any_ids, codes_of_small_ids
+from replay.kernels.tree.grow import CHAINED, link_blocks
 
 _SMALL_ID_FACTOR = 4  # ids below this many times their number get a direct table
 HOT_SHARE = 100  # a block is hot when more than one request in this many uses it

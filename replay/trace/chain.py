@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from replay.kernels.chain import chain_blocks
+from replay.kernels.tree.chain import chain_blocks
 from replay.trace.blocks import codes_as_seen, flat_blocks
 from replay.trace.lists import list_column
 

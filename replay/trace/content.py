@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from replay.errors import InputError
-from replay.kernels.content import number_blocks
+from replay.kernels.tree.content import number_blocks
 from replay.trace.blocks import codes_as_seen, flat_blocks
 from replay.trace.frame import Trace, canonical_trace
 from replay.trace.lists import list_column

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from replay.errors import UnknownNameError
-from replay.kernels.hashing import murmur3_blocks, murmur3_of_bytes, murmur3_prefixes
+from replay.kernels.tree.hashing import murmur3_blocks, murmur3_of_bytes, murmur3_prefixes
 
 TOKEN_BYTES = 4
 

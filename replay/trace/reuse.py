@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from replay.kernels.reuse import reuse_distances
+from replay.kernels.tree.reuse import reuse_distances
 from replay.trace.blocks import hot_requests
 from replay.trace.ceilings import content_hit_tokens, global_prefix_tokens, session_hit_tokens
 from replay.trace.paths import append_edges

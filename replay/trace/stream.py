@@ -14,8 +14,8 @@ import numpy as np
 import polars as pl
 
 from replay.errors import Problem, TraceError
-from replay.kernels.stream import batch_paths, extend_trie, rehash
-from replay.kernels.tree import CHAINED, TWO_PARENTS, compress_edges
+from replay.kernels.tree.grow import CHAINED, TWO_PARENTS, compress_edges
+from replay.kernels.tree.stream import batch_paths, extend_trie, rehash
 from replay.progress import Hook, ignore
 from replay.trace.blocks import FlatBlocks, flat_blocks
 from replay.trace.frame import Trace, canonical_trace

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from replay.errors import InputError
-from replay.kernels.tokens import fill_segments
+from replay.kernels.tree.tokens import fill_segments
 from replay.trace.frame import Trace, canonical_trace
 from replay.trace.lists import list_column
 from replay.trace.units import units_of

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from replay.errors import Problem, TraceError
-from replay.kernels.radix import insert_units, order_edges
-from replay.kernels.tree import (
+from replay.kernels.tree.grow import (
     CHAINED,
     TWO_PARENTS,
     compress_edges,
     link_blocks,
     request_paths,
 )
+from replay.kernels.tree.radix import insert_units, order_edges
 from replay.trace.block_units import units_of_blocks
 from replay.trace.blocks import codes_as_seen, flat_blocks
 from replay.trace.separation import apart, roots_of, skipping

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from replay.config.context import Context
-from replay.kernels.prompts import fit_windows
+from replay.kernels.tree.prompts import fit_windows
 from replay.workload.messages import NONE, Messages
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from replay.errors import InputError
-from replay.kernels.prompts import write_prompts
+from replay.kernels.tree.prompts import write_prompts
 from replay.progress import Hook
 from replay.trace.frame import (
     MOST_SPAN_NS,

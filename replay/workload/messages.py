@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from replay.kernels.prompts import nodes_holding
+from replay.kernels.tree.prompts import nodes_holding
 
 NONE = -1
 _FIRST_CAPACITY = 1024

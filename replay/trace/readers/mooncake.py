@@ -21,7 +21,7 @@ from functools import partial
 import numpy as np
 import polars as pl
 
-from replay.kernels.mooncake_lines import NOT_PLAIN, scan_lines
+from replay.kernels.tree.mooncake_lines import NOT_PLAIN, scan_lines
 from replay.trace.blocks import FlatBlocks, flat_blocks
 from replay.trace.frame import (
     SESSIONS_NONE,
