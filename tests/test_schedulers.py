@@ -32,14 +32,17 @@ def three(**columns: list) -> Trace:
     return canonical_trace(pl.DataFrame(THREE | columns), meta)
 
 
-def plan_of(engine: dict, *, blocks: int | None = 999, **columns: list) -> Plan:
+def plan_of(
+    engine: dict, *, cache: dict | None = None, blocks: int | None = 999, **columns: list
+) -> Plan:
     """Return the plan of these requests."""
-    trace, scenario = three(**columns), Scenario.model_validate({"engine": engine})
+    trace = three(**columns)
+    scenario = Scenario.model_validate({"engine": engine, "cache": cache or {}})
     return make_plan(trace, build_tree(trace), scenario, block_size=4, capacity_blocks=blocks)
 
 
-def rule_of(engine: dict, rule: int, blocks: int | None = 999) -> int:
-    return int(plan_of(engine, blocks=blocks).rules[rule])
+def rule_of(engine: dict, rule: int, *, cache: dict | None = None, blocks: int | None = 999) -> int:
+    return int(plan_of(engine, cache=cache, blocks=blocks).rules[rule])
 
 
 def test_the_kernels_names_are_the_places_of_the_tables():
@@ -67,6 +70,24 @@ def test_each_key_reaches_its_rule():
     for key, (value, rule, told) in keys.items():
         assert rule_of({}, rule) != told
         assert rule_of({key: value}, rule) == told
+
+
+def test_each_key_of_sglang_reaches_its_rule():
+    keys = {
+        "max_prefill_tokens": (4096, layout.MAX_PREFILL_TOKENS, 4096),
+        "schedule_conservativeness": (0.33, layout.CONSERVATIVENESS_PPM, 330_000),
+        "prefill_decode_interval": (3, layout.PREFILL_DECODE_INTERVAL, 3),
+        "prefill_max_requests": (4, layout.PREFILL_MAX_REQUESTS, 4),
+        "ignore_eos": (True, layout.IGNORE_EOS, 1),
+        "scheduler": ("sglang", layout.SCHEDULER, layout.SGLANG),
+    }
+    for key, (value, rule, told) in keys.items():
+        asked = {"scheduler": "sglang", key: value}
+        assert rule_of({}, rule) != told
+        assert rule_of(asked, rule, cache=RADIX) == told
+    asked = {"scheduler": "sglang", "order": "priority", "priority_preemption_threshold": 0}
+    assert rule_of({}, layout.PREEMPTION_THRESHOLD) == 10
+    assert rule_of(asked, layout.PREEMPTION_THRESHOLD, cache=RADIX) == 0
 
 
 def test_whoever_does_not_say_has_as_many_active_as_running_at_once():
@@ -97,6 +118,13 @@ VLLM_ALONE = {
     "reserve_full_prompt": False,
     "watermark": 0.1,
 }
+SGLANG_ALONE = {
+    "max_prefill_tokens": 4096,
+    "schedule_conservativeness": 0.5,
+    "prefill_decode_interval": 3,
+    "prefill_max_requests": 4,
+    "ignore_eos": True,
+}
 RADIX = {"kind": "radix"}
 
 
@@ -125,6 +153,31 @@ RADIX = {"kind": "radix"}
             )
             for key, value in VLLM_ALONE.items()
         ),
+        *(
+            (
+                {"engine": {key: value}},
+                f"{key} has no effect when scheduler is vllm: it is a key of sglang",
+            )
+            for key, value in SGLANG_ALONE.items()
+        ),
+        (
+            {
+                "engine": {"scheduler": "sglang", "priority_preemption_threshold": 5},
+                "cache": RADIX,
+            },
+            "priority_preemption_threshold has no effect without order priority",
+        ),
+        (
+            {"engine": {"scheduler": "sglang"}, "cache": {**RADIX, "block_size": 100}},
+            "engine.max_batched_tokens (8192) must be a multiple of cache.block_size (100)",
+        ),
+        (
+            {
+                "engine": {"scheduler": "sglang", "order": "spf"},
+                "cache": {**RADIX, "enabled": False},
+            },
+            "engine.order spf needs cache.enabled",
+        ),
         (
             {"engine": {"prefill_chunk_tokens": 64, "long_prefill_token_threshold": 32}},
             "prefill_chunk_tokens is the former name of long_prefill_token_threshold: give one",
@@ -150,7 +203,12 @@ RADIX = {"kind": "radix"}
                 {"engine": {"mode": "untimed", key: value}},
                 f"engine.{key} has no effect when engine.mode is untimed",
             )
-            for key, value in (*VLLM_ALONE.items(), ("order", "priority"), ("steps", True))
+            for key, value in (
+                *VLLM_ALONE.items(),
+                ("order", "priority"),
+                ("scheduler", "sglang"),
+                ("steps", True),
+            )
         ),
     ],
 )

@@ -22,7 +22,8 @@ else:  # one choice a line of their tables
     OrderName = Literal[order_names()]
 
 
-# Keys without effect where nothing is computed step by step.
+# Keys without effect where nothing is computed step by step; those of sglang alone need its
+# scheduler, which is one of them.
 TIMED_KEYS = (
     "scheduler", "async_scheduling", "order", "max_batched_tokens", "max_sequences",
     "max_active_sequences", "chunked_prefill", "mixed_steps", "long_prefill_token_threshold",
@@ -36,7 +37,10 @@ _OF_ONE_SCHEDULER = {
         "max_active_sequences", "long_prefill_token_threshold", "long_prefill_adaptive",
         "prefill_chunk_tokens", "prefill_schedule_interval", "reserve_full_prompt", "watermark",
     ),
-    "sglang": (),
+    "sglang": (
+        "max_prefill_tokens", "schedule_conservativeness", "prefill_decode_interval",
+        "prefill_max_requests", "priority_preemption_threshold", "ignore_eos",
+    ),
 }  # fmt: skip
 
 
@@ -112,6 +116,36 @@ class EngineSection(Section):
         lt=1,
         description="share of the blocks that an admission must leave free while others run",
     )
+    max_prefill_tokens: PositiveInt = Field(
+        16384,
+        le=2**24,
+        description="prompt tokens after which a step takes no further prompt (sglang)",
+    )
+    schedule_conservativeness: float = Field(
+        1.0,
+        gt=0,
+        le=1000,
+        description="how much memory an admission keeps for tokens that running requests may yet "
+        "generate: their new-token ratio starts at 0.7 times this (sglang)",
+    )
+    prefill_decode_interval: int = Field(
+        0, ge=0, le=2**20, description="steps of decodes that follow one with prompts (sglang)"
+    )
+    prefill_max_requests: PositiveInt | None = Field(
+        None, le=65536, description="prompts of one step; default: no limit (sglang)"
+    )
+    priority_preemption_threshold: int = Field(
+        10,
+        ge=0,
+        le=2**31,
+        description="order priority: how much more urgent than a running request one must be to "
+        "take its place (sglang)",
+    )
+    ignore_eos: bool = Field(
+        False,
+        description="requests are known to generate all their tokens, as benchmarks ask for, and "
+        "count with all of them (sglang)",
+    )
     horizon: DurationNs | None = Field(
         None, description="stop the clock here; what is not done is reported as unfinished"
     )
@@ -143,6 +177,8 @@ class EngineSection(Section):
                 f"scheduler {self.scheduler} knows the orders {', '.join(known)} (got "
                 f"{self.order!r})"
             )
+        if self.order != "priority" and self.priority_preemption_threshold != 10:
+            raise ValueError("priority_preemption_threshold has no effect without order priority")
         if self.scheduler == "vllm" and self.mixed_steps is False:
             raise ValueError(
                 "mixed_steps off is not how scheduler vllm works: engine.scheduler sglang with "

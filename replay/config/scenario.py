@@ -155,9 +155,20 @@ class Scenario(Section):
 
     @model_validator(mode="after")
     def _cache_of_the_scheduler(self) -> Scenario:
-        if self.engine.scheduler == "sglang" and self.cache.kind != "radix":
+        engine, cache = self.engine, self.cache
+        if engine.scheduler != "sglang":
+            return self
+        if cache.kind != "radix":
             raise ValueError(
-                f"engine.scheduler sglang works over cache.kind radix, not {self.cache.kind}: it "
-                "counts what its tree can evict"
+                f"engine.scheduler sglang works over cache.kind radix, not {cache.kind}: it counts "
+                "what its tree can evict"
             )
+        page = cache.block_size or 1
+        if engine.chunked_prefill and engine.max_batched_tokens % page:
+            raise ValueError(
+                f"engine.max_batched_tokens ({engine.max_batched_tokens}) must be a multiple of "
+                f"cache.block_size ({page}): sglang cuts prompts at pages"
+            )
+        if engine.order == "spf" and not cache.enabled:
+            raise ValueError("engine.order spf needs cache.enabled: sglang refuses it without")
         return self

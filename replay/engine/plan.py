@@ -227,5 +227,11 @@ def _add_scheduler(rules: np.ndarray, engine: EngineSection, capacity_blocks: in
     rules[layout.PREFILL_INTERVAL] = engine.prefill_schedule_interval
     rules[layout.RESERVE_FULL] = engine.reserve_full_prompt
     rules[layout.WATERMARK_BLOCKS] = blocks
+    rules[layout.MAX_PREFILL_TOKENS] = engine.max_prefill_tokens
+    rules[layout.CONSERVATIVENESS_PPM] = round(engine.schedule_conservativeness * 1e6)
+    rules[layout.PREFILL_DECODE_INTERVAL] = engine.prefill_decode_interval
+    rules[layout.PREFILL_MAX_REQUESTS] = engine.prefill_max_requests or 0
+    rules[layout.PREEMPTION_THRESHOLD] = engine.priority_preemption_threshold
+    rules[layout.IGNORE_EOS] = engine.ignore_eos
     rules[layout.KEEP_STEPS] = engine.steps
     rules[layout.HORIZON_NS] = engine.horizon or np.iinfo(np.int64).max

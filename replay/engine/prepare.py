@@ -43,6 +43,10 @@ NO_PRIORITIES = (
     "engine.order priority: the trace has no column priority, so all requests are equally urgent "
     "and come as they arrive"
 )
+COME_AS_THEY_ARRIVE = (
+    "nothing is cached, so engine.order {} has nothing to go by: requests come as they arrive, as "
+    "in sglang"
+)
 IDS_ONLY = "with partial blocks only the trace's own ids are cacheable: responses are not kept"
 
 
@@ -174,9 +178,12 @@ def run_notes(prepared: Prepared) -> list[str]:
 
 def _scheduler_notes(prepared: Prepared) -> list[str]:
     """Return what a reader should know of keys of the scheduler that mean less than they seem."""
-    engine, notes = prepared.scenario.engine, []
+    scenario = prepared.scenario
+    engine, notes = scenario.engine, []
     if engine.prefill_chunk_tokens is not None:
         notes.append(FORMER_NAME)
     if engine.order == "priority" and "priority" not in prepared.trace.frame.columns:
         notes.append(NO_PRIORITIES)
+    if engine.order in ("lpm", "dfs-weight", "hrrn") and not scenario.cache.caching:
+        notes.append(COME_AS_THEY_ARRIVE.format(engine.order))
     return notes

@@ -227,7 +227,13 @@ WATERMARK_BLOCKS = 33  # free blocks that an admission must leave while others r
 PREFILL_INTERVAL = 34  # steps from one that computes prompts to the next that may
 MAX_ACTIVE = 35  # running requests beyond which nobody is admitted
 KEEP_STEPS = 36  # 1 where every step is kept in `steps`
-RULES = 37
+MAX_PREFILL_TOKENS = 37  # this and the next five: SGLANG; prompt tokens of a step
+CONSERVATIVENESS_PPM = 38  # parts per million
+PREFILL_DECODE_INTERVAL = 39  # steps of decodes that must follow one with prompts
+PREFILL_MAX_REQUESTS = 40  # prompts of a step; 0 for any number
+PREEMPTION_THRESHOLD = 41  # how much more urgent a request must be than one it preempts
+IGNORE_EOS = 42  # 1 where each request is known to use all its output tokens
+RULES = 43
 
 VLLM, SGLANG = 0, 1
 
@@ -310,7 +316,9 @@ STEP_WAITING = 11
 STEP_FREE_BLOCKS = 12  # cached idle blocks are free
 STEP_PREEMPTED = 13
 STEP_EVICTED_BLOCKS = 14
-STEP_FIELDS = 15
+STEP_EVICTABLE_BLOCKS = 15  # cached and idle, among the free ones; as they are once it was planned
+STEP_RATIO_E9 = 16  # the new-token ratio times 1e9; SGLANG
+STEP_FIELDS = 17
 
 OF_PROMPTS, OF_DECODES, OF_BOTH, OF_NOTHING = 0, 1, 2, 3
 
