@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from replay.config.backends import BACKENDS, TAKES_A_TABLE, told_apart
 from replay.config.cache_section import CacheSection
+from replay.config.engine_section import TIMED_KEYS, EngineSection
 from replay.config.section import DurationNs, Section
 
 if TYPE_CHECKING:
@@ -75,62 +76,6 @@ class TraceSection(Section):
         return bool(self.system_prompt_tokens or self.shared_block_part)
 
 
-class EngineSection(Section):
-    """The serving engine of one replica."""
-
-    name: str | None = Field(
-        None,
-        description="serving engine, see `replay list engines`: its overhead and all-reduce are "
-        "modelled, and keys of its scheduler, memory and kind of cache that are not given are its "
-        "own; default: none, and TTFT has no overhead",
-    )
-    overhead: Literal["low", "typical", "high"] | None = Field(
-        None,
-        description="which end of the engine's range of overheads; default: typical (needs name)",
-    )
-    mode: Literal["timed", "untimed"] = Field(
-        "timed", description="untimed: no GPU; each request completes before the next, or see hold"
-    )
-    hold: DurationNs | None = Field(
-        None,
-        description="untimed: a request stays in flight this long after it was admitted; default: "
-        "one after another",
-    )
-    max_batched_tokens: PositiveInt = Field(8192, le=2**20, description="token budget of one step")
-    max_sequences: PositiveInt = Field(256, le=65536, description="requests running at once")
-    chunked_prefill: bool = Field(True, description="off: a prompt is computed in one step")
-    mixed_steps: bool = Field(
-        True,
-        description="a step computes prompts and decodes; off: prompts while any fit, else decodes",
-    )
-    prefill_chunk_tokens: PositiveInt | None = Field(
-        None,
-        le=2**31,
-        description="most prompt tokens of one request in one step; default: no limit",
-    )
-    horizon: DurationNs | None = Field(
-        None, description="stop the clock here; what is not done is reported as unfinished"
-    )
-    baseline: bool = Field(
-        True, description="run the same requests with caching off too, for paired savings"
-    )
-
-    @model_validator(mode="after")
-    def _overhead_is_an_engines(self) -> EngineSection:
-        if self.overhead is not None and self.name is None:
-            raise ValueError("overhead has no effect without name: it is that of a named engine")
-        return self
-
-    @model_validator(mode="after")
-    def _budget_covers_decodes(self) -> EngineSection:
-        if self.max_batched_tokens < self.max_sequences:
-            raise ValueError(
-                f"max_batched_tokens ({self.max_batched_tokens}) must be at least max_sequences "
-                f"({self.max_sequences}): every running request decodes one token a step"
-            )
-        return self
-
-
 class GpuSection(Section):
     """The GPUs of one replica."""
 
@@ -175,12 +120,7 @@ _TIMED_ONLY = (
     ("cache", "commit"),
     ("gpu", "backend"),
     ("engine", "name"),
-    ("engine", "max_batched_tokens"),
-    ("engine", "max_sequences"),
-    ("engine", "chunked_prefill"),
-    ("engine", "mixed_steps"),
-    ("engine", "prefill_chunk_tokens"),
-    ("engine", "horizon"),
+    *(("engine", key) for key in TIMED_KEYS),
 )
 _UNTIMED_ONLY = (("engine", "hold"),)
 
@@ -211,4 +151,24 @@ class Scenario(Section):
                     f"{section}.{key} has no effect when engine.mode is timed: a request stays as "
                     "long as its tokens take"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _cache_of_the_scheduler(self) -> Scenario:
+        engine, cache = self.engine, self.cache
+        if engine.scheduler != "sglang":
+            return self
+        if cache.kind != "radix":
+            raise ValueError(
+                f"engine.scheduler sglang works over cache.kind radix, not {cache.kind}: it counts "
+                "what its tree can evict"
+            )
+        page = cache.block_size or 1
+        if engine.chunked_prefill and engine.max_batched_tokens % page:
+            raise ValueError(
+                f"engine.max_batched_tokens ({engine.max_batched_tokens}) must be a multiple of "
+                f"cache.block_size ({page}): sglang cuts prompts at pages"
+            )
+        if engine.order == "spf" and not cache.enabled:
+            raise ValueError("engine.order spf needs cache.enabled: sglang refuses it without")
         return self
