@@ -118,7 +118,7 @@ class EngineSection(Section):
     )
     max_prefill_tokens: PositiveInt = Field(
         16384,
-        le=2**24,
+        le=2**20,
         description="prompt tokens after which a step takes no further prompt (sglang)",
     )
     schedule_conservativeness: float = Field(

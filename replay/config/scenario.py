@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
-from replay.config.backends import BACKENDS, TAKES_A_TABLE, told_apart
+from replay.config.backends import BACKENDS, TAKES_A_TABLE, TAKES_NUMBERS, told_apart
 from replay.config.cache_section import CacheSection
 from replay.config.engine_section import TIMED_KEYS, EngineSection
 from replay.config.section import DurationNs, Section
@@ -76,6 +76,21 @@ class TraceSection(Section):
         return bool(self.system_prompt_tokens or self.shared_block_part)
 
 
+class LinearSection(Section):
+    """What a step costs in whole nanoseconds; for `gpu.backend: linear` only.
+
+    The bounds keep the time of the largest step there is in 64 bits.
+    """
+
+    step_ns: PositiveInt | None = Field(None, le=10**12, description="of every step")
+    token_ns: int | None = Field(
+        None, ge=0, le=10**10, description="more for each token that it computes"
+    )
+    context_ns: int | None = Field(
+        None, ge=0, le=10**6, description="more for each key that its decodes attend to"
+    )
+
+
 class GpuSection(Section):
     """The GPUs of one replica."""
 
@@ -92,11 +107,22 @@ class GpuSection(Section):
     table: str | None = Field(
         None, description="measured step times for backend table, a CSV as of `replay calibrate`"
     )
+    linear: LinearSection = LinearSection()
 
     @model_validator(mode="after")
     def _table_has_a_backend(self) -> GpuSection:
         if (self.backend == TAKES_A_TABLE) != (self.table is not None):
             raise ValueError("backend table and a table go together: give both or neither")
+        return self
+
+    @model_validator(mode="after")
+    def _numbers_have_a_backend(self) -> GpuSection:
+        given = [value is not None for value in self.linear.model_dump().values()]
+        if self.backend == TAKES_NUMBERS and not all(given):
+            names = ", ".join(f"linear.{name}" for name in LinearSection.model_fields)
+            raise ValueError(f"backend linear needs {names}")
+        if self.backend != TAKES_NUMBERS and any(given):
+            raise ValueError(f"linear has no effect when backend is {self.backend}")
         return self
 
 
@@ -152,6 +178,16 @@ class Scenario(Section):
                     "long as its tokens take"
                 )
         return self
+
+    @property
+    def hardware_named(self) -> set[str]:
+        """The sections, `gpu` and `model`, by which somebody said what the run is on.
+
+        Of a backend that knows no GPU, the keys of the backend say nothing about one.
+        """
+        named = {"gpu", "model"} & self.model_fields_set
+        gpu = {"name", "tensor_parallel"} & self.gpu.model_fields_set
+        return named - {"gpu"} if self.gpu.backend == TAKES_NUMBERS and not gpu else named
 
     @model_validator(mode="after")
     def _cache_of_the_scheduler(self) -> Scenario:

@@ -138,11 +138,19 @@ def check_size(machine: Machine, trace_block_size: int | None) -> None:
 
 
 def fit(grown: Grown, machine: Machine) -> Prepared:
-    """Size the cache of a grown trace; raises what that raises, and InputError for unknown pins."""
+    """Size the cache of a grown trace.
+
+    Raises what that raises, and InputError for unknown pins and for steps too long to be timed.
+    """
     scenario = machine.scenario
     sizing = size_cache(scenario, grown.block_size, machine.hardware)
     check_pins(grown.tree, scenario.cache.pinned_prefixes)
     trace, tree, known = grown.trace, grown.tree, grown.content_known
+    if machine.costing is not None and len(trace.frame):
+        from replay.engine.costing import check_lengths
+
+        tokens = trace.frame["input_tokens"].cast(pl.Int64) + trace.frame["output_tokens"]
+        check_lengths(scenario, int(tokens.max()))  # type: ignore[arg-type]
     return Prepared(scenario, trace, tree, sizing, machine.costing, known, {}, machine.notes)
 
 
