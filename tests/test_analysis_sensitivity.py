@@ -18,7 +18,7 @@ from replay.analysis.sensitivity import (
 )
 from replay.config.scenario import Scenario
 from replay.engine import costing
-from replay.engine.costing import EngineOverhead, engine_overhead
+from replay.engine.overhead import NOTHING, server_times
 from replay.engine.run import execute, prepare_trace, run_notes
 from replay.errors import ConfigError, InputError, UnknownNameError
 from replay.gpu.calibrate import with_fit
@@ -34,26 +34,27 @@ def run_of(**sections):
 
 def test_ttft_is_queue_and_overhead_and_prefill():
     _, plain = run_of()
-    prepared, named = run_of(engine={"name": "vllm"})
-    without, with_it = plain.tables["requests"], named.tables["requests"]
-    assert without["overhead_ns"].to_list() == [0] * len(without)
-    engine = load_engine("vllm")
-    expected = np.rint(
-        engine.a0_ns.typical + engine.a1_ns_per_token.typical * with_it["input_tokens"].to_numpy()
-    )
-    assert with_it["overhead_ns"].to_list() == expected.tolist()
-    for frame in (without, with_it):
-        parts = frame["queue_ns"] + frame["overhead_ns"] + frame["prefill_ns"]
-        assert parts.equals(frame["ttft_ns"])
-    for column in ("ttft_ns", "e2e_ns", "no_cache_ttft_ns", "no_cache_e2e_ns"):
-        assert (with_it[column] - without[column]).to_list() == expected.tolist()
-    assert named.manifest["step_times"]["overhead_a0_ns"] == engine.a0_ns.typical
-    assert plain.manifest["step_times"]["overhead_a0_ns"] == 0.0
-    assert prepared.costing is not None
-
-
-def test_overhead_is_rounded_to_the_nearest_nanosecond():
-    assert EngineOverhead(0.4, 0.3).of(np.array([1, 2, 4])).tolist() == [1, 1, 2]
+    _, bare = run_of(engine={"name": "vllm", "overhead": "none"})
+    _, named = run_of(engine={"name": "vllm"})
+    times = load_engine("vllm").times("dense", 1, "typical")
+    for run in (plain, bare):
+        assert (
+            run.tables["requests"]["overhead_ns"].to_list() == [0] * run.tables["requests"].height
+        )
+        assert not any(run.manifest["step_times"]["server"].values())
+    frame = named.tables["requests"]
+    tokens = frame["input_tokens"].to_numpy()
+    first = (frame["arrival_ns"] + frame["queue_ns"] + frame["prefill_ns"]).to_numpy()
+    last = (frame["arrival_ns"] + frame["e2e_ns"] - frame["overhead_ns"]).to_numpy()
+    beside = [int(((first <= one) & (last >= one)).sum()) for one in first]
+    own = times.request_ns + times.prompt_token_ns * tokens
+    expected = np.rint(own + times.answer_ns * np.array(beside))
+    assert frame["overhead_ns"].to_list() == expected.tolist()
+    for one in (plain, bare, named):
+        found = one.tables["requests"]
+        parts = found["queue_ns"] + found["overhead_ns"] + found["prefill_ns"]
+        assert parts.equals(found["ttft_ns"])
+    assert named.manifest["step_times"]["server"] == dataclasses.asdict(times)
 
 
 def test_an_engine_that_calls_nccl_pays_its_latency(monkeypatch):
@@ -69,10 +70,11 @@ def test_an_engine_that_calls_nccl_pays_its_latency(monkeypatch):
 
 def test_the_ends_of_an_engines_range_can_be_asked_for():
     low, high = (
-        engine_overhead(Scenario(engine={"name": "vllm", "overhead": which}))
+        server_times(Scenario(engine={"name": "vllm", "overhead": which}))
         for which in ("low", "high")
     )
-    assert low.a0_ns < high.a0_ns
+    assert low.request_ns < high.request_ns
+    assert server_times(Scenario(engine={"name": "vllm", "overhead": "none"})) == NOTHING
     with pytest.raises(UnknownNameError, match="unknown engine"):
         run_of(engine={"name": "abacus"})
     with pytest.raises((ConfigError, ValueError), match="no effect without name"):

@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from replay.cli import main
+from replay.gpu.spec import load_engine
 from tests import published_configs as published
 
 
@@ -50,7 +51,9 @@ def test_engines_show_a_row_for_each_size_of_gpu():
     rows = [row for row in listed("engines") if row["name"] == "vllm"]
     assert [row["gpu_from_gib"] for row in rows] == [0, 70, 160]
     assert [row["max_batched_tokens"] for row in rows] == [2048, 8192, 16_384]
-    assert rows[0]["a0_ms"] == "25 (15 to 40)"
+    (first, *others) = load_engine("vllm").request_ns
+    told = f"{first.typical:g} ({first.low:g} to {first.high:g})"
+    assert rows[0]["request_ns"] == told + f", and {len(others)} for some replicas" * bool(others)
 
 
 def test_hosts_show_their_links_and_prices_their_dates():

@@ -12,10 +12,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import polars as pl
 
-from replay.engine.costing import EngineOverhead, engine_overhead, make_costing
+from replay.config.hardware.server import Which
+from replay.config.scenario import Scenario
+from replay.engine.costing import make_costing
+from replay.engine.overhead import NOTHING
 from replay.engine.run import Prepared, RunResult, execute
 from replay.engine.totals import total
 from replay.errors import InputError
@@ -83,24 +87,15 @@ def band_runs(
     assert hardware is not None  # the roofline is that of a GPU
     found = [_variant("as it is", result)]
     turns = list(_turns(hardware.gpu))
-    overhead = prepared.costing.overhead
-    ends = [
-        (f"overhead {which}", _end(prepared, which))
-        for which in ("low", "high")
-        if overhead != EngineOverhead()
+    ends = ("low", "high") if prepared.costing.times != NOTHING else ()
+    knobs = [(knob, partial(make_costing, scenario, hardware, gpu=gpu)) for knob, gpu in turns]
+    knobs += [
+        (f"overhead {which}", partial(make_costing, _at_end(scenario, which), hardware))
+        for which in ends
     ]
-    total = len(turns) + len(ends)
-    for done, (knob, gpu) in enumerate(turns):
-        progress(f"Replaying with {knob}", done, total)
-        costing = make_costing(scenario, hardware, gpu=gpu)
-        again = dataclasses.replace(
-            prepared, costing=dataclasses.replace(costing, overhead=overhead)
-        )
-        found.append(_variant(knob, execute(again, threads=threads)))
-    for done, (knob, other) in enumerate(ends, len(turns)):
-        progress(f"Replaying with {knob}", done, total)
-        costing = dataclasses.replace(prepared.costing, overhead=other)
-        again = dataclasses.replace(prepared, costing=costing)
+    for done, (knob, costing) in enumerate(knobs):
+        progress(f"Replaying with {knob}", done, len(knobs))
+        again = dataclasses.replace(prepared, costing=costing())
         found.append(_variant(knob, execute(again, threads=threads)))
     return found
 
@@ -120,9 +115,9 @@ def _turns(gpu: Gpu) -> list[tuple[str, Gpu]]:
     return turns
 
 
-def _end(prepared: Prepared, which: str) -> EngineOverhead:
-    engine = prepared.scenario.engine.model_copy(update={"overhead": which})
-    return engine_overhead(prepared.scenario.model_copy(update={"engine": engine}))
+def _at_end(scenario: Scenario, which: Which) -> Scenario:
+    engine = scenario.engine.model_copy(update={"overhead": which})
+    return scenario.model_copy(update={"engine": engine})
 
 
 _COLUMNS = [

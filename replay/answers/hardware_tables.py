@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from replay.config.hardware import Overhead
     from replay.gpu.spec import Gpu, Model
     from replay.report.tables import Table
 
 GIB, GB, TB = 2**30, 1e9, 1e12
 BILLION = 1e9
-MS_NS = 1e6
 
 
 def gpus(names: Sequence[str] = ()) -> Table:
@@ -82,18 +83,24 @@ def _model(model: Model) -> tuple[object, ...]:
 
 
 def engines(names: Sequence[str] = ()) -> Table:
-    """Return serving engines with the defaults of their schedulers and their overheads."""
+    """Return serving engines with the defaults of their schedulers and what they add to the GPU.
+
+    Times are those of any replica, in ns, with the range that was seen; of those that an engine's
+    file has for some replicas alone, only their number is told.
+    """
+    from replay.config.hardware.server import ServerTimes
     from replay.gpu.spec import engine_names, load_engine
     from replay.report.tables import Table
 
     columns = (
         "name", "version", "gpu_from_gib", "max_batched_tokens", "max_sequences",
         "rules", "async_scheduling", "chunked_prefill", "mixed_steps", "block_size",
-        "memory_utilization", "all_reduce", "a0_ms", "a1_ns_per_token", "unverified",
+        "memory_utilization", "all_reduce", *(field.name for field in fields(ServerTimes)),
+        "unverified",
     )  # fmt: skip
     rows = []
     for engine in map(load_engine, names or engine_names()):
-        a0, a1 = engine.a0_ns, engine.a1_ns_per_token
+        times = [_ranges(getattr(engine, field.name)) for field in fields(ServerTimes)]
         rows += [
             (
                 engine.name,
@@ -108,13 +115,18 @@ def engines(names: Sequence[str] = ()) -> Table:
                 engine.block_size,
                 engine.memory_utilization,
                 engine.all_reduce,
-                f"{a0.typical / MS_NS:g} ({a0.low / MS_NS:g} to {a0.high / MS_NS:g})",
-                f"{a1.typical:g} ({a1.low:g} to {a1.high:g})",
+                *times,
                 ", ".join(engine.unverified),
             )
             for size in engine.scheduler
         ]
     return Table(columns, rows)
+
+
+def _ranges(found: Sequence[Overhead]) -> str:
+    first, *others = found
+    more = f", and {len(others)} for some replicas" if others else ""
+    return f"{first.typical:g} ({first.low:g} to {first.high:g}){more}"
 
 
 def hosts(names: Sequence[str] = ()) -> Table:

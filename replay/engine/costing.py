@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from replay.config.backends import TAKES_NUMBERS
 from replay.config.engine_section import EngineSection
+from replay.config.hardware.server import ServerTimes
 from replay.config.scenario import Scenario
+from replay.engine.overhead import EngineOverhead, overhead_of, server_times, without_steps
 from replay.engine.sizing import Hardware
 from replay.errors import InputError
 from replay.gpu.backends import Wanted, compile_cost
@@ -22,27 +23,17 @@ LONGEST_PROMPT = 2**20  # as EngineSection.max_prefill_tokens is at most
 
 
 @dataclass(frozen=True, slots=True)
-class EngineOverhead:
-    """What a request takes outside the GPU: `a0_ns`, and `a1_ns` for each prompt token.
-
-    It comes on top of the clock of the engine, which goes on with other requests meanwhile.
-    """
-
-    a0_ns: float = 0.0
-    a1_ns: float = 0.0
-
-    def of(self, input_tokens: np.ndarray) -> np.ndarray:
-        """Return the overhead of requests by their prompt tokens, int64 in ns."""
-        return np.rint(self.a0_ns + self.a1_ns * input_tokens).astype(np.int64)
-
-
-@dataclass(frozen=True, slots=True)
 class Costing:
-    """The cost tables of a run's steps, its overhead, and notes on both."""
+    """The cost tables of a run's steps, what its server adds, and notes on both."""
 
     cost: StepCost
-    overhead: EngineOverhead
+    times: ServerTimes
     notes: tuple[str, ...]
+
+    @property
+    def overhead(self) -> EngineOverhead:
+        """What the server adds to requests; what it adds to steps is in `cost`."""
+        return overhead_of(self.times)
 
 
 def make_costing(
@@ -54,17 +45,17 @@ def make_costing(
     `compile_cost` raises.
     """
     tokens, sequences = longest_step(scenario.engine), scenario.engine.max_sequences
-    backend, overhead = scenario.gpu.backend, engine_overhead(scenario)
+    backend, times = scenario.gpu.backend, server_times(scenario)
     if backend == TAKES_NUMBERS:
         given = scenario.gpu.linear.model_dump().values()
         compiled = compile_cost(backend, Wanted(None, tokens, sequences, linear=tuple(given)))
-        return Costing(compiled.cost, overhead, compiled.notes)
+        return Costing(compiled.cost, without_steps(times), compiled.notes)
     assert hardware is not None  # it was looked up for every other backend
     table = None if scenario.gpu.table is None else Path(scenario.gpu.table)
     replica = _replica(scenario, hardware, gpu or hardware.gpu)
     compiled = compile_cost(backend, Wanted(replica, tokens, sequences, table))
     notes = (*compiled.notes, *calibration_notes(hardware.gpu))
-    return Costing(compiled.cost, overhead, notes)
+    return Costing(compiled.cost, times, notes)
 
 
 def longest_step(engine: EngineSection) -> int:
@@ -107,15 +98,6 @@ def _replica(scenario: Scenario, hardware: Hardware, gpu: Gpu) -> Replica:
     )
 
 
-def engine_overhead(scenario: Scenario) -> EngineOverhead:
-    """Return the overhead of the engine a scenario names, none where it names none."""
-    if scenario.engine.name is None:
-        return EngineOverhead()
-    engine = load_engine(scenario.engine.name)
-    which = scenario.engine.overhead or "typical"
-    return EngineOverhead(getattr(engine.a0_ns, which), getattr(engine.a1_ns_per_token, which))
-
-
 def calibration_notes(gpu: Gpu) -> tuple[str, ...]:
     """Return what a reader should know of a GPU on which nothing was measured."""
     if gpu.calibrated:
@@ -136,6 +118,5 @@ def costing_record(scenario: Scenario, gpu: Gpu | None, costing: Costing) -> dic
         "calibrated": None if gpu is None else gpu.calibrated,
         "prefill_error_p90_percent": None if error is None else error.prefill.p90_percent,
         "decode_error_p90_percent": None if error is None else error.decode.p90_percent,
-        "overhead_a0_ns": costing.overhead.a0_ns,
-        "overhead_a1_ns_per_token": costing.overhead.a1_ns,
+        "server": dataclasses.asdict(costing.times),
     }
