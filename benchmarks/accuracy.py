@@ -4,7 +4,8 @@
 
 FOLDER holds `vidur_measured.csv` (A100 and H100, dense models, TP 1-8), and where available
 `vidur_cached_prefill_a100.csv` and `llmservingsim_measured.csv` (prefill with cached context,
-decode, mixed steps), in the columns of `replay calibrate`. With --write the measured part of
+decode, mixed steps), in the columns of `replay calibrate`. Beside it, in `../e2e`, are runs of real
+servers: they are replayed (`benchmarks/real_servers`). With --write the measured part of
 docs/accuracy.md and the plots beside it are made again; without, the tables are printed.
 """
 
@@ -30,6 +31,10 @@ from replay.gpu.calibrate import (
 from replay.gpu.cost import floor_steps, step_cost, time_steps, uniform_steps
 from replay.gpu.measured import Measured, models_of, read_measured
 from replay.gpu.spec import Gpu, load_gpu, load_model
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.real_servers import page as real_servers
 
 RENAMES = {"Llama-3-8B": "llama-3.1-8b", "Llama-3-70B": "llama-3.1-70b"}
 MAX_TOKENS, MAX_SEQUENCES = 32_768, 512
@@ -253,6 +258,7 @@ def main() -> None:
     parts = [error_table(options.folder), model_table(options.folder), idle_table()]
     if options.write is None:
         print("\n\n".join("\n".join(part) for part in parts))
+        real_servers.tell(options.folder, None)
         return
     parts.append(write_plots(options.folder, options.write))
     titles = ("## Errors", "## By model left out", "## Idle prompts", "## Plots")
@@ -263,6 +269,7 @@ def main() -> None:
     text = page.read_text()
     pattern = re.escape(BEGIN) + ".*?" + re.escape(END)
     page.write_text(re.sub(pattern, lambda _: f"{BEGIN}\n\n{body}\n\n{END}", text, flags=re.S))
+    real_servers.tell(options.folder, options.write)
 
 
 if __name__ == "__main__":
