@@ -1,0 +1,99 @@
+"""Public serving points with few clients: the TTFT that a nearly idle server was measured to have.
+
+A row says the model, how it was kept, the GPUs, the lengths, and the clients; its prompts have
+nothing in common. Rows are those of `silicon_serving_points.csv`, of any number of models.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.real_servers.closed_loop import FirstTokens, Load, first_tokens
+from replay.config.hardware import ServerTimes
+from replay.gpu.cost import StepCost, replica_cost
+from replay.gpu.replica import Replica
+from replay.gpu.spec import Gpu, Model, load_engine, load_gpu, load_model
+
+FILE = "silicon_serving_points.csv"
+IDLE_CLIENTS = 4  # at most
+ENGINES = {"vllm": "vllm", "trtllm": "tensorrt-llm", "sglang": "sglang"}
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One measurement; `ttft_ms` and what was measured for."""
+
+    model: str
+    gpu: str
+    engine: str
+    tensor_parallel: int
+    weight_dtype: str
+    expert_dtype: str
+    input_tokens: int
+    output_tokens: int
+    clients: int
+    ttft_ms: float
+
+
+def read_points(path: Path) -> list[Point]:
+    """Return the rows with few clients; raises KeyError for an engine that is not known."""
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [
+        Point(
+            row["model"], row["system"].replace("_", "-"), ENGINES[row["backend"]], int(row["tp"]),
+            row["weight_dtype"], row["expert_dtype"], int(row["isl"]), int(row["osl"]),
+            int(row["concurrency"]), float(row["ttft_ms"]),
+        )
+        for row in rows
+        if int(row["concurrency"]) <= IDLE_CLIENTS
+    ]  # fmt: skip
+
+
+@cache
+def seen(point: Point) -> FirstTokens:
+    """Return what the clients of a point see of queue and steps."""
+    budget = load_engine(point.engine).scheduler_on(_gpu(point)).max_batched_tokens
+    load = Load(point.input_tokens, point.output_tokens, point.clients, budget)
+    return first_tokens(_cost(point.model, point.gpu, point.tensor_parallel, point.weight_dtype,
+                              point.expert_dtype, budget), load)  # fmt: skip
+
+
+@cache
+def _cost(
+    model: str, gpu: str, tensor_parallel: int, weights: str, experts: str, budget: int
+) -> StepCost:
+    kept = load_model(model).model_copy(
+        update={"weight_dtype": weights, "expert_weight_dtype": experts}
+    )
+    replica = Replica(load_gpu(gpu), Model.model_validate(kept.model_dump()), tensor_parallel)
+    return replica_cost(replica, max_batched_tokens=budget, max_sequences=IDLE_CLIENTS + 1)
+
+
+def _gpu(point: Point) -> Gpu:
+    return load_gpu(point.gpu)
+
+
+def times_of(point: Point) -> ServerTimes:
+    """Return what the engine's file says that the server adds."""
+    kind = load_model(point.model).kind
+    return load_engine(point.engine).times(kind, point.tensor_parallel, "typical")
+
+
+def predicted_ms(point: Point, times: ServerTimes) -> float:
+    """Return the median TTFT with what the server adds."""
+    found = seen(point)
+    beside = times.request_ns + times.prompt_token_ns * found.input_tokens
+    beside = beside + times.answer_ns * found.answers
+    return float(np.median(found.ttft_ns + beside)) / 1e6
+
+
+def point_errors(points: Iterable[Point]) -> np.ndarray:
+    """Return predicted over measured, less one, with the engine files as they are."""
+    return np.array([predicted_ms(one, times_of(one)) / one.ttft_ms - 1 for one in points])
