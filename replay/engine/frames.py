@@ -78,7 +78,7 @@ class RequestTable:
     `global_prefix` int[R] is how deep each prompt is what most start with, `turn` int[R] the
     request whose turn it contains, -1 for none. `overhead` is what requests take outside the GPU;
     None where no time passes. `answers` int[R] is `answers_beside` of the replay, and
-    `no_cache_answers` that of its pair, None where there is none. What was hit and why the rest
+    `no_cache_answers` that of its pair; None where they take no time. What was hit and why the rest
     was not is null unless `content_known`.
     """
 
@@ -188,9 +188,10 @@ class RequestTable:
 
     def _overhead_ns(self, answers: np.ndarray | None, rows: slice | np.ndarray) -> np.ndarray:
         tokens = self.plan.table[rows, layout.INPUT_TOKENS]
-        if self.overhead is None or answers is None:
+        if self.overhead is None:
             return np.zeros_like(tokens)
-        return self.overhead.of(tokens, answers[rows])
+        beside = np.zeros_like(tokens) if answers is None else answers[rows]
+        return self.overhead.of(tokens, beside)
 
     def _latencies(
         self, simulation: Simulation, answers: np.ndarray | None, rows: slice

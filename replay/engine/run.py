@@ -156,8 +156,8 @@ def _request_table(
 
 
 def _answers(prepared: Prepared, simulation: Simulation) -> np.ndarray | None:
-    """Return how many answers go out with the first token of each request; None where untimed."""
-    if prepared.costing is None:
+    """Return how many answers go out with each first token; None where that takes no time."""
+    if prepared.costing is None or not prepared.costing.overhead.answer_ns:
         return None
     from replay.engine.overhead import answers_beside
 
