@@ -1,8 +1,7 @@
 """Load tests of real servers as they were recorded: what was sent, and quantiles of what came back.
 
-The file is a JSON list, one object a run. Every key of a run decides something of its replay or
-is compared with it; a run without one of them, or with one that is not known here, is refused, so
-that nothing of a run is left out unseen.
+The file is a JSON list, one object a run. A run without one of the keys below, or with one that is
+not known here, is refused: what was sent would not be what is replayed.
 """
 
 from __future__ import annotations
