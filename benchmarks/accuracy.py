@@ -151,7 +151,7 @@ def idle_ms(gpu: Gpu) -> dict[int, float]:
 # --- tables ---------------------------------------------------------------------------------
 
 
-def _cell(relative: np.ndarray) -> str:
+def cell(relative: np.ndarray) -> str:
     found = summary(relative)
     return "-" if found is None else f"{found[0]:.1f} / {found[1]:.1f} ({found[2]:+.1f})"
 
@@ -175,7 +175,7 @@ def error_table(folder: Path) -> list[str]:
             naive_errors(gpu, measured),
         )
         for phase, rows in phases(measured).items():
-            cells = " | ".join(_cell(column[rows]) for column in columns)
+            cells = " | ".join(cell(column[rows]) for column in columns)
             count = int(rows.sum())
             lines.append(f"| {data.file} | {data.gpu} | {phase} | {count:,} | {cells} |")
     return lines
@@ -191,7 +191,7 @@ def model_table(folder: Path) -> list[str]:
         held_out = held_out_errors(folder, data)
         for model in np.unique(measured.models):
             own = measured.models == model
-            cells = [_cell(held_out[own & (measured.phase == p)]) for p in ("prefill", "decode")]
+            cells = [cell(held_out[own & (measured.phase == p)]) for p in ("prefill", "decode")]
             lines.append(f"| {data.gpu} | {model} | {cells[0]} | {cells[1]} |")
     return lines
 

@@ -96,7 +96,7 @@ def test_gpus_with_measurements_are_calibrated():
     calibrated = {gpu.name for gpu in GPUS if gpu.calibrated}
     assert calibrated == {
         "a100-sxm-80gb", "h100-sxm", "h200-sxm", "b200-sxm", "gb200", "b300-sxm", "l40s",
-        "rtx-pro-6000", "rtx-4090", "h20",
+        "rtx-pro-6000", "rtx-4090", "h20", "h20-3e",
     }  # fmt: skip
 
 

@@ -53,15 +53,21 @@ def _row(replica: Replica, group: AttentionGroup, part: str = "main") -> Floats:
         gemm = gpu.bf16_flop_per_s * fit.gemm_efficiency
         expand = layers_ns * FLOP_PER_PAIR * mla.kv_lora_rank * made / gemm
     flop_per_s = gpu.bf16_flop_per_s * fit.attention_efficiency
+    worked = max(dims, float(fit.attention_least_width))
     key_bytes = kv_heads * group.kv_values * replica.kv_value_bytes
     query_bytes = heads * dims * BYTES_PER_VALUE
     bytes_per_s = gpu.hbm_bytes_per_s * fit.memory_efficiency
     apart = 1.0 / group.ratio if part == "main" else 1.0
 
-    row = _empty(gpu.sms, fit.attention_tile_rows, heads)
-    row[kernel.PAIR_NS] = apart * layers_ns * FLOP_PER_PAIR * dims * heads / flop_per_s
+    shared = heads / kv_heads
+    unsplit = _unsplit(fit.mixed_decode, group, shared)
+    packed = unsplit == kernel.PACKED
+    row = _empty(gpu.sms, fit.attention_tile_rows / (shared if packed else 1.0), heads)
+    if packed:  # query heads of one KV head are rows of one tile
+        row[kernel.HEADS] = kv_heads
+    row[kernel.PAIR_NS] = apart * layers_ns * FLOP_PER_PAIR * worked * heads / flop_per_s
     row[kernel.TILE_KEY_NS] = (
-        apart * layers_ns * FLOP_PER_PAIR * dims * fit.attention_tile_rows * gpu.sms / flop_per_s
+        apart * layers_ns * FLOP_PER_PAIR * worked * fit.attention_tile_rows * gpu.sms / flop_per_s
     )
     row[kernel.TILE_START_KEYS] = group.layers * fit.attention_tile_ns / row[kernel.TILE_KEY_NS]
     row[kernel.KEY_NS] = apart * layers_ns * key_bytes / bytes_per_s
@@ -74,10 +80,22 @@ def _row(replica: Replica, group: AttentionGroup, part: str = "main") -> Floats:
         apart * layers_ns * key_bytes / (gpu.hbm_bytes_per_s * fit.kv_read_efficiency)
     )
     row[kernel.DECODE_ROW_NS] = row[kernel.ROW_NS]
-    row[kernel.GROUP] = heads / kv_heads
+    row[kernel.GROUP] = shared
     row[kernel.L2_KEYS] = gpu.l2_bytes * kv_heads / key_bytes if gpu.l2_bytes else kernel.UNLIMITED
     row[kernel.WINDOW] = _window(group, part)
-    row[kernel.UNSPLIT] = _unsplit(fit.mixed_decode == "by_tile", group, heads / kv_heads)
+    row[kernel.UNSPLIT] = unsplit
+    if part == "main":
+        launch = group.layers * fit.attention_launch_ns
+        combine = group.layers * fit.attention_combine_ns
+        row[kernel.CHUNK_LAUNCH_NS] = row[kernel.DECODE_LAUNCH_NS] = launch
+        row[kernel.COMBINE_NS] = combine
+        if not packed:  # decodes alone are always cut
+            row[kernel.DECODE_LAUNCH_NS] += combine
+        moved = kv_heads * group.kv_values * (BYTES_PER_VALUE + replica.kv_value_bytes)
+        write_bytes_per_s = gpu.hbm_bytes_per_s * fit.kv_write_efficiency
+        row[kernel.WRITE_NS] = layers_ns * moved / write_bytes_per_s
+    if group.kind == "mla":
+        row[kernel.ABSORBED_TOKENS] = fit.absorbed_tokens
     peak = max(gpu.bf16_flop_per_s, (gpu.fp8_flop_per_s or 0) * (replica.kv_value_bytes == 1))
     row[kernel.FLOOR_PAIR_NS] = apart * layers_ns * FLOP_PER_PAIR * dims * heads / peak
     row[kernel.FLOOR_DECODE_PAIR_NS] = (
@@ -96,11 +114,17 @@ def _window(group: AttentionGroup, part: str) -> float:
     return float(group.window) if group.window is not None else kernel.UNLIMITED
 
 
-def _unsplit(by_tile: bool, group: AttentionGroup, shared: float) -> float:
-    """Return whether decodes are tiles: beside chunks, and alone where each head has its own KV."""
-    if not by_tile or group.kind not in ("full", "window", "chunked"):
+def _unsplit(mixed_decode: str, group: AttentionGroup, shared: float) -> float:
+    """Return whether decodes are tiles: beside chunks, and alone where their heads share no tile.
+
+    FlashAttention-2 takes the query heads of a KV head together for decodes alone, but not under a
+    window (`seqlenq_ngroups_swapped`), nor where each head has KV of its own.
+    """
+    if mixed_decode == "apart" or group.kind not in ("full", "window", "chunked"):
         return 0.0
-    return kernel.ALWAYS if shared == 1.0 else 1.0
+    if mixed_decode == "packed":
+        return kernel.PACKED
+    return kernel.ALWAYS if shared == 1.0 or group.kind != "full" else 1.0
 
 
 def _index_row(replica: Replica, group: AttentionGroup) -> Floats:

@@ -45,6 +45,10 @@ def _no_floor() -> Floats:
     return np.zeros(kernel.FLOORS)
 
 
+def _no_host() -> Floats:
+    return np.zeros(kernel.HOSTS)
+
+
 @dataclass(frozen=True, slots=True)
 class StepCost:
     """Everything an engine needs to time its steps; see `replay.kernels.cost` for the rule.
@@ -60,6 +64,7 @@ class StepCost:
     head_ns: Floats
     attention: Floats
     floor: Floats = dataclasses.field(default_factory=_no_floor)
+    host: Floats = dataclasses.field(default_factory=_no_host)
     prefill_new: Floats = dataclasses.field(default_factory=_nothing)
     prefill_cached: Floats = dataclasses.field(default_factory=_nothing)
     prefill_factor: Floats = dataclasses.field(default_factory=_no_grid)

@@ -135,9 +135,11 @@ def _all_reduces_ns(replica: Replica, tokens: Floats) -> Floats:
     if gpus == 1:
         return np.zeros_like(tokens)
     gpu, fit = replica.gpu, replica.gpu.fit
-    bytes_per_s = gpu.link_bytes_per_s * fit.all_reduce_efficiency
+    shared = (2.0 / gpus) ** fit.all_reduce_crowding
+    bytes_per_s = gpu.link_bytes_per_s * fit.all_reduce_efficiency * shared
     graph = replica.all_reduce == "graph"
     latency = fit.all_reduce_ns if graph else fit.nccl_all_reduce_ns
+    latency += (gpus - 2) * fit.all_reduce_gpu_ns
     sent = 2.0 * (gpus - 1) / gpus * replica.model.hidden * BYTES_PER_VALUE
     each = latency + tokens * (sent / bytes_per_s * NS_PER_S)
     return ALL_REDUCES * replica.model.layers * each

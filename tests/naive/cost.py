@@ -118,9 +118,9 @@ def experts_ns(gpu, model, gpus, tokens, weight_dtype):
 
 def all_reduce_ns(gpu, gpus, data_bytes):
     sent = 2 * (gpus - 1) / gpus * data_bytes
-    return gpu.fit.all_reduce_ns + 1e9 * sent / (
-        gpu.link_bytes_per_s * gpu.fit.all_reduce_efficiency
-    )
+    share = gpu.fit.all_reduce_efficiency * (2 / gpus) ** gpu.fit.all_reduce_crowding
+    latency = gpu.fit.all_reduce_ns + (gpus - 2) * gpu.fit.all_reduce_gpu_ns
+    return latency + 1e9 * sent / (gpu.link_bytes_per_s * share)
 
 
 def head_ns(gpu, model, gpus, rows):
@@ -143,16 +143,22 @@ def kind_of(gpu, model, group, gpus, kv_dtype="bf16", **_):
         expand = 2 * mla.kv_lora_rank * made / (gpu.bf16_flop_per_s * fit.gemm_efficiency)
     flop_per_s = gpu.bf16_flop_per_s * fit.attention_efficiency
     rows = fit.attention_tile_rows
-    tile_key = 2 * dims * rows / (flop_per_s / gpu.sms)
+    worked = max(dims, fit.attention_least_width)
+    tile_key = 2 * worked * rows / (flop_per_s / gpu.sms)
     values = group.kv_values * kv_heads * {"bf16": 2, "fp8": 1}[kv_dtype]
     bandwidth = gpu.hbm_bytes_per_s * fit.memory_efficiency
     row_bytes = heads * dims * 2
     one_head = values / kv_heads
-    tiles = fit.mixed_decode == "by_tile" and group.kind != "mla"
-    beside = "always tiles" if heads == kv_heads else "tiles beside chunks"
+    decodes = "apart"
+    if group.kind != "mla" and fit.mixed_decode == "by_tile":
+        alone = heads == kv_heads or group.window is not None
+        decodes = "always tiles" if alone else "tiles beside chunks"
+    if group.kind != "mla" and fit.mixed_decode == "packed":
+        decodes = "packed"
+    written = group.kv_values * kv_heads * (2 + {"bf16": 2, "fp8": 1}[kv_dtype])
     scale = 1e9 * layers
     return {
-        "pair": scale * 2 * dims * heads / flop_per_s,
+        "pair": scale * 2 * worked * heads / flop_per_s,
         "tile_key": scale * tile_key,
         "tile_start": fit.attention_tile_ns / 1e9 / tile_key,
         "tile_rows": rows,
@@ -167,7 +173,12 @@ def kind_of(gpu, model, group, gpus, kv_dtype="bf16", **_):
         "group": heads / kv_heads,
         "l2_keys": gpu.l2_bytes / one_head if gpu.l2_bytes else FOREVER,
         "window": group.window or FOREVER,
-        "decodes": beside if tiles else "apart",
+        "decodes": decodes,
+        "kv_heads": kv_heads,
+        "launch": layers * fit.attention_launch_ns,
+        "combine": layers * fit.attention_combine_ns,
+        "absorbed": fit.absorbed_tokens if group.kind == "mla" else 0,
+        "write": scale * written / (gpu.hbm_bytes_per_s * fit.kv_write_efficiency),
     }
 
 
