@@ -6,7 +6,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from replay.config.hardware import ServerTimes
+from replay.config.scenario import Scenario
+from replay.engine.machine import find_machine
 from replay.engine.overhead import EngineOverhead, answers_beside
+from replay.gpu.cost import step_cost, time_steps, uniform_steps, with_server
+from replay.gpu.spec import load_engine, load_gpu, load_model
+from replay.kernels import cost as kernel
 
 
 def test_overhead_is_rounded_to_the_nearest_nanosecond():
@@ -35,3 +41,42 @@ def test_answers_are_those_counted_one_by_one(spans):
         for at, _ in rows
     ]
     assert answers_beside(first, done).tolist() == expected
+
+
+LLAMA = load_model("llama-3.1-8b")
+BARE = step_cost(
+    load_gpu("h100-sxm"), LLAMA, tensor_parallel=1, max_batched_tokens=2048, max_sequences=256
+)
+
+
+@given(
+    new=st.integers(0, 1024),
+    decodes=st.integers(0, 200),
+    launch_ns=st.integers(0, 20_000_000),
+    request_ns=st.integers(0, 100_000),
+    layer_ns=st.integers(0, 500_000),
+    after_ns=st.integers(0, 2_000_000),
+)
+def test_a_step_is_no_shorter_than_its_launch_and_what_follows_comes_on_top(
+    new, decodes, launch_ns, request_ns, layer_ns, after_ns
+):
+    times = ServerTimes(0, 0, 0, launch_ns, request_ns, layer_ns, after_ns)
+    step = uniform_steps(new, 16, decodes, 700)
+    gpu_ns = int(time_steps(BARE, step)[0])
+    launch = launch_ns + request_ns * (decodes + (new > 0)) + layer_ns * 32 * (new > 0)
+    expected = max(gpu_ns, launch) + after_ns if new + decodes else 0
+    assert time_steps(with_server(BARE, times, LLAMA.layers), step).tolist() == [expected]
+
+
+def test_the_steps_of_a_named_engine_have_what_its_file_says_and_no_others():
+    def host_of(**engine):
+        return find_machine(Scenario(engine=engine)).costing.cost.host
+
+    times = load_engine("vllm").times("dense", 1, "typical")
+    host = host_of(name="vllm")
+    assert host[kernel.HOST_STEP_NS] == times.launch_ns
+    assert host[kernel.HOST_REQUEST_NS] == times.launch_request_ns
+    assert host[kernel.HOST_PROMPT_NS] == times.launch_layer_ns * 32
+    assert host[kernel.HOST_AFTER_NS] == times.after_ns
+    assert not host_of().any()
+    assert not host_of(name="vllm", overhead="none").any()

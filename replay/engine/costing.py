@@ -15,7 +15,7 @@ from replay.engine.overhead import EngineOverhead, overhead_of, server_times, wi
 from replay.engine.sizing import Hardware
 from replay.errors import InputError
 from replay.gpu.backends import Wanted, compile_cost
-from replay.gpu.cost import StepCost
+from replay.gpu.cost import StepCost, with_server
 from replay.gpu.replica import Replica
 from replay.gpu.spec import Gpu, load_engine
 
@@ -55,7 +55,8 @@ def make_costing(
     replica = _replica(scenario, hardware, gpu or hardware.gpu)
     compiled = compile_cost(backend, Wanted(replica, tokens, sequences, table))
     notes = (*compiled.notes, *calibration_notes(hardware.gpu))
-    return Costing(compiled.cost, times, notes)
+    cost = with_server(compiled.cost, times, hardware.model.layers)
+    return Costing(cost, times, notes)
 
 
 def longest_step(engine: EngineSection) -> int:

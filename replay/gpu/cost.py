@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from replay.config.hardware import ServerTimes
 from replay.errors import InputError
 from replay.gpu.attention import attention_table
 from replay.gpu.floor import floor_table
@@ -107,6 +108,16 @@ def replica_cost(replica: Replica, *, max_batched_tokens: int, max_sequences: in
         floor=floor_table(replica),
     )
     return checked(cost, replica.gpu.name)
+
+
+def with_server(cost: StepCost, times: ServerTimes, layers: int) -> StepCost:
+    """Return the same tables with what a server adds to each step of a model of so many layers."""
+    host = _no_host()
+    host[kernel.HOST_STEP_NS] = times.launch_ns
+    host[kernel.HOST_REQUEST_NS] = times.launch_request_ns
+    host[kernel.HOST_PROMPT_NS] = times.launch_layer_ns * layers
+    host[kernel.HOST_AFTER_NS] = times.after_ns
+    return dataclasses.replace(cost, host=host)
 
 
 def checked(cost: StepCost, name: str) -> StepCost:

@@ -95,7 +95,8 @@ FLOORS = 4
 HOST_STEP_NS = 0  # to start a step, while the GPU works on what it already has
 HOST_REQUEST_NS = 1  # more of it for each request in the step
 HOST_AFTER_NS = 2  # what no work of the GPU hides
-HOSTS = 3
+HOST_PROMPT_NS = 3  # more of it to start a step with a prompt chunk: it is launched layer by layer
+HOSTS = 4
 
 UNLIMITED = 2.0**53  # keys of a window that never ends; finite, so that none of it is none
 ALWAYS = 2.0
@@ -404,6 +405,8 @@ def step_ns(tables, sums, decodes, context_tokens, longest_context, sampled):
         total *= _factor(tables, new, cached, decodes, context_tokens)
     host = tables.host
     host_ns = host[HOST_STEP_NS] + (sums[0, CHUNKS] + decodes) * host[HOST_REQUEST_NS]
+    if new > 0:
+        host_ns += host[HOST_PROMPT_NS]
     return math.ceil(max(total, floor, host_ns) + host[HOST_AFTER_NS])
 
 
