@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -97,3 +97,23 @@ def predicted_ms(point: Point, times: ServerTimes) -> float:
 def point_errors(points: Iterable[Point]) -> np.ndarray:
     """Return predicted over measured, less one, with the engine files as they are."""
     return np.array([predicted_ms(one, times_of(one)) / one.ttft_ms - 1 for one in points])
+
+
+def left_out_errors(points: list[Point]) -> np.ndarray:
+    """Return the errors where `request_ns` of an engine is the median over its other models.
+
+    Nothing of an engine's file that was found on the model itself is used. NaN where an engine has
+    one model.
+    """
+    bare = [replace(times_of(one), request_ns=0.0) for one in points]
+    without = np.array([predicted_ms(*pair) for pair in zip(points, bare, strict=True)])
+    measured = np.array([one.ttft_ms for one in points])
+    models, engines = (np.array([getattr(one, name) for one in points])
+                       for name in ("model", "engine"))  # fmt: skip
+    found = np.full(len(points), np.nan)
+    for at in range(len(points)):
+        others = (engines == engines[at]) & (models != models[at])
+        if others.any():
+            request_ms = max(np.median((measured - without)[others]), 0.0)
+            found[at] = (without[at] + request_ms) / measured[at] - 1
+    return found

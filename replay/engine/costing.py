@@ -11,7 +11,7 @@ from replay.config.backends import TAKES_NUMBERS
 from replay.config.engine_section import EngineSection
 from replay.config.hardware.server import ServerTimes
 from replay.config.scenario import Scenario
-from replay.engine.overhead import EngineOverhead, overhead_of, server_times, without_steps
+from replay.engine.overhead import NOTHING, EngineOverhead, overhead_of, server_times, without_steps
 from replay.engine.sizing import Hardware
 from replay.errors import InputError
 from replay.gpu.backends import Wanted, compile_cost
@@ -55,7 +55,10 @@ def make_costing(
     replica = _replica(scenario, hardware, gpu or hardware.gpu)
     compiled = compile_cost(backend, Wanted(replica, tokens, sequences, table))
     notes = (*compiled.notes, *calibration_notes(hardware.gpu))
-    cost = with_server(compiled.cost, times, hardware.model.layers)
+    if times == NOTHING:
+        return Costing(compiled.cost, times, notes)
+    graphed = load_engine(str(scenario.engine.name)).graphed_tokens(sequences)
+    cost = with_server(compiled.cost, times, hardware.model.layers, graphed)
     return Costing(cost, times, notes)
 
 

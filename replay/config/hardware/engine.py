@@ -53,6 +53,12 @@ class Engine(SourcedFile):
     all_reduce: Literal["graph", "nccl"] = Field(
         description="graph: one custom kernel in a CUDA graph; nccl: eager NCCL calls"
     )
+    graph_tokens: Annotated[int, Field(ge=0, le=2**20)] = Field(
+        description="tokens of the largest step with prompts that is launched as CUDA graphs"
+    )
+    graph_tokens_per_sequence: Annotated[int, Field(ge=1, le=2**10)] | None = Field(
+        None, description="no more than so many for each of max_sequences; default: no such limit"
+    )
     request_ns: Overheads = Field(
         description="a request outside the GPU, until its first token is out: received, handed "
         "over, answered"
@@ -67,8 +73,8 @@ class Engine(SourcedFile):
     )
     launch_request_ns: Overheads = Field(description="more of it for each request in the step")
     launch_layer_ns: Overheads = Field(
-        description="more of it for each layer where the step has a prompt: such steps are "
-        "launched layer by layer"
+        description="more of it for each layer of a step with prompts beyond graph_tokens, which "
+        "is launched kernel by kernel"
     )
     after_ns: Overheads = Field(description="what no work of the GPU hides, in every step")
 
@@ -95,6 +101,12 @@ class Engine(SourcedFile):
             if one.memory_from_bytes <= gpu.memory_bytes
             and gpu.architecture not in one.except_architectures
         ][-1]
+
+    def graphed_tokens(self, max_sequences: int) -> int:
+        """Return the tokens of the largest step with prompts that is launched as CUDA graphs."""
+        if self.graph_tokens_per_sequence is None:
+            return self.graph_tokens
+        return min(self.graph_tokens, self.graph_tokens_per_sequence * max_sequences)
 
     def times(self, kind: ModelKind, tensor_parallel: int, which: Which) -> ServerTimes:
         """Return what it takes outside the GPU on a replica, at one end of what was seen."""
