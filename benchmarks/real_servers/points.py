@@ -16,9 +16,9 @@ import numpy as np
 
 from benchmarks.real_servers.closed_loop import FirstTokens, Load, first_tokens
 from replay.config.hardware import ServerTimes
-from replay.gpu.cost import StepCost, replica_cost
+from replay.gpu.cost import replica_cost, with_server
 from replay.gpu.replica import Replica
-from replay.gpu.spec import Gpu, Model, load_engine, load_gpu, load_model
+from replay.gpu.spec import Model, load_engine, load_gpu, load_model
 
 FILE = "silicon_serving_points.csv"
 IDLE_CLIENTS = 4  # at most
@@ -56,34 +56,32 @@ def read_points(path: Path) -> list[Point]:
     ]  # fmt: skip
 
 
-@cache
-def seen(point: Point) -> FirstTokens:
-    """Return what the clients of a point see of queue and steps."""
-    budget = load_engine(point.engine).scheduler_on(_gpu(point)).max_batched_tokens
-    load = Load(point.input_tokens, point.output_tokens, point.clients, budget)
-    return first_tokens(_cost(point.model, point.gpu, point.tensor_parallel, point.weight_dtype,
-                              point.expert_dtype, budget), load)  # fmt: skip
-
-
-@cache
-def _cost(
-    model: str, gpu: str, tensor_parallel: int, weights: str, experts: str, budget: int
-) -> StepCost:
-    kept = load_model(model).model_copy(
-        update={"weight_dtype": weights, "expert_weight_dtype": experts}
-    )
-    replica = Replica(load_gpu(gpu), Model.model_validate(kept.model_dump()), tensor_parallel)
-    return replica_cost(replica, max_batched_tokens=budget, max_sequences=IDLE_CLIENTS + 1)
-
-
-def _gpu(point: Point) -> Gpu:
-    return load_gpu(point.gpu)
-
-
 def times_of(point: Point) -> ServerTimes:
     """Return what the engine's file says that the server adds."""
     kind = load_model(point.model).kind
     return load_engine(point.engine).times(kind, point.tensor_parallel, "typical")
+
+
+@cache
+def seen(point: Point) -> FirstTokens:
+    """Return what the clients of a point see of queue and steps, what a server adds to them too."""
+    engine, gpu, model = load_engine(point.engine), load_gpu(point.gpu), _kept(point)
+    limits = engine.scheduler_on(gpu)
+    budget = limits.max_batched_tokens
+    cost = replica_cost(
+        Replica(gpu, model, point.tensor_parallel),
+        max_batched_tokens=budget,
+        max_sequences=IDLE_CLIENTS + 1,
+    )
+    graphed = engine.graphed_tokens(limits.max_sequences)
+    whole = with_server(cost, times_of(point), model.layers, graphed)
+    return first_tokens(whole, Load(point.input_tokens, point.output_tokens, point.clients, budget))
+
+
+def _kept(point: Point) -> Model:
+    """Return the model with its weights in the types that the server kept them in."""
+    types = {"weight_dtype": point.weight_dtype, "expert_weight_dtype": point.expert_dtype}
+    return load_model(point.model).model_copy(update=types)
 
 
 def predicted_ms(point: Point, times: ServerTimes) -> float:
