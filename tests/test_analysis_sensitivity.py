@@ -63,7 +63,8 @@ def test_an_engine_that_calls_nccl_pays_its_latency(monkeypatch):
     for all_reduce in ("graph", "nccl"):
         changed = engine.model_copy(update={"all_reduce": all_reduce})
         monkeypatch.setattr(costing, "load_engine", lambda _, changed=changed: changed)
-        _, result = run_of(engine={"name": "vllm"}, gpu={"tensor_parallel": 2})
+        bare = {"name": "vllm", "overhead": "none"}
+        _, result = run_of(engine=bare, gpu={"tensor_parallel": 2})
         times[all_reduce] = result.tables["requests"]["prefill_ns"].sum()
     assert times["nccl"] > 1.02 * times["graph"]
 
@@ -91,7 +92,8 @@ def test_a_gpu_without_measurements_is_called_uncalibrated_with_its_error():
 
 
 def test_each_knob_is_turned_up_and_down():
-    prepared, result = run_of(engine={"name": "vllm"})
+    large = {"name": "qwen2.5-32b"}  # its steps take longer than their launch
+    prepared, result = run_of(engine={"name": "vllm"}, model=large)
     band = band_runs(prepared, result)
     knobs = [variant.knob for variant in band]
     assert knobs[0] == "as it is"

@@ -55,16 +55,17 @@ BARE = step_cost(
     launch_ns=st.integers(0, 20_000_000),
     request_ns=st.integers(0, 100_000),
     layer_ns=st.integers(0, 500_000),
+    eager_ns=st.integers(0, 500_000),
     after_ns=st.integers(0, 2_000_000),
 )
 def test_a_step_is_no_shorter_than_its_launch_and_what_follows_comes_on_top(
-    new, decodes, launch_ns, request_ns, layer_ns, after_ns
+    new, decodes, launch_ns, request_ns, layer_ns, eager_ns, after_ns
 ):
-    times = ServerTimes(0, 0, 0, launch_ns, request_ns, layer_ns, after_ns)
+    times = ServerTimes(0, 0, 0, launch_ns, request_ns, layer_ns, eager_ns, after_ns)
     step = uniform_steps(new, 16, decodes, 700)
     gpu_ns = int(time_steps(BARE, step)[0])
-    eager = new > 0 and new + decodes > 512
-    launch = launch_ns + request_ns * (decodes + (new > 0)) + layer_ns * 32 * eager
+    of_layer = layer_ns * (new > 0) + eager_ns * (new > 0 and new + decodes > 512)
+    launch = launch_ns + request_ns * (decodes + (new > 0)) + of_layer * 32
     expected = max(gpu_ns, launch) + after_ns if new + decodes else 0
     assert time_steps(with_server(BARE, times, LLAMA.layers, 512), step).tolist() == [expected]
 
@@ -77,7 +78,8 @@ def test_the_steps_of_a_named_engine_have_what_its_file_says_and_no_others():
     host = host_of(name="vllm")
     assert host[kernel.HOST_STEP_NS] == times.launch_ns
     assert host[kernel.HOST_REQUEST_NS] == times.launch_request_ns
-    assert host[kernel.HOST_EAGER_NS] == times.launch_layer_ns * 32
+    assert host[kernel.HOST_PROMPT_NS] == times.launch_layer_ns * 32
+    assert host[kernel.HOST_EAGER_NS] == times.eager_layer_ns * 32
     assert host[kernel.HOST_GRAPH_TOKENS] == 512
     assert host_of(name="vllm", max_sequences=100)[kernel.HOST_GRAPH_TOKENS] == 200
     assert host_of(name="sglang", max_sequences=100)[kernel.HOST_GRAPH_TOKENS] == 4096

@@ -179,6 +179,6 @@ def test_prompts_and_measurements_must_be_of_the_same_requests(tmp_path: Path):
 
 def test_the_page_keeps_what_stands_around_the_tables(tmp_path: Path, capsys):
     (tmp_path / "accuracy.md").write_text(f"before {page.BEGIN} old {page.END} after")
-    page.tell(tmp_path / "gpu", tmp_path)
+    page.tell(tmp_path / "shared" / "gpu", tmp_path)
     assert "left out" in capsys.readouterr().err
     assert (tmp_path / "accuracy.md").read_text() == f"before {page.BEGIN} old {page.END} after"

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 @cache
 def servers() -> page.Servers:
-    return page.replay_all(SHARED / "e2e", PROMPTS)
+    return page.replay_all(SHARED)
 
 
 @needs(RUNS)

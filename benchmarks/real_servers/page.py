@@ -17,6 +17,7 @@ from benchmarks.real_servers.compared import (
     of_rows,
     request_errors,
 )
+from benchmarks.real_servers.points import FILE, Point, point_errors, read_points
 from benchmarks.real_servers.rebuilt import sent_to_4090
 from benchmarks.real_servers.recorded import SharedPrefixRun, read_runs
 from benchmarks.real_servers.replayed import (
@@ -40,21 +41,25 @@ class Servers:
     runs: list[tuple[SharedPrefixRun, Replayed]]
     rows: pl.DataFrame | None
     replayed: Replayed | None
+    points: list[Point]
 
 
-def replay_all(folder: Path, prompts: Path) -> Servers:
-    """Replay the runs in `folder`; that of the 4090 needs its prompts, in the folder `prompts`."""
+def replay_all(shared: Path) -> Servers:
+    """Replay the runs in the folder `e2e`; that of the 4090 needs its prompts, in `traces`."""
+    folder, prompts = shared / "e2e", shared / "traces" / "sharegpt_tokens"
     runs = read_runs(folder / RUNS) if (folder / RUNS).exists() else []
     rows = replayed = None
     if (folder / ROWS).exists() and (prompts / PROMPTS).exists():
         trace, rows = sent_to_4090(prompts / PROMPTS, folder / ROWS)
         replayed = replay_4090(trace)
-    return Servers([(run, replay_run(run)) for run in runs], rows, replayed)
+    points = read_points(shared / "gpu" / FILE) if (shared / "gpu" / FILE).exists() else []
+    return Servers([(run, replay_run(run)) for run in runs], rows, replayed, points)
 
 
 def sections(servers: Servers) -> list[list[str]]:
     """Return the tables as Markdown lines."""
-    return [error_table(servers), summary_table(servers), part_table(servers)]
+    found = [error_table(servers), summary_table(servers), part_table(servers)]
+    return found + ([point_table(servers.points)] if servers.points else [])
 
 
 def error_table(servers: Servers) -> list[str]:
@@ -101,6 +106,23 @@ def summary_table(servers: Servers) -> list[str]:
 def _summary(name: str, errors: np.ndarray, worst: float) -> str:
     middle, signed = np.median(np.abs(errors)), np.median(errors)
     return f"| {name} | {100 * middle:.1f} % | {100 * worst:.1f} % | {100 * signed:+.1f} % |"
+
+
+def point_table(points: list[Point]) -> list[str]:
+    """Return the errors of the TTFT of serving points with few clients, by engine, model, GPU."""
+    lines = ["| engine | model | GPU | points | TTFT |", "|---|---|---|---|---|"]
+    errors = point_errors(points)
+    keys = [(one.engine, one.model, one.gpu) for one in points]
+    for key in sorted(set(keys)):
+        own = errors[[one == key for one in keys]]
+        lines.append(f"| {' | '.join(key)} | {len(own)} | {_spread(own)} |")
+    lines.append(f"| all | | | {len(errors)} | {_spread(errors)} |")
+    return lines
+
+
+def _spread(errors: np.ndarray) -> str:
+    middle, high = np.quantile(np.abs(errors), [0.5, 0.9])
+    return f"{100 * middle:.0f} / {100 * high:.0f} ({100 * np.median(errors):+.0f})"
 
 
 def part_table(servers: Servers) -> list[str]:
@@ -164,6 +186,12 @@ def write_plots(servers: Servers, docs: Path) -> list[str]:
 
 
 BEGIN, END = "<!-- servers: begin -->", "<!-- servers: end -->"
+TITLES = (
+    "### Measured / predicted, in ms",
+    "### Errors",
+    "### What the median TTFT is made of",
+    "### Serving points with at most four clients, error of the TTFT in %",
+)
 
 
 def tell(measured: Path, docs: Path | None) -> None:
@@ -172,7 +200,7 @@ def tell(measured: Path, docs: Path | None) -> None:
     `measured` is the folder of step times: what servers did lies beside it in `e2e`, and their
     prompts in `traces/sharegpt_tokens`. Nothing is done where neither is there.
     """
-    servers = replay_all(measured.parent / "e2e", measured.parent / "traces" / "sharegpt_tokens")
+    servers = replay_all(measured.parent)
     if not servers.runs and servers.rows is None:
         print("no runs of real servers beside the measured rows: left out", file=sys.stderr)
         return

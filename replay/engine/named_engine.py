@@ -100,10 +100,10 @@ def server_notes(scenario: Scenario, engine: Engine) -> list[str]:
         return [f"{engine.name} adds to a request {of_request}; steps are as given{doubt}"]
     graphed = engine.graphed_tokens(scenario.engine.max_sequences)
     of_step = (
-        f"{times.after_ns / 1e6:g} ms, and a step lasts no less than its launch on the CPU: "
-        f"{times.launch_ns / 1e6:g} ms, {times.launch_request_ns / 1e3:g} us a request, and "
-        f"{times.launch_layer_ns / 1e3:g} us a layer where prompts make it more than "
-        f"{graphed} tokens, too large for a CUDA graph"
+        f"{times.after_ns / 1e6:g} ms, and it lasts no less than its launch on the CPU: "
+        f"{times.launch_ns / 1e6:g} ms, {times.launch_request_ns / 1e3:g} us a request, with a "
+        f"prompt {times.launch_layer_ns / 1e3:g} us a layer, and beyond {graphed} tokens, too many "
+        f"for its CUDA graphs, {times.eager_layer_ns / 1e3:g} us more"
     )
     return [f"{engine.name} adds to a request {of_request}; to a step {of_step}{doubt}"]
 

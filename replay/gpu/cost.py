@@ -113,14 +113,15 @@ def replica_cost(replica: Replica, *, max_batched_tokens: int, max_sequences: in
 def with_server(cost: StepCost, times: ServerTimes, layers: int, graph_tokens: int) -> StepCost:
     """Return the same tables with what a server adds to each step of a model of so many layers.
 
-    `graph_tokens` are those of the largest step with prompts that is one CUDA graph.
+    `graph_tokens` are those of the largest step with prompts that is launched as CUDA graphs.
     """
     host = _no_host()
     host[kernel.HOST_STEP_NS] = times.launch_ns
     host[kernel.HOST_REQUEST_NS] = times.launch_request_ns
-    host[kernel.HOST_GRAPH_TOKENS] = graph_tokens
-    host[kernel.HOST_EAGER_NS] = times.launch_layer_ns * layers
+    host[kernel.HOST_PROMPT_NS] = times.launch_layer_ns * layers
     host[kernel.HOST_AFTER_NS] = times.after_ns
+    host[kernel.HOST_GRAPH_TOKENS] = graph_tokens
+    host[kernel.HOST_EAGER_NS] = times.eager_layer_ns * layers
     return dataclasses.replace(cost, host=host)
 
 

@@ -94,10 +94,11 @@ FLOORS = 4
 # host float64[HOSTS]: the CPU's part of a step
 HOST_STEP_NS = 0  # to start a step, while the GPU works on what it already has
 HOST_REQUEST_NS = 1  # more of it for each request in the step
-HOST_AFTER_NS = 2  # what no work of the GPU hides
-HOST_GRAPH_TOKENS = 3  # tokens of the largest step that is one CUDA graph, if it has prompt chunks
-HOST_EAGER_NS = 4  # more of it to start a larger one, which is launched kernel by kernel
-HOSTS = 5
+HOST_PROMPT_NS = 2  # more of it where a step has prompt chunks: launches that are in no graph
+HOST_AFTER_NS = 3  # what no work of the GPU hides
+HOST_GRAPH_TOKENS = 4  # tokens of the largest step with prompt chunks that is launched as graphs
+HOST_EAGER_NS = 5  # more of it to start a larger one, kernel by kernel
+HOSTS = 6
 
 UNLIMITED = 2.0**53  # keys of a window that never ends; finite, so that none of it is none
 ALWAYS = 2.0
@@ -406,8 +407,10 @@ def step_ns(tables, sums, decodes, context_tokens, longest_context, sampled):
         total *= _factor(tables, new, cached, decodes, context_tokens)
     host = tables.host
     host_ns = host[HOST_STEP_NS] + (sums[0, CHUNKS] + decodes) * host[HOST_REQUEST_NS]
-    if new > 0 and tokens > host[HOST_GRAPH_TOKENS]:
-        host_ns += host[HOST_EAGER_NS]
+    if new > 0:
+        host_ns += host[HOST_PROMPT_NS]
+        if tokens > host[HOST_GRAPH_TOKENS]:
+            host_ns += host[HOST_EAGER_NS]
     return math.ceil(max(total, floor, host_ns) + host[HOST_AFTER_NS])
 
 

@@ -73,8 +73,11 @@ class Engine(SourcedFile):
     )
     launch_request_ns: Overheads = Field(description="more of it for each request in the step")
     launch_layer_ns: Overheads = Field(
-        description="more of it for each layer of a step with prompts beyond graph_tokens, which "
-        "is launched kernel by kernel"
+        description="more of it for each layer of a step with prompts, whose attention is in no "
+        "CUDA graph"
+    )
+    eager_layer_ns: Overheads = Field(
+        description="more of it for each layer of one beyond graph_tokens: kernel by kernel"
     )
     after_ns: Overheads = Field(description="what no work of the GPU hides, in every step")
 

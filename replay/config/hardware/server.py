@@ -55,8 +55,9 @@ class ServerTimes:
 
     A request takes `request_ns`, `prompt_token_ns` for each token of its prompt, and `answer_ns`
     for each request that gets a token with its first one. A step lasts at least `launch_ns` and
-    `launch_request_ns` for each request in it, and `launch_layer_ns` for each layer where prompts
-    make it too large for a CUDA graph. `after_ns` comes on top of every step.
+    `launch_request_ns` for each request in it; with prompts `launch_layer_ns` more for each layer,
+    and where they make it too large for CUDA graphs `eager_layer_ns` more. `after_ns` comes on top
+    of every step.
     """
 
     request_ns: float = 0.0
@@ -65,6 +66,7 @@ class ServerTimes:
     launch_ns: float = 0.0
     launch_request_ns: float = 0.0
     launch_layer_ns: float = 0.0
+    eager_layer_ns: float = 0.0
     after_ns: float = 0.0
 
 
