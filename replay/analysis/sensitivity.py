@@ -87,7 +87,7 @@ def band_runs(
     assert hardware is not None  # the roofline is that of a GPU
     found = [_variant("as it is", result)]
     turns = list(_turns(hardware.gpu))
-    ends = ("low", "high") if prepared.costing.times != NOTHING else ()
+    ends: tuple[Which, ...] = ("low", "high") if prepared.costing.times != NOTHING else ()
     knobs = [(knob, partial(make_costing, scenario, hardware, gpu=gpu)) for knob, gpu in turns]
     knobs += [
         (f"overhead {which}", partial(make_costing, _at_end(scenario, which), hardware))
