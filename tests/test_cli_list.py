@@ -6,7 +6,6 @@ import pytest
 from click.testing import CliRunner
 
 from replay.cli import main
-from replay.gpu.spec import load_engine
 from tests import published_configs as published
 
 
@@ -51,9 +50,8 @@ def test_engines_show_a_row_for_each_size_of_gpu():
     rows = [row for row in listed("engines") if row["name"] == "vllm"]
     assert [row["gpu_from_gib"] for row in rows] == [0, 70, 160]
     assert [row["max_batched_tokens"] for row in rows] == [2048, 8192, 16_384]
-    (first, *others) = load_engine("vllm").request_ns
-    told = f"{first.typical:g} ({first.low:g} to {first.high:g})"
-    assert rows[0]["request_ns"] == told + f", and {len(others)} for some replicas" * bool(others)
+    assert rows[0]["request_us"] == "3000 (1500 to 25000)"
+    assert rows[0]["eager_layer_us"] == "550 (300 to 850), and 1 for some replicas"
 
 
 def test_hosts_show_their_links_and_prices_their_dates():

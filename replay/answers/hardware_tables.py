@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 GIB, GB, TB = 2**30, 1e9, 1e12
 BILLION = 1e9
+US_NS = 1e3
 
 
 def gpus(names: Sequence[str] = ()) -> Table:
@@ -85,7 +86,7 @@ def _model(model: Model) -> tuple[object, ...]:
 def engines(names: Sequence[str] = ()) -> Table:
     """Return serving engines with the defaults of their schedulers and what they add to the GPU.
 
-    Times are those of any replica, in ns, with the range that was seen; of those that an engine's
+    Times are those of any replica, with the range that was seen; of those that an engine's
     file has for some replicas alone, only their number is told.
     """
     from replay.config.hardware.server import ServerTimes
@@ -95,7 +96,7 @@ def engines(names: Sequence[str] = ()) -> Table:
     columns = (
         "name", "version", "gpu_from_gib", "max_batched_tokens", "max_sequences",
         "rules", "async_scheduling", "chunked_prefill", "mixed_steps", "block_size",
-        "memory_utilization", "all_reduce", *(field.name for field in fields(ServerTimes)),
+        "memory_utilization", "all_reduce", *(f"{field.name.removesuffix('_ns')}_us" for field in fields(ServerTimes)),
         "unverified",
     )  # fmt: skip
     rows = []
@@ -126,7 +127,8 @@ def engines(names: Sequence[str] = ()) -> Table:
 def _ranges(found: Sequence[Overhead]) -> str:
     first, *others = found
     more = f", and {len(others)} for some replicas" if others else ""
-    return f"{first.typical:g} ({first.low:g} to {first.high:g}){more}"
+    typical, low, high = (f"{value / US_NS:g}" for value in (first.typical, first.low, first.high))
+    return f"{typical} ({low} to {high}){more}"
 
 
 def hosts(names: Sequence[str] = ()) -> Table:

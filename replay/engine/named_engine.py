@@ -98,7 +98,7 @@ def server_notes(scenario: Scenario, engine: Engine) -> list[str]:
     doubt = f" (estimates: {', '.join(doubtful)})" if doubtful else ""
     if scenario.gpu.backend == TAKES_NUMBERS:
         return [f"{engine.name} adds to a request {of_request}; steps are as given{doubt}"]
-    graphed = engine.graphed_tokens(scenario.engine.max_sequences)
+    graphed = engine.graphed_tokens(with_engine(scenario).engine.max_sequences)
     of_step = (
         f"{times.after_ns / 1e6:g} ms, and it lasts no less than its launch on the CPU: "
         f"{times.launch_ns / 1e6:g} ms, {times.launch_request_ns / 1e3:g} us a request, with a "
