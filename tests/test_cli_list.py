@@ -51,7 +51,7 @@ def test_engines_show_a_row_for_each_size_of_gpu():
     assert [row["gpu_from_gib"] for row in rows] == [0, 70, 160]
     assert [row["max_batched_tokens"] for row in rows] == [2048, 8192, 16_384]
     assert rows[0]["request_us"] == "3000 (1500 to 25000)"
-    assert rows[0]["eager_layer_us"] == "550 (300 to 850), and 1 for some replicas"
+    assert rows[0]["eager_layer_us"] == "550 (300 to 850) +1"
 
 
 def test_hosts_show_their_links_and_prices_their_dates():

@@ -86,22 +86,22 @@ def _model(model: Model) -> tuple[object, ...]:
 def engines(names: Sequence[str] = ()) -> Table:
     """Return serving engines with the defaults of their schedulers and what they add to the GPU.
 
-    Times are those of any replica, with the range that was seen; of those that an engine's
-    file has for some replicas alone, only their number is told.
+    Times are those of any replica, with the range that was seen; +1 says that the engine's file
+    has one more range for some replicas.
     """
     from replay.config.hardware.server import ServerTimes
     from replay.gpu.spec import engine_names, load_engine
     from replay.report.tables import Table
 
+    added = [field.name.removesuffix("_ns") for field in fields(ServerTimes)]
     columns = (
         "name", "version", "gpu_from_gib", "max_batched_tokens", "max_sequences",
         "rules", "async_scheduling", "chunked_prefill", "mixed_steps", "block_size",
-        "memory_utilization", "all_reduce", *(f"{field.name.removesuffix('_ns')}_us" for field in fields(ServerTimes)),
-        "unverified",
+        "memory_utilization", "all_reduce", *(f"{name}_us" for name in added), "unverified",
     )  # fmt: skip
     rows = []
     for engine in map(load_engine, names or engine_names()):
-        times = [_ranges(getattr(engine, field.name)) for field in fields(ServerTimes)]
+        times = [_ranges(getattr(engine, f"{name}_ns")) for name in added]
         rows += [
             (
                 engine.name,
@@ -126,7 +126,7 @@ def engines(names: Sequence[str] = ()) -> Table:
 
 def _ranges(found: Sequence[Overhead]) -> str:
     first, *others = found
-    more = f", and {len(others)} for some replicas" if others else ""
+    more = f" +{len(others)}" if others else ""
     typical, low, high = (f"{value / US_NS:g}" for value in (first.typical, first.low, first.high))
     return f"{typical} ({low} to {high}){more}"
 
