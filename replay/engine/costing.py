@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from replay.engine.sizing import Hardware
 from replay.gpu.backends import Compiled, Wanted, compile_cost
 from replay.gpu.cost import StepCost
 from replay.gpu.replica import Replica
-from replay.gpu.spec import Gpu, load_engine
+from replay.gpu.spec import Gpu, Model, load_engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +54,15 @@ def make_costing(scenario: Scenario, hardware: Hardware, *, gpu: Gpu | None = No
     )
     compiled: Compiled = compile_cost(scenario.gpu.backend, wanted)
     notes = (*compiled.notes, *calibration_notes(hardware.gpu))
-    return Costing(compiled.cost, engine_overhead(scenario), notes)
+    cost = _with_host(compiled.cost, scenario, hardware.model)
+    return Costing(cost, engine_overhead(scenario), notes)
 
 
 def _replica(scenario: Scenario, hardware: Hardware, gpu: Gpu) -> Replica:
-    all_reduce = "graph"
+    all_reduce, layer_share = "graph", 1.0
     if scenario.engine.name is not None:
-        all_reduce = load_engine(scenario.engine.name).all_reduce
+        engine = load_engine(scenario.engine.name)
+        all_reduce, layer_share = engine.all_reduce, engine.layer_share
     return Replica(
         gpu,
         hardware.model,
@@ -67,7 +70,16 @@ def _replica(scenario: Scenario, hardware: Hardware, gpu: Gpu) -> Replica:
         weight_dtype=scenario.model.weight_dtype,
         kv_dtype=scenario.model.kv_dtype,
         all_reduce="nccl" if all_reduce == "nccl" else "graph",
+        layer_share=layer_share,
     )
+
+
+def _with_host(cost: StepCost, scenario: Scenario, model: Model) -> StepCost:
+    """Return the cost with what the named engine's CPU takes for a step."""
+    if scenario.engine.name is None:
+        return cost
+    host = load_engine(scenario.engine.name).host.table(model.layers)
+    return dataclasses.replace(cost, host=np.array(host))
 
 
 def engine_overhead(scenario: Scenario) -> EngineOverhead:

@@ -66,7 +66,8 @@ DECODE_LAUNCH_NS = 20  # and of one of decodes
 ABSORBED_TOKENS = 21  # chunks of at most so many tokens are worked as decodes are (latents)
 WRITE_NS = 22  # K and V of one new token, put into the cache by a kernel of its own
 COMBINE_NS = 23  # fixed time more of a launch that cuts tiles: their pieces are put together
-COEFFICIENTS = 24
+DECODE_PIECES = 24  # of a tile at most, where no chunk is longer than a tile (PACKED)
+COEFFICIENTS = 25
 
 # sums float64[K, SUMS]: the prompt chunks of a step together
 PAIRS = 0
@@ -94,8 +95,9 @@ FLOORS = 4
 # host float64[HOSTS]: the CPU's part of a step
 HOST_STEP_NS = 0  # to start a step, while the GPU works on what it already has
 HOST_REQUEST_NS = 1  # more of it for each request in the step
-HOST_AFTER_NS = 2  # what no work of the GPU hides
-HOSTS = 3
+HOST_PROMPT_NS = 2  # more of it where a step has prompt chunks: launches that are in no graph
+HOST_AFTER_NS = 3  # what no work of the GPU hides
+HOSTS = 4
 
 UNLIMITED = 2.0**53  # keys of a window that never ends; finite, so that none of it is none
 ALWAYS = 2.0
@@ -108,7 +110,7 @@ UNSPLIT_BLOCKS = 4  # a tile of so few blocks is never cut
 FULL = 0.8  # share of the SMs from which tiles are not cut
 FILLED = 0.85  # share of its waves that a number of pieces must fill
 MARGIN = 1.1  # pieces are sized for that much more work than there is
-MOST_PIECES = 32  # what a CUDA graph of the engine leaves room for
+MOST_PIECES = 32.0  # what a CUDA graph of the engine leaves room for
 DECODE_TILE = 0.5  # of the time of a key, where a launch of decodes alone has narrower tiles
 
 
@@ -302,55 +304,68 @@ def _packed_ns(attention, sums, kind, decodes, keys, longest_context):
     A tile is given its share of the launch's work and a tenth; chunks are cut as their mean is.
     """
     sms = attention[kind, SMS]
-    narrow = 1.0 if sums[kind, TILES] > 0.0 else DECODE_TILE
+    chunk_tiles = sums[kind, TILES]
+    narrow = 1.0 if chunk_tiles > 0.0 else DECODE_TILE
     start = attention[kind, TILE_START_KEYS] / narrow
-    heads = attention[kind, HEADS]
-    rows = attention[kind, TILE_ROWS]
+    tiles = decodes * attention[kind, HEADS]
     longest = min(float(longest_context), attention[kind, WINDOW])
-    tiles = decodes * heads * math.ceil(1.0 / rows)
-    work = sums[kind, WORK] + keys * heads * math.ceil(1.0 / rows)
-    most_tiles = heads * math.ceil(max(sums[kind, MOST_NEW], 1.0) / rows)
-    most_keys = max(sums[kind, SPAN], longest)
-    most = _most_pieces(most_tiles / sms, math.ceil(most_keys / SPLIT_KEYS))
+    most = _most_pieces(attention, sums, kind, max(sums[kind, SPAN], longest))
+    work = sums[kind, WORK] + keys * attention[kind, HEADS]
     size = max(math.ceil(MARGIN * work / (SPLIT_KEYS * sms)), 1.0) * SPLIT_KEYS
     pieces = 0.0
     span = 0.0
     shortest = UNLIMITED
-    if tiles > 0.0:
+    if decodes > 0:
         each = keys / decodes
         cut = min(most, math.ceil(each / size))
-        pieces += tiles * cut
+        pieces = tiles * cut
         shortest = each / cut
         span = longest / min(most, math.ceil(longest / size))
-    if sums[kind, TILES] > 0.0:
-        mean = sums[kind, WORK] / sums[kind, TILES]
+    if chunk_tiles > 0.0:
+        mean = sums[kind, WORK] / chunk_tiles
         cut = min(most, math.ceil(mean / size))
-        pieces += sums[kind, TILES] * cut
+        pieces += chunk_tiles * cut
         shortest = min(shortest, mean / cut)
         span = max(span, sums[kind, SPAN] / min(most, math.ceil(sums[kind, SPAN] / size)))
-    idle = math.ceil(pieces / sms) - pieces / sms
-    span = max(span + start, (work + pieces * start) / sms + idle * (shortest + start))
+    waves = pieces / sms
+    idle = math.ceil(waves) - waves
+    span = max(span + start, work / sms + waves * start + idle * (shortest + start))
     pair_ns = sums[kind, PAIRS] * attention[kind, PAIR_NS] + keys * attention[kind, DECODE_PAIR_NS]
     read_ns = sums[kind, KEYS] * attention[kind, KEY_NS] + keys * attention[kind, DECODE_KEY_NS]
     read_ns += sums[kind, ROWS] * attention[kind, ROW_NS] + decodes * attention[kind, DECODE_ROW_NS]
-    launch_ns = attention[kind, CHUNK_LAUNCH_NS if sums[kind, TILES] > 0.0 else DECODE_LAUNCH_NS]
-    if pieces > tiles + sums[kind, TILES]:
+    launch_ns = attention[kind, CHUNK_LAUNCH_NS if chunk_tiles > 0.0 else DECODE_LAUNCH_NS]
+    if pieces > tiles + chunk_tiles:
         launch_ns += attention[kind, COMBINE_NS]
     return launch_ns + soft_max(max(pair_ns, span * attention[kind, TILE_KEY_NS] * narrow), read_ns)
 
 
-@inner
-def _most_pieces(share, blocks):
-    """Return the pieces of a tile at most: the fewest that fill their waves of SMs.
+def pieces_that_fill(tiles, sms):
+    """Return the fewest pieces a tile with which so many tiles fill their waves of SMs.
 
-    `share` is the tiles of the longest chunk alone over the SMs, `blocks` its blocks of keys.
+    Plain Python, for coefficients; kernels call the compiled one.
     """
-    if share >= FULL or blocks <= UNSPLIT_BLOCKS:
+    if tiles >= FULL * sms:
         return 1.0
-    pieces = math.ceil(FILLED / share)
-    while pieces * share < FILLED * math.ceil(pieces * share):
+    pieces = math.ceil(FILLED * sms / tiles)
+    while pieces * tiles / sms < FILLED * math.ceil(pieces * tiles / sms):
         pieces += 1
-    return float(min(pieces, blocks, MOST_PIECES))
+    return min(float(pieces), MOST_PIECES)
+
+
+_pieces_that_fill = inner(pieces_that_fill)
+
+
+@inner
+def _most_pieces(attention, sums, kind, keys):
+    """Return the pieces of a tile at most, `keys` being those of the longest tile."""
+    blocks = keys * (1.0 / SPLIT_KEYS)
+    if blocks <= UNSPLIT_BLOCKS:
+        return 1.0
+    most = attention[kind, DECODE_PIECES]
+    if sums[kind, MOST_NEW] > attention[kind, TILE_ROWS]:
+        tiles = math.ceil(sums[kind, MOST_NEW] / attention[kind, TILE_ROWS])
+        most = _pieces_that_fill(tiles * attention[kind, HEADS], attention[kind, SMS])
+    return min(most, math.ceil(blocks))
 
 
 # --- the whole step -------------------------------------------------------------------------
@@ -400,6 +415,8 @@ def step_ns(tables, sums, decodes, context_tokens, longest_context, sampled):
         total *= _factor(tables, new, cached, decodes, context_tokens)
     host = tables.host
     host_ns = host[HOST_STEP_NS] + (sums[0, CHUNKS] + decodes) * host[HOST_REQUEST_NS]
+    if new > 0:
+        host_ns += host[HOST_PROMPT_NS]
     return math.ceil(max(total, floor, host_ns) + host[HOST_AFTER_NS])
 
 

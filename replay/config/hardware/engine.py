@@ -27,6 +27,22 @@ class Overhead(HardwareSection):
         return self
 
 
+class HostTime(HardwareSection):
+    """What the CPU takes for a step; a step lasts at least as long, whatever the GPU does."""
+
+    step_ns: FixedNs = Field(0, description="to start any step")
+    request_ns: FixedNs = Field(0, description="more for each request in the step")
+    prompt_layer_ns: FixedNs = Field(
+        0, description="more for each layer where a step has prompt chunks: launches in no graph"
+    )
+    after_ns: FixedNs = Field(0, description="what no work of the GPU hides, of every step")
+
+    def table(self, layers: int) -> list[float]:
+        """Return the times in the order that `replay.kernels.cost` indexes them."""
+        prompt_ns = self.prompt_layer_ns * layers
+        return [float(self.step_ns), float(self.request_ns), float(prompt_ns), float(self.after_ns)]
+
+
 class SchedulerDefaults(HardwareSection):
     """What an engine does on GPUs with at least this much memory."""
 
@@ -62,6 +78,11 @@ class Engine(SourcedFile):
     all_reduce: Literal["graph", "nccl"] = Field(
         description="graph: one custom kernel in a CUDA graph; nccl: eager NCCL calls"
     )
+    layer_share: Annotated[float, Field(gt=0, le=2)] = Field(
+        1.0,
+        description="share of a GPU's layer_ns that its kernels take: fewer where it fuses more",
+    )
+    host: HostTime = Field(default_factory=HostTime, description="the CPU's part of a step")
     a0_ns: Overhead = Field(description="time a request spends outside the GPU before its token")
     a1_ns_per_token: Overhead = Field(description="more of it for each prompt token")
 
