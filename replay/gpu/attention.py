@@ -65,7 +65,7 @@ def _row(replica: Replica, group: AttentionGroup, part: str = "main") -> Floats:
             gemm = gpu.bf16_flop_per_s * fit.gemm_efficiency
             expand = layers_ns * FLOP_PER_PAIR * mla.kv_lora_rank * made / gemm
     flop_per_s = gpu.bf16_flop_per_s * fit.attention_efficiency
-    module = fit.modules.get(_module(group), _NO_MODULE)
+    module = _module(replica, group)
     worked = max(dims, float(fit.attention_least_width)) / module.share
     key_bytes = kv_heads * group.kv_values * replica.kv_value_bytes
     query_bytes = heads * dims * BYTES_PER_VALUE
@@ -90,6 +90,7 @@ def _row(replica: Replica, group: AttentionGroup, part: str = "main") -> Floats:
     row[kernel.DECODE_PAIR_NS] = (
         apart * layers_ns * FLOP_PER_PAIR * decode_dims * heads / flop_per_s
     )
+    row[kernel.ABSORBED_PAIR_NS] = row[kernel.DECODE_PAIR_NS] / module.absorbed_share
     row[kernel.DECODE_KEY_NS] = (
         apart * layers_ns * key_bytes / (gpu.hbm_bytes_per_s * fit.kv_read_efficiency)
     )
@@ -131,10 +132,12 @@ def _add_fixed(
     row[kernel.WRITE_NS] = group.layers * (write_ns + module.row_ns)
 
 
-def _module(group: AttentionGroup) -> str:
-    """Return the kind of a group as `fit.modules` names it."""
+def _module(replica: Replica, group: AttentionGroup) -> ModuleFit:
+    """Return what layers of that kind take besides; nothing where the GPU's file is silent."""
     name = {"mla": "latent", "compressed": "compressed"}.get(group.kind, "")
-    return "_".join(word for word in ("sparse" * (group.top_k is not None), name) if word)
+    words = ["sparse"] * (group.top_k is not None) + [name] * bool(name)
+    modules = replica.gpu.fit.modules
+    return next((modules[kind] for kind in modules if kind == "_".join(words)), _NO_MODULE)
 
 
 def _window(group: AttentionGroup, part: str) -> float:
@@ -168,7 +171,7 @@ def _index_row(replica: Replica, group: AttentionGroup) -> Floats:
     key_bytes = group.index_dim * INDEX_BYTES
     row = _empty(gpu.sms, fit.attention_tile_rows, 1.0)
     pair_ns = layers_ns * flop / (peak * fit.attention_efficiency)
-    row[kernel.PAIR_NS] = pair_ns / fit.modules.get(_module(group), _NO_MODULE).index_share
+    row[kernel.PAIR_NS] = pair_ns / _module(replica, group).index_share
     row[kernel.DECODE_PAIR_NS] = pair_ns
     row[kernel.KEY_NS] = layers_ns * key_bytes / (gpu.hbm_bytes_per_s * fit.memory_efficiency)
     row[kernel.DECODE_KEY_NS] = (

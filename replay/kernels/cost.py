@@ -39,6 +39,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from replay.kernels.corrections import factor
 from replay.kernels.jit import inner
 
 # attention float64[K, COEFFICIENTS]: one row a kind of layer
@@ -67,7 +68,8 @@ ABSORBED_TOKENS = 21  # chunks of at most so many tokens are worked as decodes a
 WRITE_NS = 22  # K and V of one new token, put into the cache by a kernel of its own
 COMBINE_NS = 23  # fixed time more of a launch that cuts tiles: their pieces are put together
 DECODE_PIECES = 24  # of a tile at most, where no chunk is longer than a tile (PACKED)
-COEFFICIENTS = 25
+ABSORBED_PAIR_NS = 25  # arithmetic of one pair of a chunk worked as decodes are
+COEFFICIENTS = 26
 
 # sums float64[K, SUMS]: the prompt chunks of a step together
 PAIRS = 0
@@ -248,10 +250,11 @@ def _kind_ns(attention, sums, kind, decodes, context_tokens, longest_context):
         return _chunks_ns(attention, sums, kind, chunk_rows, decode_pair_ns, read_ns)
     total = 0.0
     if requests > 0:
-        pairs = keys + sums[kind, ABSORBED_PAIRS]
+        pair_ns = keys * attention[kind, DECODE_PAIR_NS]
+        pair_ns += sums[kind, ABSORBED_PAIRS] * attention[kind, ABSORBED_PAIR_NS]
         read = keys + sums[kind, ABSORBED_KEYS]
         total += attention[kind, DECODE_LAUNCH_NS] + soft_max(
-            pairs * attention[kind, DECODE_PAIR_NS],
+            pair_ns,
             read * attention[kind, DECODE_KEY_NS] + requests * attention[kind, DECODE_ROW_NS],
         )
     if chunk_rows > 0.0:
@@ -412,70 +415,9 @@ def step_ns(tables, sums, decodes, context_tokens, longest_context, sampled):
     if tokens == 0:
         return 0
     if measured:
-        total *= _factor(tables, new, cached, decodes, context_tokens)
+        total *= factor(tables, new, cached, decodes, context_tokens)
     host = tables.host
     host_ns = host[HOST_STEP_NS] + (sums[0, CHUNKS] + decodes) * host[HOST_REQUEST_NS]
     if new > 0:
         host_ns += host[HOST_PROMPT_NS]
     return math.ceil(max(total, floor, host_ns) + host[HOST_AFTER_NS])
-
-
-# --- corrections ----------------------------------------------------------------------------
-
-
-@inner
-def _factor(tables, new, cached, decodes, context_tokens):
-    """Return the measured correction of a step: that of its prompts and that of its decodes.
-
-    Where it has both, each counts by the linear time that its tokens would take alone.
-    """
-    prefill_weight = 0.0
-    decode_weight = 0.0
-    prefill = 1.0
-    decode = 1.0
-    if new > 0:
-        prefill_weight = tables.linear_ns[new]
-        if tables.prefill_factor.size > 0:
-            prefill = _between(
-                tables.prefill_new,
-                tables.prefill_cached,
-                tables.prefill_factor,
-                math.log(1.0 + new),
-                math.log(1.0 + cached),
-            )
-    if decodes > 0:
-        decode_weight = tables.linear_ns[decodes]
-        if tables.decode_factor.size > 0:
-            decode = _between(
-                tables.decode_batch,
-                tables.decode_context,
-                tables.decode_factor,
-                math.log(1.0 + decodes),
-                math.log(1.0 + context_tokens / decodes),
-            )
-    weight = prefill_weight + decode_weight
-    return (prefill * prefill_weight + decode * decode_weight) / weight
-
-
-@inner
-def _place(axis, value):
-    """Return the last point of a rising axis not past `value`, and the share of the way on."""
-    last = axis.shape[0] - 1
-    if last == 0 or value <= axis[0]:
-        return 0, 0.0
-    if value >= axis[last]:
-        return last - 1, 1.0
-    at = np.searchsorted(axis, value, side="right") - 1
-    return at, (value - axis[at]) / (axis[at + 1] - axis[at])
-
-
-@inner
-def _between(rows, columns, grid, row, column):
-    """Return a bilinear interpolation; what lies outside takes the value at the border."""
-    up, down = _place(rows, row)
-    left, right = _place(columns, column)
-    below = min(up + 1, rows.shape[0] - 1)
-    beside = min(left + 1, columns.shape[0] - 1)
-    first = grid[up, left] * (1.0 - right) + grid[up, beside] * right
-    second = grid[below, left] * (1.0 - right) + grid[below, beside] * right
-    return first * (1.0 - down) + second * down

@@ -56,13 +56,13 @@ def decodes_launch(kind, chunks, contexts):
     if not chunks and not contexts:
         return 0.0
     keys = min(sum(contexts), len(contexts) * kind["window"])
-    pairs, rows = keys, len(contexts)
+    compute, rows = keys * kind["decode_pair"], len(contexts)
     for new, cached in chunks:
-        pairs += seen_pairs(kind, new, cached)
+        compute += seen_pairs(kind, new, cached) * kind["absorbed_pair"]
         keys += min(cached + new, kind["window"] + new)
         rows += new
     moved = keys * kind["decode_key"] + rows * kind["decode_row"]
-    return kind["launch"] + kind["combine"] + four_norm(pairs * kind["decode_pair"], moved)
+    return kind["launch"] + kind["combine"] + four_norm(compute, moved)
 
 
 def packed_launch(kind, chunks, contexts):

@@ -202,6 +202,7 @@ def kind_of(gpu, model, group, gpus, kv_dtype="bf16", **_):
         "kv_heads": kv_heads,
         "launch": layers * (fit.attention_launch_ns + module.layer_ns),
         "prompt": layers * module.prompt_layer_ns,
+        "absorbed_pair": scale * 2 * decode_dims * heads / flop_per_s / module.absorbed_share,
         "combine": layers * fit.attention_combine_ns,
         "absorbed": fit.absorbed_tokens if group.kind == "mla" else 0,
         "write": scale * written / (gpu.hbm_bytes_per_s * fit.kv_write_efficiency)

@@ -65,6 +65,9 @@ class ModuleFit(HardwareSection):
     share: Annotated[float, Field(gt=0, le=1)] = Field(
         1.0, description="share of attention_efficiency that chunks reach on the keys picked"
     )
+    absorbed_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="share of attention_efficiency of chunks that meet a latent as decodes do"
+    )
     index_share: Annotated[float, Field(gt=0, le=1)] = Field(
         1.0, description="share of attention_efficiency that chunks reach on the index"
     )
