@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.cells import cell
+from benchmarks.naive import naive_gpu
 from replay.gpu.attention import attention_table
 from replay.gpu.calibrate import with_fit
 from replay.gpu.cost import uniform_steps
@@ -105,16 +107,16 @@ class Launches:
 
 def launch_table(folder: Path) -> list[str]:
     """Return the Markdown table of errors by group: as shipped, and with the group left out."""
-    from benchmarks.accuracy import cell
-
     launches = Launches(folder / FILE)
     gpu = load_gpu(GPU)
     shipped = launches.attention_ns(gpu)
     lines = [
-        "| rows | count | attention, as shipped | step, as shipped | step, group left out |",
-        "|---|---|---|---|---|",
+        "| launches | rows | attention, fitted here | step, fitted here | step, left out | "
+        "step, naive |",
+        "|---|---|---|---|---|---|",
     ]
     left_out = launches.left_out(gpu)
+    naive = launches.attention_ns(naive_gpu(gpu))
     for name, rows in launches.groups().items():
         blind = shipped.copy()
         blind[rows] = left_out[name]
@@ -122,6 +124,7 @@ def launch_table(folder: Path) -> list[str]:
             cell((shipped / launches.measured_ns - 1)[rows]),
             cell(launches.step_errors(gpu, shipped)[rows]),
             cell(launches.step_errors(gpu, blind)[rows]),
+            cell(launches.step_errors(gpu, naive)[rows]),
         )
         lines.append(f"| {name} | {int(rows.sum())} | {' | '.join(cells)} |")
     return lines

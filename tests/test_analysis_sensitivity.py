@@ -107,7 +107,7 @@ def test_each_knob_is_turned_up_and_down():
             else ("up" in knob or "high" in knob)
         )
         assert (value > base) == slower, knob
-    assert knobs[1].endswith("8%")  # the p90 of prefill on an H100
+    assert knobs[1].endswith("6%")  # the p90 of prefill on an H100
     assert all(variant.token_hit_rate == band[0].token_hit_rate for variant in band)
 
 
@@ -130,19 +130,19 @@ def test_each_knob_turns_by_its_own_error_and_no_efficiency_passes_one(monkeypat
     decode = 1 + gpu.fit.error.decode.p90_percent / 100
     assert prefill != decode
     expected = {
-        "efficiency down 8%": ("attention_efficiency", 1 / prefill),
-        "efficiency up 8%": ("attention_efficiency", prefill),
+        "efficiency down 6%": ("attention_efficiency", 1 / prefill),
+        "efficiency up 6%": ("attention_efficiency", prefill),
         "bandwidth down 6%": ("memory_efficiency", 1 / decode),
         "bandwidth up 6%": ("memory_efficiency", decode),
-        "fixed times up 8%": ("layer_ns", prefill),
-        "fixed times down 8%": ("layer_ns", 1 / prefill),
+        "fixed times up 6%": ("layer_ns", prefill),
+        "fixed times down 6%": ("layer_ns", 1 / prefill),
     }
     assert list(fits) == list(expected)
     for knob, (field, factor) in expected.items():
         assert getattr(fits[knob], field) == pytest.approx(getattr(gpu.fit, field) * factor), knob
-    assert fits["efficiency up 8%"].gemm_efficiency == 1.0
+    assert fits["efficiency up 6%"].gemm_efficiency == 1.0
     assert fits["bandwidth up 6%"].kv_read_efficiency == 1.0
-    untouched = dict.fromkeys((*BANDWIDTH, *FIXED), "efficiency up 8%")
+    untouched = dict.fromkeys((*BANDWIDTH, *FIXED), "efficiency up 6%")
     untouched |= dict.fromkeys((*ARITHMETIC, *FIXED), "bandwidth up 6%")
     for field, knob in untouched.items():
         assert getattr(fits[knob], field) == getattr(gpu.fit, field), field

@@ -21,7 +21,7 @@ def test_gpus_show_peaks_links_fit_and_error():
     assert h100["bf16_tflop_per_s"] == 989
     assert h100["hbm_gb_per_s"] == 3350
     assert (h100["link"], h100["link_gb_per_s"]) == ("scale-up", 450)
-    assert (h100["fit"], h100["prefill_error"]) == ("yes", "2.8/7.9 %")
+    assert (h100["fit"], h100["prefill_error"]) == ("yes", "2.1/6.3 %")
     assert (l4["fit"], l4["prefill_error"]) == ("uncalibrated", "19/34 %")
     assert (l4["link"], l4["fp4_tflop_per_s"]) == ("PCIe", None)
     assert l4["unverified"] == "sms"

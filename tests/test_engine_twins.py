@@ -121,6 +121,9 @@ def cost_of(most_tokens: int, most_sequences: int, decodes: str = "apart") -> St
         if decodes == "packed":
             row[cost_kernel.TILE_ROWS] /= kind["group"]
             row[cost_kernel.HEADS] = kind["kv_heads"]
+            row[cost_kernel.DECODE_PIECES] = cost_kernel.pieces_that_fill(
+                float(kind["kv_heads"]), float(kind["sms"])
+            )
         else:
             row[cost_kernel.DECODE_LAUNCH_NS] += kind["combine"]
     return StepCost(linear_ns=linear, head_ns=head, attention=attention)

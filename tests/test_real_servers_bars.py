@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.real_servers import page
 from benchmarks.real_servers.compared import compare, request_errors
+from benchmarks.real_servers.points import FILE, point_errors, read_points
 from tests.shared_data import SHARED, needs
 
 RUNS = SHARED / "e2e" / page.RUNS
@@ -59,3 +60,12 @@ def test_requests_of_the_4090_are_met_one_by_one(measure, bar):
     assert found.replayed is not None
     errors = request_errors(found.rows, found.replayed)[measure]
     assert np.median(np.abs(errors)) <= bar
+
+
+@needs(SHARED / "gpu" / FILE)
+def test_first_tokens_of_serving_points_are_met_by_numbers_of_other_models():
+    """vLLM's are fitted to load tests of three models, none of which is among the points."""
+    errors = np.abs(point_errors(read_points(SHARED / "gpu" / FILE)))
+    assert len(errors) == 154
+    assert np.median(errors) <= 0.20
+    assert np.quantile(errors, 0.9) <= 0.45

@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.real_servers.closed_loop import FirstTokens, Load, first_tokens
+from benchmarks.serving import published
 from replay.config.hardware import ServerTimes
 from replay.gpu.cost import replica_cost, with_server
 from replay.gpu.replica import Replica
-from replay.gpu.spec import Model, load_engine, load_gpu, load_model
+from replay.gpu.spec import load_engine, load_gpu, load_model
 
 FILE = "silicon_serving_points.csv"
 IDLE_CLIENTS = 4  # at most
@@ -67,23 +68,24 @@ def times_of(point: Point) -> ServerTimes:
 @cache
 def seen(point: Point) -> FirstTokens:
     """Return what the clients of a point see of queue and steps, what a server adds to them too."""
-    engine, gpu, model = load_engine(point.engine), load_gpu(point.gpu), _kept(point)
+    engine, gpu = load_engine(point.engine), load_gpu(point.gpu)
+    model, dtype = published(point.model, point.weight_dtype, point.expert_dtype)
     limits = engine.scheduler_on(gpu)
     budget = limits.max_batched_tokens
     cost = replica_cost(
-        Replica(gpu, model, point.tensor_parallel),
+        Replica(
+            gpu,
+            model,
+            point.tensor_parallel,
+            weight_dtype=dtype,
+            layer_share=engine.layer_share,
+        ),
         max_batched_tokens=budget,
         max_sequences=IDLE_CLIENTS + 1,
     )
     graphed = engine.graphed_tokens(limits.max_sequences)
     whole = with_server(cost, times_of(point), model.layers, graphed)
     return first_tokens(whole, Load(point.input_tokens, point.output_tokens, point.clients, budget))
-
-
-def _kept(point: Point) -> Model:
-    """Return the model with its weights in the types that the server kept them in."""
-    types = {"weight_dtype": point.weight_dtype, "expert_weight_dtype": point.expert_dtype}
-    return load_model(point.model).model_copy(update=types)
 
 
 def predicted_ms(point: Point, times: ServerTimes) -> float:

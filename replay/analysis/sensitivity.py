@@ -28,13 +28,17 @@ from replay.gpu.spec import Gpu
 from replay.progress import Hook, ignore
 
 ARITHMETIC = (
-    "gemm_efficiency", "attention_efficiency", "fp8_gemm_efficiency", "fp4_gemm_efficiency",
-    "moe_efficiency",
+    "gemm_efficiency", "attention_efficiency", "fp8_gemm_efficiency", "fp8_block_gemm_efficiency",
+    "fp4_gemm_efficiency", "moe_efficiency",
 )  # fmt: skip
 BANDWIDTH = (
-    "memory_efficiency", "kv_read_efficiency", "elementwise_efficiency", "all_reduce_efficiency",
+    "memory_efficiency", "kv_read_efficiency", "kv_write_efficiency", "elementwise_efficiency",
+    "moe_memory_efficiency", "moe_traffic_efficiency", "all_reduce_efficiency",
 )  # fmt: skip
-FIXED = ("layer_ns", "attention_tile_ns", "all_reduce_ns", "moe_layer_ns")
+FIXED = (
+    "layer_ns", "attention_launch_ns", "attention_combine_ns", "attention_tile_ns", "all_reduce_ns",
+    "all_reduce_gpu_ns", "nccl_all_reduce_ns", "moe_layer_ns",
+)  # fmt: skip
 STANDS, TIE = "stands", "tie: the sign depends on the model's error"
 METRICS = ("ttft_mean_ms", "ttft_p50_ms", "ttft_p99_ms", "e2e_mean_ms")
 

@@ -89,9 +89,10 @@ def _any_length(engine: EngineSection) -> bool:
 
 
 def _replica(scenario: Scenario, hardware: Hardware, gpu: Gpu) -> Replica:
-    all_reduce = "graph"
+    all_reduce, layer_share = "graph", 1.0
     if scenario.engine.name is not None:
-        all_reduce = load_engine(scenario.engine.name).all_reduce
+        engine = load_engine(scenario.engine.name)
+        all_reduce, layer_share = engine.all_reduce, engine.layer_share
     return Replica(
         gpu,
         hardware.model,
@@ -99,6 +100,7 @@ def _replica(scenario: Scenario, hardware: Hardware, gpu: Gpu) -> Replica:
         weight_dtype=scenario.model.weight_dtype,
         kv_dtype=scenario.model.kv_dtype,
         all_reduce="nccl" if all_reduce == "nccl" else "graph",
+        layer_share=layer_share,
     )
 
 

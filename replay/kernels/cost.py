@@ -39,6 +39,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from replay.kernels.corrections import factor
 from replay.kernels.jit import inner
 
 # attention float64[K, COEFFICIENTS]: one row a kind of layer
@@ -66,7 +67,9 @@ DECODE_LAUNCH_NS = 20  # and of one of decodes
 ABSORBED_TOKENS = 21  # chunks of at most so many tokens are worked as decodes are (latents)
 WRITE_NS = 22  # K and V of one new token, put into the cache by a kernel of its own
 COMBINE_NS = 23  # fixed time more of a launch that cuts tiles: their pieces are put together
-COEFFICIENTS = 24
+DECODE_PIECES = 24  # of a tile at most, where no chunk is longer than a tile (PACKED)
+ABSORBED_PAIR_NS = 25  # arithmetic of one pair of a chunk worked as decodes are
+COEFFICIENTS = 26
 
 # sums float64[K, SUMS]: the prompt chunks of a step together
 PAIRS = 0
@@ -111,7 +114,7 @@ UNSPLIT_BLOCKS = 4  # a tile of so few blocks is never cut
 FULL = 0.8  # share of the SMs from which tiles are not cut
 FILLED = 0.85  # share of its waves that a number of pieces must fill
 MARGIN = 1.1  # pieces are sized for that much more work than there is
-MOST_PIECES = 32  # what a CUDA graph of the engine leaves room for
+MOST_PIECES = 32.0  # what a CUDA graph of the engine leaves room for
 DECODE_TILE = 0.5  # of the time of a key, where a launch of decodes alone has narrower tiles
 
 
@@ -250,10 +253,11 @@ def _kind_ns(attention, sums, kind, decodes, context_tokens, longest_context):
         return _chunks_ns(attention, sums, kind, chunk_rows, decode_pair_ns, read_ns)
     total = 0.0
     if requests > 0:
-        pairs = keys + sums[kind, ABSORBED_PAIRS]
+        pair_ns = keys * attention[kind, DECODE_PAIR_NS]
+        pair_ns += sums[kind, ABSORBED_PAIRS] * attention[kind, ABSORBED_PAIR_NS]
         read = keys + sums[kind, ABSORBED_KEYS]
         total += attention[kind, DECODE_LAUNCH_NS] + soft_max(
-            pairs * attention[kind, DECODE_PAIR_NS],
+            pair_ns,
             read * attention[kind, DECODE_KEY_NS] + requests * attention[kind, DECODE_ROW_NS],
         )
     if chunk_rows > 0.0:
@@ -306,55 +310,68 @@ def _packed_ns(attention, sums, kind, decodes, keys, longest_context):
     A tile is given its share of the launch's work and a tenth; chunks are cut as their mean is.
     """
     sms = attention[kind, SMS]
-    narrow = 1.0 if sums[kind, TILES] > 0.0 else DECODE_TILE
+    chunk_tiles = sums[kind, TILES]
+    narrow = 1.0 if chunk_tiles > 0.0 else DECODE_TILE
     start = attention[kind, TILE_START_KEYS] / narrow
-    heads = attention[kind, HEADS]
-    rows = attention[kind, TILE_ROWS]
+    tiles = decodes * attention[kind, HEADS]
     longest = min(float(longest_context), attention[kind, WINDOW])
-    tiles = decodes * heads * math.ceil(1.0 / rows)
-    work = sums[kind, WORK] + keys * heads * math.ceil(1.0 / rows)
-    most_tiles = heads * math.ceil(max(sums[kind, MOST_NEW], 1.0) / rows)
-    most_keys = max(sums[kind, SPAN], longest)
-    most = _most_pieces(most_tiles / sms, math.ceil(most_keys / SPLIT_KEYS))
+    most = _most_pieces(attention, sums, kind, max(sums[kind, SPAN], longest))
+    work = sums[kind, WORK] + keys * attention[kind, HEADS]
     size = max(math.ceil(MARGIN * work / (SPLIT_KEYS * sms)), 1.0) * SPLIT_KEYS
     pieces = 0.0
     span = 0.0
     shortest = UNLIMITED
-    if tiles > 0.0:
+    if decodes > 0:
         each = keys / decodes
         cut = min(most, math.ceil(each / size))
-        pieces += tiles * cut
+        pieces = tiles * cut
         shortest = each / cut
         span = longest / min(most, math.ceil(longest / size))
-    if sums[kind, TILES] > 0.0:
-        mean = sums[kind, WORK] / sums[kind, TILES]
+    if chunk_tiles > 0.0:
+        mean = sums[kind, WORK] / chunk_tiles
         cut = min(most, math.ceil(mean / size))
-        pieces += sums[kind, TILES] * cut
+        pieces += chunk_tiles * cut
         shortest = min(shortest, mean / cut)
         span = max(span, sums[kind, SPAN] / min(most, math.ceil(sums[kind, SPAN] / size)))
-    idle = math.ceil(pieces / sms) - pieces / sms
-    span = max(span + start, (work + pieces * start) / sms + idle * (shortest + start))
+    waves = pieces / sms
+    idle = math.ceil(waves) - waves
+    span = max(span + start, work / sms + waves * start + idle * (shortest + start))
     pair_ns = sums[kind, PAIRS] * attention[kind, PAIR_NS] + keys * attention[kind, DECODE_PAIR_NS]
     read_ns = sums[kind, KEYS] * attention[kind, KEY_NS] + keys * attention[kind, DECODE_KEY_NS]
     read_ns += sums[kind, ROWS] * attention[kind, ROW_NS] + decodes * attention[kind, DECODE_ROW_NS]
-    launch_ns = attention[kind, CHUNK_LAUNCH_NS if sums[kind, TILES] > 0.0 else DECODE_LAUNCH_NS]
-    if pieces > tiles + sums[kind, TILES]:
+    launch_ns = attention[kind, CHUNK_LAUNCH_NS if chunk_tiles > 0.0 else DECODE_LAUNCH_NS]
+    if pieces > tiles + chunk_tiles:
         launch_ns += attention[kind, COMBINE_NS]
     return launch_ns + soft_max(max(pair_ns, span * attention[kind, TILE_KEY_NS] * narrow), read_ns)
 
 
-@inner
-def _most_pieces(share, blocks):
-    """Return the pieces of a tile at most: the fewest that fill their waves of SMs.
+def pieces_that_fill(tiles, sms):
+    """Return the fewest pieces a tile with which so many tiles fill their waves of SMs.
 
-    `share` is the tiles of the longest chunk alone over the SMs, `blocks` its blocks of keys.
+    Plain Python, for coefficients; kernels call the compiled one.
     """
-    if share >= FULL or blocks <= UNSPLIT_BLOCKS:
+    if tiles >= FULL * sms:
         return 1.0
-    pieces = math.ceil(FILLED / share)
-    while pieces * share < FILLED * math.ceil(pieces * share):
+    pieces = math.ceil(FILLED * sms / tiles)
+    while pieces * tiles / sms < FILLED * math.ceil(pieces * tiles / sms):
         pieces += 1
-    return float(min(pieces, blocks, MOST_PIECES))
+    return min(float(pieces), MOST_PIECES)
+
+
+_pieces_that_fill = inner(pieces_that_fill)
+
+
+@inner
+def _most_pieces(attention, sums, kind, keys):
+    """Return the pieces of a tile at most, `keys` being those of the longest tile."""
+    blocks = keys * (1.0 / SPLIT_KEYS)
+    if blocks <= UNSPLIT_BLOCKS:
+        return 1.0
+    most = attention[kind, DECODE_PIECES]
+    if sums[kind, MOST_NEW] > attention[kind, TILE_ROWS]:
+        tiles = math.ceil(sums[kind, MOST_NEW] / attention[kind, TILE_ROWS])
+        most = _pieces_that_fill(tiles * attention[kind, HEADS], attention[kind, SMS])
+    return min(most, math.ceil(blocks))
 
 
 # --- the whole step -------------------------------------------------------------------------
@@ -404,7 +421,7 @@ def step_ns(tables, sums, decodes, context_tokens, longest_context, sampled):
     if tokens == 0:
         return 0
     if measured:
-        total *= _factor(tables, new, cached, decodes, context_tokens)
+        total *= factor(tables, new, cached, decodes, context_tokens)
     host = tables.host
     host_ns = host[HOST_STEP_NS] + (sums[0, CHUNKS] + decodes) * host[HOST_REQUEST_NS]
     if new > 0:
@@ -412,64 +429,3 @@ def step_ns(tables, sums, decodes, context_tokens, longest_context, sampled):
         if tokens > host[HOST_GRAPH_TOKENS]:
             host_ns += host[HOST_EAGER_NS]
     return math.ceil(max(total, floor, host_ns) + host[HOST_AFTER_NS])
-
-
-# --- corrections ----------------------------------------------------------------------------
-
-
-@inner
-def _factor(tables, new, cached, decodes, context_tokens):
-    """Return the measured correction of a step: that of its prompts and that of its decodes.
-
-    Where it has both, each counts by the linear time that its tokens would take alone.
-    """
-    prefill_weight = 0.0
-    decode_weight = 0.0
-    prefill = 1.0
-    decode = 1.0
-    if new > 0:
-        prefill_weight = tables.linear_ns[new]
-        if tables.prefill_factor.size > 0:
-            prefill = _between(
-                tables.prefill_new,
-                tables.prefill_cached,
-                tables.prefill_factor,
-                math.log(1.0 + new),
-                math.log(1.0 + cached),
-            )
-    if decodes > 0:
-        decode_weight = tables.linear_ns[decodes]
-        if tables.decode_factor.size > 0:
-            decode = _between(
-                tables.decode_batch,
-                tables.decode_context,
-                tables.decode_factor,
-                math.log(1.0 + decodes),
-                math.log(1.0 + context_tokens / decodes),
-            )
-    weight = prefill_weight + decode_weight
-    return (prefill * prefill_weight + decode * decode_weight) / weight
-
-
-@inner
-def _place(axis, value):
-    """Return the last point of a rising axis not past `value`, and the share of the way on."""
-    last = axis.shape[0] - 1
-    if last == 0 or value <= axis[0]:
-        return 0, 0.0
-    if value >= axis[last]:
-        return last - 1, 1.0
-    at = np.searchsorted(axis, value, side="right") - 1
-    return at, (value - axis[at]) / (axis[at + 1] - axis[at])
-
-
-@inner
-def _between(rows, columns, grid, row, column):
-    """Return a bilinear interpolation; what lies outside takes the value at the border."""
-    up, down = _place(rows, row)
-    left, right = _place(columns, column)
-    below = min(up + 1, rows.shape[0] - 1)
-    beside = min(left + 1, columns.shape[0] - 1)
-    first = grid[up, left] * (1.0 - right) + grid[up, beside] * right
-    second = grid[below, left] * (1.0 - right) + grid[below, beside] * right
-    return first * (1.0 - down) + second * down

@@ -47,7 +47,8 @@ def tiles_launch(kind, chunks, contexts):
         read += keys * kind["decode_key"] * reads(kind, len(contexts), keys)
         read += len(contexts) * kind["decode_row"]
     busiest = longest_sm(kind["sms"], launches) * kind["tile_key"]
-    return kind["launch"] + four_norm(max(pairs, busiest), read) + expand
+    fixed = kind["launch"] + kind.get("prompt", 0.0)
+    return fixed + four_norm(max(pairs, busiest), read) + expand
 
 
 def decodes_launch(kind, chunks, contexts):
@@ -55,20 +56,21 @@ def decodes_launch(kind, chunks, contexts):
     if not chunks and not contexts:
         return 0.0
     keys = min(sum(contexts), len(contexts) * kind["window"])
-    pairs, rows = keys, len(contexts)
+    compute, rows = keys * kind["decode_pair"], len(contexts)
     for new, cached in chunks:
-        pairs += seen_pairs(kind, new, cached)
+        compute += seen_pairs(kind, new, cached) * kind["absorbed_pair"]
         keys += min(cached + new, kind["window"] + new)
         rows += new
     moved = keys * kind["decode_key"] + rows * kind["decode_row"]
-    return kind["launch"] + kind["combine"] + four_norm(pairs * kind["decode_pair"], moved)
+    return kind["launch"] + kind["combine"] + four_norm(compute, moved)
 
 
 def packed_launch(kind, chunks, contexts):
     """Return one launch whose tiles hold the query heads of a KV head, cut over their keys."""
     if not chunks and not contexts:
         return 0.0
-    window, rows, sms = kind["window"], kind["tile_rows"] / kind["group"], kind["sms"]
+    window, sms = kind["window"], kind["sms"]
+    rows = max(kind["tile_rows"] / kind["group"], 1.0)
     narrow = 1.0 if chunks else 0.5
     tiles = []  # (keys, keys of the longest, of a chunk)
     for new, cached in chunks:
@@ -77,14 +79,14 @@ def packed_launch(kind, chunks, contexts):
         tiles += [(average, min(cached + new, window + rows), True)] * count
     keys = min(sum(contexts), len(contexts) * window)
     for _ in contexts:
-        count = math.ceil(1 / rows) * round(kind["kv_heads"])
+        count = round(kind["kv_heads"])
         tiles += [(keys / len(contexts), min(max(contexts), window), False)] * count
     longest_chunk = max((new for new, _ in chunks), default=1)
     most = most_pieces(
         math.ceil(longest_chunk / rows) * kind["kv_heads"], sms, max(tile[1] for tile in tiles)
     )
     work = sum(average for average, _, _ in tiles)
-    size = 128 * max(1, math.ceil(1.1 * work / sms / 128))
+    size = 128 * max(1, math.ceil(1.1 * work / (128 * sms)))
     start = kind["tile_start"] / narrow
     count, span, shortest = 0, 0.0, math.inf
     for of_chunk in (True, False):
@@ -111,7 +113,7 @@ def packed_launch(kind, chunks, contexts):
 def most_pieces(tiles, sms, keys):
     """Return into how many pieces the heuristic of FlashAttention-3 cuts a tile at most."""
     blocks = math.ceil(keys / 128)
-    if tiles / sms >= 0.8 or blocks <= 4:
+    if tiles >= 0.8 * sms or blocks <= 4:
         return 1
     pieces = 1
     while pieces * tiles / sms / math.ceil(pieces * tiles / sms) < 0.85:

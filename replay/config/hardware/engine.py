@@ -53,6 +53,10 @@ class Engine(SourcedFile):
     all_reduce: Literal["graph", "nccl"] = Field(
         description="graph: one custom kernel in a CUDA graph; nccl: eager NCCL calls"
     )
+    layer_share: Annotated[float, Field(gt=0, le=2)] = Field(
+        1.0,
+        description="share of a GPU's layer_ns that its kernels take: fewer where it fuses more",
+    )
     graph_tokens: Annotated[int, Field(ge=0, le=2**20)] = Field(
         description="tokens of the largest step with prompts that is launched as CUDA graphs"
     )

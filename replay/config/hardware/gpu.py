@@ -17,6 +17,9 @@ from replay.config.hardware.section import (
 )
 
 Rows = Annotated[int, Field(ge=1, le=10**9)]
+PaddedRows = Annotated[float, Field(ge=0, le=2**12)]
+ExpertType = Literal["fp8", "fp8_block", "fp4", "int4", "mxfp4", "mxfp4_fp8"]
+ModuleKind = Literal["latent", "sparse_latent", "compressed", "sparse_compressed", "sparse"]
 
 
 class ErrorBand(HardwareSection):
@@ -37,6 +40,37 @@ class FitError(HardwareSection):
         None, description="prefill of at most 512 tokens after at least 4,096 cached ones"
     )
     mixed: ErrorBand | None = Field(None, description="prompt chunks and decodes in one step")
+
+
+class ExpertFit(HardwareSection):
+    """How routed experts of one weight type run on a GPU, beside those in bf16."""
+
+    share: Annotated[float, Field(gt=0, le=10)] = Field(
+        description="share of the type's peak over that of bf16: times moe_efficiency"
+    )
+    padded_rows: PaddedRows = Field(description="as moe_padded_rows")
+    layer_ns: FixedNs = Field(description="as moe_layer_ns")
+
+
+class ModuleFit(HardwareSection):
+    """What layers of one kind of attention add to its arithmetic and its bytes on a GPU."""
+
+    layer_ns: FixedNs = Field(0, description="fixed time more per layer: its small kernels")
+    prompt_layer_ns: FixedNs = Field(
+        0, description="more of it per layer where a step has prompt chunks: launches in no graph"
+    )
+    row_ns: FixedNs = Field(
+        0, description="time of each new token: compression, choice of the keys, copies"
+    )
+    share: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="share of attention_efficiency that chunks reach on the keys picked"
+    )
+    absorbed_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="share of attention_efficiency of chunks that meet a latent as decodes do"
+    )
+    index_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="share of attention_efficiency that chunks reach on the index"
+    )
 
 
 class GpuFit(HardwareSection):
@@ -89,6 +123,10 @@ class GpuFit(HardwareSection):
         description="prompt chunks of a latent up to this long are worked as decodes are, their "
         "queries meeting the latent itself",
     )
+    modules: dict[ModuleKind, ModuleFit] = Field(
+        default_factory=dict,
+        description="kinds of attention that take more than their arithmetic and their bytes",
+    )
     layer_ns: FixedNs = Field(description="fixed time per layer: launches, tails, small kernels")
     all_reduce_ns: FixedNs = Field(description="latency of one all-reduce of two GPUs")
     all_reduce_gpu_ns: FixedNs = Field(0, description="latency more for each GPU beyond two")
@@ -101,15 +139,42 @@ class GpuFit(HardwareSection):
         "of its own to a switch, above where they share bridges (PCIe)",
     )
     nccl_all_reduce_ns: FixedNs = Field(
-        35_000, description="latency of one all-reduce as an eager NCCL call"
+        35_000, description="latency of one all-reduce as an NCCL call"
+    )
+    nccl_efficiency: Efficiency | None = Field(
+        None,
+        description="share of link_bytes_per_s that NCCL reaches between two GPUs: engines take it "
+        "for large messages; null: as all_reduce_efficiency",
+    )
+    nccl_growth: Annotated[float, Field(ge=0, le=2)] = Field(
+        0.0,
+        description="x in NCCL's share of N GPUs, (N / 2)^x of that of two: switches add up",
     )
     fp8_gemm_efficiency: Efficiency = Field(0.6, description="GEMM share of fp8_flop_per_s")
-    fp4_gemm_efficiency: Efficiency = Field(0.5, description="GEMM share of fp4_flop_per_s")
+    fp8_block_gemm_efficiency: Efficiency = Field(
+        0.55, description="GEMM share of fp8_flop_per_s with scales for blocks of 128"
+    )
+    fp4_gemm_efficiency: Efficiency = Field(0.45, description="GEMM share of fp4_flop_per_s")
     moe_efficiency: Efficiency = Field(
-        0.45, description="share of the peak that the GEMMs of routed experts reach"
+        0.6, description="share of the peak that the GEMMs of routed experts reach in bf16"
+    )
+    moe_padded_rows: PaddedRows = Field(
+        80, description="rows more that each expert touched computes: its tiles are not full"
+    )
+    moe_memory_efficiency: Efficiency = Field(
+        0.94, description="share of hbm_bytes_per_s that weights of experts are read at"
+    )
+    moe_traffic_efficiency: Efficiency = Field(
+        0.7,
+        description="share of hbm_bytes_per_s that rows are gathered, activated and added up at",
     )
     moe_layer_ns: FixedNs = Field(
         30_000, description="fixed time more per layer with experts: routing and sorting"
+    )
+    experts: dict[ExpertType, ExpertFit] = Field(
+        default_factory=dict,
+        description="experts of other types than bf16; one that is left out is as bf16, times the "
+        "ratio of its GEMMs",
     )
     provenance: str = Field(description="where each parameter comes from")
     error: FitError
@@ -136,7 +201,9 @@ def uncalibrated_fit(architecture: str) -> GpuFit:
         elementwise_efficiency=0.8,
         attention_least_width=_LEAST_WIDTH.get(architecture, 0),
         attention_tile_rows=_TILE_ROWS.get(architecture, 64),
-        attention_launch_ns=10_000,
+        attention_launch_ns=9_000,
+        attention_combine_ns=1_500,
+        kv_write_efficiency=0.5,
         mixed_decode=_MIXED_DECODE.get(architecture, "apart"),
         absorbed_tokens=_ABSORBED_TOKENS.get(architecture, 0),
         layer_ns=20_000,
