@@ -81,6 +81,10 @@ def band_runs(
             f"--sensitivity turns the knobs of the roofline (gpu.backend {scenario.gpu.backend})"
         )
     assert hardware is not None  # the roofline is that of a GPU
+    engine = scenario.engine.model_copy(update={"steps": False})  # of the run itself alone
+    prepared = dataclasses.replace(
+        prepared, scenario=scenario.model_copy(update={"engine": engine})
+    )
     found = [_variant("as it is", result)]
     turns = list(_turns(hardware.gpu))
     overhead = prepared.costing.overhead

@@ -153,7 +153,9 @@ class EngineSection(Section):
         True, description="run the same requests with caching off too, for paired savings"
     )
     steps: bool = Field(
-        False, description="keep every step in the run's table `steps`, 100 bytes each in memory"
+        False,
+        description="keep every step in the run's table `steps`: about 35 bytes each in memory, 10 "
+        "on disk",
     )
 
     @model_validator(mode="after")
