@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from replay.config.backends import OF_A_GPU
 from replay.config.scenario import Scenario
 from replay.engine.diagnosis import Alternatives, alternatives, asked_of
 from replay.engine.frames import RequestTable, timeline_frame
@@ -26,6 +27,7 @@ from replay.engine.prefix_rows import edge_totals, prefix_rows
 from replay.engine.prepare import Prepared, bound_of, prepare, prepare_trace, run_notes
 from replay.engine.simulate import Simulation, simulate_timed, simulate_untimed
 from replay.engine.sizing import Sizing
+from replay.engine.steps import step_rows
 from replay.errors import Interrupted
 from replay.kernels import layout
 from replay.kernels.jit import VERSION as NUMBA_VERSION
@@ -102,6 +104,8 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
     rows = {"requests": requests.rows(), "prefixes": prefixes}
     if timed:
         rows["timeline"] = rows_of(timeline_frame(main))
+    if main.steps is not None:
+        rows["steps"] = step_rows(main.steps, has_ratio=scenario.engine.scheduler == "sglang")
     if curve is not None:
         rows["curve"] = rows_of(curve)
     record = {
@@ -240,12 +244,13 @@ def _trace_record(trace: Trace) -> dict[str, Any]:
 
 def _costing_record(prepared: Prepared) -> dict[str, Any] | None:
     """Return where step times come from; None where no time passes."""
-    costing, hardware = prepared.costing, prepared.sizing.hardware
-    if costing is None or hardware is None:
+    if prepared.costing is None:
         return None
     from replay.engine.costing import costing_record
 
-    return costing_record(prepared.scenario, hardware.gpu, costing)
+    hardware, scenario = prepared.sizing.hardware, prepared.scenario
+    timed_on = None if hardware is None or scenario.gpu.backend not in OF_A_GPU else hardware.gpu
+    return costing_record(scenario, timed_on, prepared.costing)
 
 
 def _size_record(sizing: Sizing) -> dict[str, Any]:

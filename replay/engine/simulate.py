@@ -13,6 +13,7 @@ import numpy as np
 
 from replay.engine.outcome import Harvest, Outcome
 from replay.engine.plan import Plan
+from replay.engine.steps import StepLog
 from replay.engine.tables import grown, make_engine, make_tables, with_more_peaks
 from replay.kernels import layout
 from replay.kernels.layout import Engine, Tables
@@ -36,7 +37,7 @@ class Simulation:
     int64[E, EDGE_FIELDS], `bins` int64[*, BIN_FIELDS] of `bin_ns` each (empty when untimed),
     `evictions` in blocks, `end_ns` the clock when the last step ended (0 when untimed),
     `left_queue` how many requests were admitted or rejected before the replay ended: the first so
-    many.
+    many. `steps` int64[*, STEP_FIELDS] in order, or a log of them, None where none are kept.
     """
 
     outcome: np.ndarray | Outcome
@@ -46,6 +47,7 @@ class Simulation:
     end_ns: int
     evictions: int
     left_queue: int
+    steps: np.ndarray | StepLog | None = None
 
 
 def simulate_untimed(plan: Plan, *, compact: bool = False, progress: Hook = ignore) -> Simulation:

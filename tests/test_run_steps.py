@@ -1,0 +1,110 @@
+"""The steps that a run keeps: a log of few bytes, and the table that it becomes."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from replay.engine.steps import StepLog, step_rows
+from replay.kernels import layout
+from replay.runs import rows as runs_rows
+from replay.runs.conform import conformed
+from replay.schema import STEPS, column_names
+
+
+def steps_of(count: int, seed: int = 0) -> np.ndarray:
+    """Return random steps with gaps of 0 to 9 ns between them."""
+    draw = np.random.default_rng(seed)
+    steps = draw.integers(0, 300, (count, layout.STEP_FIELDS))
+    steps[:, layout.STEP_DURATION_NS] = draw.integers(1, 10**7, count)
+    steps[:, layout.STEP_KIND] = draw.integers(0, 4, count)
+    idle = draw.integers(0, 10, count)
+    steps[:, layout.STEP_START_NS] = np.cumsum(idle + steps[:, layout.STEP_DURATION_NS])
+    steps[:, layout.STEP_START_NS] -= steps[:, layout.STEP_DURATION_NS]
+    return steps
+
+
+@given(
+    cuts=st.lists(st.integers(0, 60), max_size=5).map(sorted),
+    start=st.integers(0, 65),
+    stop=st.integers(0, 65),
+)
+def test_a_log_reads_as_the_steps_that_were_put_in(cuts, start, stop):
+    steps, log = steps_of(60), StepLog()
+    for low, high in zip([0, *cuts], [*cuts, 60], strict=True):
+        log.put(steps[low:high])
+    assert len(log) == 60
+    assert np.array_equal(log[start:stop], steps[start:stop])
+
+
+def test_a_log_takes_the_bytes_that_its_values_need():
+    steps, log = steps_of(50_000), StepLog()
+    steps[:, layout.STEP_FREE_BLOCKS] += 10**6
+    log.put(steps)
+    assert log.nbytes <= 45 * 50_000
+
+
+def test_the_table_says_what_the_kernel_counted():
+    steps = np.zeros((3, layout.STEP_FIELDS), np.int64)
+    steps[:, layout.STEP_START_NS] = [10, 110, 300]
+    steps[:, layout.STEP_DURATION_NS] = [100, 90, 40]
+    steps[:, layout.STEP_AHEAD_NS] = [0, 100, 0]
+    steps[:, layout.STEP_KIND] = [layout.OF_PROMPTS, layout.OF_BOTH, layout.OF_DECODES]
+    steps[:, layout.STEP_PREFILL_REQUESTS] = [2, 1, 0]
+    steps[:, layout.STEP_PREFILL_TOKENS] = [64, 16, 0]
+    steps[:, layout.STEP_DECODE_TOKENS] = [0, 2, 3]
+    steps[:, layout.STEP_DECODE_CONTEXT] = [0, 66, 85]
+    steps[:, layout.STEP_SAMPLED] = [2, 3, 3]
+    steps[:, layout.STEP_ADMITTED] = [2, 1, 0]
+    steps[:, layout.STEP_RUNNING] = [2, 3, 3]
+    steps[:, layout.STEP_WAITING] = [5, 4, 4]
+    steps[:, layout.STEP_FREE_BLOCKS] = [90, 80, 79]
+    steps[:, layout.STEP_PREEMPTED] = [0, 0, 1]
+    steps[:, layout.STEP_EVICTED_BLOCKS] = [0, 7, 8]
+    steps[:, layout.STEP_EVICTABLE_BLOCKS] = [60, 61, 62]
+    steps[:, layout.STEP_RATIO_E9] = 700_000_000
+    expected = {
+        "start_ns": [10, 110, 300],
+        "duration_ns": [100, 90, 40],
+        "idle_ns": [10, 0, 100],
+        "ahead_ns": [0, 100, 0],
+        "kind": ["prefill", "mixed", "decode"],
+        "prefill_requests": [2, 1, 0],
+        "prefill_tokens": [64, 16, 0],
+        "decode_tokens": [0, 2, 3],
+        "decode_context": [0, 66, 85],
+        "sampled": [2, 3, 3],
+        "admitted": [2, 1, 0],
+        "running": [2, 3, 3],
+        "waiting": [5, 4, 4],
+        "free_blocks": [90, 80, 79],
+        "evictable_blocks": [60, 61, 62],
+        "preempted": [0, 0, 1],
+        "evicted_blocks": [0, 7, 8],
+        "new_token_ratio_ppb": [700_000_000] * 3,
+    }
+    for has_ratio in (True, False):
+        frame = table_of(steps, has_ratio=has_ratio)
+        if not has_ratio:
+            expected["new_token_ratio_ppb"] = [None] * 3
+        assert frame.to_dict(as_series=False) == expected
+
+
+def table_of(steps: np.ndarray | StepLog, *, has_ratio: bool = False) -> pl.DataFrame:
+    return conformed("steps", step_rows(steps, has_ratio=has_ratio).frame())
+
+
+@pytest.mark.parametrize("count", [0, 1, 8, 9, 40])
+def test_stretches_of_the_table_are_parts_of_it(count, monkeypatch):
+    steps = steps_of(count)
+    whole = table_of(steps)
+    log = StepLog()
+    for start in range(0, count, 7):
+        log.put(steps[start : start + 7])
+    monkeypatch.setattr(runs_rows, "ROWS_AT_ONCE", 8)
+    assert table_of(log).equals(whole)
+    assert whole.columns == column_names(STEPS)
+    assert whole.height == count
