@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from replay.cli import main
 from replay.engine.steps import StepLog, step_rows
 from replay.kernels import layout
 from replay.runs import rows as runs_rows
@@ -108,3 +110,10 @@ def test_stretches_of_the_table_are_parts_of_it(count, monkeypatch):
     assert table_of(log).equals(whole)
     assert whole.columns == column_names(STEPS)
     assert whole.height == count
+
+
+def test_untimed_runs_have_no_steps_to_keep():
+    arguments = ["run", "traces/chat-small.jsonl", "--untimed", "--steps"]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 2
+    assert "engine.steps has no effect when engine.mode is untimed" in done.output
