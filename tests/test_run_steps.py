@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
@@ -9,7 +12,10 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+import replay
 from replay.cli import main
+from replay.engine import run
+from replay.engine.simulate import simulate_timed
 from replay.engine.steps import StepLog, step_rows
 from replay.kernels import layout
 from replay.runs import rows as runs_rows
@@ -117,3 +123,35 @@ def test_untimed_runs_have_no_steps_to_keep():
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 2
     assert "engine.steps has no effect when engine.mode is untimed" in done.output
+
+
+SAMPLE = Path(__file__).parents[1] / "traces" / "chat-small.jsonl"
+
+
+def with_steps(monkeypatch) -> None:
+    """Let timed replays that keep steps come back with five of them, the others with none."""
+
+    def replayed(plan, *arguments, **options):
+        found = simulate_timed(plan, *arguments, **options)
+        kept = steps_of(5) if plan.rules[layout.KEEP_STEPS] else None
+        return dataclasses.replace(found, steps=kept)
+
+    monkeypatch.setattr(run, "simulate_timed", replayed)
+
+
+def test_a_run_is_the_same_but_for_the_table_that_it_keeps(tmp_path, monkeypatch):
+    with_steps(monkeypatch)
+    trace = replay.load_trace(SAMPLE)
+    plain, kept = replay.run(trace), replay.run(trace, steps=True)
+    assert {*kept.tables} - {*plain.tables} == {"steps"}
+    for name in plain.tables:
+        assert plain.frame(name).equals(kept.frame(name))
+    assert kept.manifest["tables"]["steps"] == 5
+    assert kept.manifest["result_digest"] != plain.manifest["result_digest"]
+    kept.save(tmp_path / "run")
+    again = replay.open_run(tmp_path / "run")
+    assert again.frame("steps").equals(table_of(steps_of(5)))
+    assert again.sql("SELECT sum(duration_ns) AS ns FROM steps").frame().item() == int(
+        steps_of(5)[:, layout.STEP_DURATION_NS].sum()
+    )
+    assert plain.sql("SELECT count(*) FROM steps").frame().item() == 0
