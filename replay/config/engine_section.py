@@ -154,7 +154,7 @@ class EngineSection(Section):
     )
     steps: bool = Field(
         False,
-        description="keep every step in the run's table `steps`: about 35 bytes each in memory, 10 "
+        description="keep every step in the run's table `steps`: about 40 bytes each in memory, 20 "
         "on disk",
     )
 
