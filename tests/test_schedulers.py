@@ -230,6 +230,11 @@ def test_keys_of_the_scheduler_that_is_asked_for_are_taken():
         Scenario.model_validate({"engine": engine, "cache": cache})
 
 
+def test_an_order_may_be_called_as_its_engine_calls_it():
+    told = {"scheduler": "sglang", "order": "shortest-prefill-first"}
+    assert Scenario(engine=told, cache=RADIX).engine.order == "spf"
+
+
 def test_a_step_is_mixed_as_its_scheduler_does():
     assert Scenario().engine.mixes
     told = {"scheduler": "sglang"}
