@@ -18,6 +18,7 @@ from replay.engine import run
 from replay.engine.simulate import simulate_timed
 from replay.engine.steps import StepLog, step_rows
 from replay.kernels import layout
+from replay.kernels.layout import Engine
 from replay.runs import rows as runs_rows
 from replay.runs.conform import conformed
 from replay.schema import STEPS, column_names
@@ -155,3 +156,34 @@ def test_a_run_is_the_same_but_for_the_table_that_it_keeps(tmp_path, monkeypatch
         steps_of(5)[:, layout.STEP_DURATION_NS].sum()
     )
     assert plain.sql("SELECT count(*) FROM steps").frame().item() == 0
+
+
+@pytest.mark.skipif("steps" not in Engine._fields, reason="the kernels keep no steps")
+@pytest.mark.parametrize("async_scheduling", ["true", "false"])
+def test_the_steps_of_a_run_add_up_to_what_its_requests_say(async_scheduling):
+    step_ns, token_ns, context_ns = 5_000_000, 20_000, 30
+    found = replay.run(
+        SAMPLE,
+        steps=True,
+        set={
+            "gpu.backend": "linear",
+            "gpu.linear.step_ns": step_ns,
+            "gpu.linear.token_ns": token_ns,
+            "gpu.linear.context_ns": context_ns,
+            "engine.async_scheduling": async_scheduling == "true",
+        },
+    )
+    steps, requests = found.frame("steps"), found.frame("requests")
+    assert (requests["status"] == "completed").all()
+    tokens = steps["prefill_tokens"] + steps["decode_tokens"]
+    spent = step_ns + token_ns * tokens.cast(pl.Int64) + context_ns * steps["decode_context"]
+    assert steps["duration_ns"].equals(spent)
+    assert steps["sampled"].sum() == requests["output_tokens"].sum()
+    computed = requests["input_tokens"] - requests["hit_tokens"]
+    assert steps["prefill_tokens"].sum() == computed.sum()  # nobody is preempted
+    assert steps["admitted"].sum() == len(requests)
+    ends = (steps["duration_ns"] + steps["idle_ns"]).cum_sum()
+    assert (steps["start_ns"] + steps["duration_ns"]).equals(ends)
+    assert ends[-1] == found.manifest["totals"]["end_ns"]
+    assert (steps["idle_ns"] >= 0).all()
+    assert (steps["ahead_ns"] > 0).any() == (async_scheduling == "true")
