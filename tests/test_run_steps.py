@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+import replay
+from replay.cli import main
+from replay.engine import run
+from replay.engine.simulate import simulate_timed
 from replay.engine.steps import StepLog, step_rows
 from replay.kernels import layout
+from replay.kernels.layout import Engine
 from replay.runs import rows as runs_rows
 from replay.runs.conform import conformed
 from replay.schema import STEPS, column_names
@@ -108,3 +117,73 @@ def test_stretches_of_the_table_are_parts_of_it(count, monkeypatch):
     assert table_of(log).equals(whole)
     assert whole.columns == column_names(STEPS)
     assert whole.height == count
+
+
+def test_untimed_runs_have_no_steps_to_keep():
+    arguments = ["run", "traces/chat-small.jsonl", "--untimed", "--steps"]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 2
+    assert "engine.steps has no effect when engine.mode is untimed" in done.output
+
+
+SAMPLE = Path(__file__).parents[1] / "traces" / "chat-small.jsonl"
+
+
+def with_steps(monkeypatch) -> None:
+    """Let timed replays that keep steps come back with five of them, the others with none."""
+
+    def replayed(plan, *arguments, **options):
+        found = simulate_timed(plan, *arguments, **options)
+        kept = steps_of(5) if plan.rules[layout.KEEP_STEPS] else None
+        return dataclasses.replace(found, steps=kept)
+
+    monkeypatch.setattr(run, "simulate_timed", replayed)
+
+
+def test_a_run_is_the_same_but_for_the_table_that_it_keeps(tmp_path, monkeypatch):
+    with_steps(monkeypatch)
+    trace = replay.load_trace(SAMPLE)
+    plain, kept = replay.run(trace), replay.run(trace, steps=True)
+    assert {*kept.tables} - {*plain.tables} == {"steps"}
+    for name in plain.tables:
+        assert plain.frame(name).equals(kept.frame(name))
+    assert kept.manifest["tables"]["steps"] == 5
+    assert kept.manifest["result_digest"] != plain.manifest["result_digest"]
+    kept.save(tmp_path / "run")
+    again = replay.open_run(tmp_path / "run")
+    assert again.frame("steps").equals(table_of(steps_of(5)))
+    assert again.sql("SELECT sum(duration_ns) AS ns FROM steps").frame().item() == int(
+        steps_of(5)[:, layout.STEP_DURATION_NS].sum()
+    )
+    assert plain.sql("SELECT count(*) FROM steps").frame().item() == 0
+
+
+@pytest.mark.skipif("steps" not in Engine._fields, reason="the kernels keep no steps")
+@pytest.mark.parametrize("async_scheduling", ["true", "false"])
+def test_the_steps_of_a_run_add_up_to_what_its_requests_say(async_scheduling):
+    step_ns, token_ns, context_ns = 5_000_000, 20_000, 30
+    found = replay.run(
+        SAMPLE,
+        steps=True,
+        set={
+            "gpu.backend": "linear",
+            "gpu.linear.step_ns": step_ns,
+            "gpu.linear.token_ns": token_ns,
+            "gpu.linear.context_ns": context_ns,
+            "engine.async_scheduling": async_scheduling == "true",
+        },
+    )
+    steps, requests = found.frame("steps"), found.frame("requests")
+    assert (requests["status"] == "completed").all()
+    tokens = steps["prefill_tokens"] + steps["decode_tokens"]
+    spent = step_ns + token_ns * tokens.cast(pl.Int64) + context_ns * steps["decode_context"]
+    assert steps["duration_ns"].equals(spent)
+    assert steps["sampled"].sum() == requests["output_tokens"].sum()
+    computed = requests["input_tokens"] - requests["hit_tokens"]
+    assert steps["prefill_tokens"].sum() == computed.sum()  # nobody is preempted
+    assert steps["admitted"].sum() == len(requests)
+    ends = (steps["duration_ns"] + steps["idle_ns"]).cum_sum()
+    assert (steps["start_ns"] + steps["duration_ns"]).equals(ends)
+    assert ends[-1] == found.manifest["totals"]["end_ns"]
+    assert (steps["idle_ns"] >= 0).all()
+    assert (steps["ahead_ns"] > 0).any() == (async_scheduling == "true")

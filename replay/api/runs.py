@@ -212,7 +212,7 @@ def run(
     `no_responses`, `partial_blocks`, `no_cache`, `separate_by` and `seed` are the options of
     `replay run`; `set={"cache.kind": "radix"}` sets any key of docs/scenario.md, laid over the file
     `config`. `output` is a run directory to write as well. `steps` keeps every step of the engine
-    in a table of that name, 35 bytes each; `sensitivity` runs again at the edges of the GPU model's
+    in a table of that name, 40 bytes each; `sensitivity` runs again at the edges of the GPU model's
     error; `threads` replay with and without caching side by side.
 
     A `Trace` keeps the tree that was grown from it, so that a loop over capacities reads and grows

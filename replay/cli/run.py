@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 @click.option(
     "--steps",
     is_flag=True,
-    help="Keep every step of the engine in the table `steps`: some 35 bytes of memory each, "
-    "and 10 on disk; an hour of decoding takes some 200,000.",
+    help="Keep every step of the engine in the table `steps`: some 40 bytes of memory each, "
+    "and 20 on disk; an hour of decoding takes some 200,000.",
 )
 @click.option(
     "--sensitivity",

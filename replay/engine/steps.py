@@ -1,6 +1,6 @@
 """The steps that a run keeps: what each of them computed, and what stood around it.
 
-A step is 17 integers in the kernel; kept are columns of as few bytes as their values need, about 35
+A step is 17 integers in the kernel; kept are columns of as few bytes as their values need, about 40
 bytes a step, because long runs have tens of millions.
 """
 
