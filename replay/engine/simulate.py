@@ -14,10 +14,22 @@ import numpy as np
 from replay.engine.outcome import Harvest, Outcome
 from replay.engine.plan import Plan
 from replay.engine.steps import StepLog
-from replay.engine.tables import grown, make_engine, make_tables, with_more_peaks
+from replay.engine.tables import (
+    STEPS_A_CALL,
+    grown,
+    make_engine,
+    make_tables,
+    with_more_peaks,
+)
 from replay.kernels import layout
 from replay.kernels.layout import Engine, Tables
-from replay.kernels.serving.advance import FINISHED, NEEDS_PEAKS, NEEDS_ROWS, PAUSED, replay_timed
+from replay.kernels.serving.advance import (
+    FINISHED,
+    NEEDS_PEAKS,
+    NEEDS_ROWS,
+    PAUSED,
+    replay_timed,
+)
 from replay.kernels.serving.untimed import replay_untimed
 from replay.progress import Hook, ignore
 from replay.units import NS_PER_S
@@ -26,7 +38,6 @@ if TYPE_CHECKING:
     from replay.gpu.cost import StepCost
 
 _REQUESTS_A_CALL = 100_000
-_STEPS_A_CALL = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +106,8 @@ def simulate_timed(
     `compact` takes out of the kernels' tables what is done, see `replay.engine.outcome`.
     """
     harvest = Harvest(plan.requests) if compact else None
-    tables, engine = timed_tables(plan, cost, harvest=harvest, progress=progress)
+    log = StepLog() if plan.rules[layout.KEEP_STEPS] else None
+    tables, engine = timed_tables(plan, cost, harvest=harvest, log=log, progress=progress)
     end_ns = int(engine.now[layout.CLOCK_NS])
     bin_ns = int(engine.now[layout.BIN_NS])
     return Simulation(
@@ -106,6 +118,7 @@ def simulate_timed(
         end_ns=end_ns,
         evictions=int(tables.counters[layout.EVICTIONS]),
         left_queue=int(engine.now[layout.NEXT_WAITING]),
+        steps=log,
     )
 
 
@@ -115,22 +128,29 @@ def timed_tables(
     requests: int | None = None,
     *,
     harvest: Harvest | None = None,
+    log: StepLog | None = None,
     progress: Hook = ignore,
 ) -> tuple[Tables, Engine]:
-    """Return the tables at the end, or soon after the first so many requests left the queue."""
+    """Return the tables at the end, or soon after the first so many requests left the queue.
+
+    The steps of a plan that keeps them are put into `log`.
+    """
     tables = make_tables(plan, rows=2 * int(plan.rules[layout.ROW_RESERVE]), harvest=harvest)
     engine = make_engine(plan, cost, bin_ns=NS_PER_S)
     total = plan.requests if requests is None else requests
     finished = False
     while not finished:
-        reason = replay_timed(tables, engine, _STEPS_A_CALL)
+        reason = replay_timed(tables, engine, STEPS_A_CALL)
         admitted = int(engine.now[layout.NEXT_WAITING])
         finished = reason == FINISHED or (requests is not None and admitted >= requests)
         if reason == NEEDS_ROWS:
             tables = grown(tables)
         elif reason == NEEDS_PEAKS:
             engine = with_more_peaks(engine)
+        if log is not None:
+            log.put(engine.steps[: engine.now[layout.STEPS_KEPT]])
+            engine.now[layout.STEPS_KEPT] = 0
         if harvest is not None:
-            harvest.take(harvest.done(admitted))
+            harvest.take(harvest.done(int(engine.now[layout.ARRIVED])))
         progress("Replaying requests", min(admitted, total), total)
     return tables, engine
