@@ -272,7 +272,6 @@ engine_rules = st.fixed_dictionaries(
         "max_sequences": st.integers(1, 4),
         "chunked_prefill": st.sampled_from([True, True, True, False]),
         "prefill_chunk_tokens": st.sampled_from([None, None, 3, 8]),
-        "mixed_steps": st.sampled_from([True, True, False]),
     }
 )
 

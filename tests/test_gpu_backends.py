@@ -104,7 +104,7 @@ def test_a_table_of_other_models_is_refused(tmp_path):
 
 
 def test_backends_are_named_and_a_table_goes_with_one_only(tmp_path):
-    assert set(BACKENDS) == {"roofline", "table", "aiconfigurator"}
+    assert set(BACKENDS) == {"roofline", "table", "aiconfigurator", "linear"}
     with pytest.raises(UnknownNameError, match="unknown cost backend"):
         compile_cost("magic", wanted())
     for backend, table in (("table", None), ("roofline", tmp_path / "m.csv")):

@@ -237,8 +237,8 @@ def test_tables_cover_every_batch_and_are_plain_arrays():
     cost = step_cost(H100, LLAMA_8B, tensor_parallel=1, max_batched_tokens=8192, max_sequences=256)
     assert cost.linear_ns.shape == (8193,)
     assert cost.head_ns.shape == (257,)
-    for array in cost.tables:
-        assert array.dtype == np.float64
+    for name, array in cost.tables._asdict().items():
+        assert array.dtype == (np.int64 if name == "exact" else np.float64)
         assert array.flags.c_contiguous
 
 

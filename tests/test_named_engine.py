@@ -33,7 +33,8 @@ def test_the_gpu_decides_where_the_engine_looks_at_it():
 def test_sglang_computes_prompts_or_decodes_over_a_radix_cache_of_single_tokens():
     named = scenario(engine={"name": "sglang"})
     found = with_engine(named)
-    assert (found.engine.mixed_steps, found.cache.kind) == (False, "radix")
+    assert (found.engine.scheduler, found.engine.mixed_steps) == ("sglang", False)
+    assert found.cache.kind == "radix"
     assert size_cache(found, None).block_size == 1
 
 
@@ -45,15 +46,30 @@ def test_a_trace_without_blocks_takes_the_engines():
 
 def test_what_is_given_wins_even_where_it_is_the_default():
     given = {"name": "sglang", "max_batched_tokens": 512, "mixed_steps": True}
-    found = with_engine(scenario(engine=given, cache={"kind": "block"}))
+    found = with_engine(scenario(engine={**given, "async_scheduling": False}))
     assert found.engine.max_batched_tokens == 512
     assert found.engine.mixed_steps
-    assert found.cache.kind == "block"
+    assert not found.engine.async_scheduling
+
+
+def test_an_engine_may_be_replayed_by_the_rules_of_another_over_another_cache():
+    given = {"name": "sglang", "scheduler": "vllm"}
+    found = with_engine(scenario(engine=given, cache={"kind": "block"}))
+    assert (found.engine.scheduler, found.cache.kind) == ("vllm", "block")
+    assert found.engine.mixes  # and not as the engine does
+
+
+def test_every_engine_plans_a_step_ahead():
+    for name in ("vllm", "sglang", "tensorrt-llm"):
+        assert with_engine(scenario(engine={"name": name})).engine.async_scheduling
+    assert not scenario().engine.async_scheduling
 
 
 def test_what_does_not_go_with_the_engine_is_refused_by_name():
     with pytest.raises(InputError, match=r"given does not go with engine sglang.*partial_blocks"):
         with_engine(scenario(engine={"name": "sglang"}, cache={"partial_blocks": True}))
+    with pytest.raises(InputError, match=r"engine sglang.*over cache.kind radix, not block"):
+        with_engine(scenario(engine={"name": "sglang"}, cache={"kind": "block"}))
     with pytest.raises(InputError, match="max_batched_tokens"):
         with_engine(scenario(engine={"name": "vllm", "max_batched_tokens": 300}))
 
@@ -70,7 +86,8 @@ def test_a_share_of_what_weights_leave_is_less_than_one_of_all_memory():
 
 def test_notes_say_what_was_taken_and_that_nothing_was_where_no_engine_is_named():
     (told,) = find_machine(scenario(engine={"name": "vllm", "max_sequences": 64})).notes
-    assert "of vllm 0.33.0: engine.max_batched_tokens 8,192, engine.chunked_prefill on" in told
+    assert "of vllm 0.33.0: engine.scheduler vllm, engine.async_scheduling on, " in told
+    assert "engine.max_batched_tokens 8,192, engine.chunked_prefill on" in told
     assert "engine.max_sequences" not in told
     assert "overhead 25 ms a request" in told
     assert find_machine(scenario()).notes == (UNNAMED,)

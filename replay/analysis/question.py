@@ -213,7 +213,7 @@ def unsized(scenario: Scenario) -> Scenario:
 def _bytes(scenario: Scenario, wanted: Ask) -> tuple[int | None, int | None]:
     """Return (KV bytes of a token, KV memory of the GPU), each None where nothing asks for it."""
     asked = {one.unit for one in wanted.capacities}
-    if "gpu" in scenario.model_fields_set or "auto" in asked:
+    if "gpu" in scenario.hardware_named or "auto" in asked:
         pool = find_hardware(scenario).pool
         return pool.kv_bytes_per_token, pool.pool_bytes
     if "model" in scenario.model_fields_set or "bytes" in asked or wanted.unit == "GiB":

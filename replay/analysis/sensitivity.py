@@ -74,12 +74,13 @@ def band_runs(
     Raises InputError for an untimed run, and for step times that are not the fitted model's.
     """
     hardware, scenario = prepared.sizing.hardware, prepared.scenario
-    if prepared.costing is None or hardware is None:
+    if prepared.costing is None:
         raise InputError("--sensitivity turns the knobs of step times: the run is untimed")
     if scenario.gpu.backend != "roofline":
         raise InputError(
             f"--sensitivity turns the knobs of the roofline (gpu.backend {scenario.gpu.backend})"
         )
+    assert hardware is not None  # the roofline is that of a GPU
     found = [_variant("as it is", result)]
     turns = list(_turns(hardware.gpu))
     overhead = prepared.costing.overhead

@@ -88,8 +88,8 @@ def engines(names: Sequence[str] = ()) -> Table:
 
     columns = (
         "name", "version", "gpu_from_gib", "max_batched_tokens", "max_sequences",
-        "chunked_prefill", "mixed_steps", "block_size", "memory_utilization", "all_reduce",
-        "a0_ms", "a1_ns_per_token", "unverified",
+        "rules", "async_scheduling", "chunked_prefill", "mixed_steps", "block_size",
+        "memory_utilization", "all_reduce", "a0_ms", "a1_ns_per_token", "unverified",
     )  # fmt: skip
     rows = []
     for engine in map(load_engine, names or engine_names()):
@@ -101,6 +101,8 @@ def engines(names: Sequence[str] = ()) -> Table:
                 round(size.memory_from_bytes / GIB),
                 size.max_batched_tokens,
                 size.max_sequences,
+                engine.rules,
+                "on" if engine.async_scheduling else "off",
                 "on" if engine.chunked_prefill else "off",
                 "on" if engine.mixed_steps else "off",
                 engine.block_size,

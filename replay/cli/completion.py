@@ -124,9 +124,9 @@ def _policies() -> list[str]:
 
 
 def _backends() -> list[str]:
-    from replay.config.backends import BACKENDS
+    from replay.config.backends import OF_A_GPU
 
-    return list(BACKENDS)
+    return list(OF_A_GPU)
 
 
 def _separations() -> list[str]:

@@ -12,7 +12,7 @@ from replay.cli import completion
 from replay.cli.options import output_options
 from replay.cli.output import emit_named, note_all
 from replay.cli.plots import claim_plot, draw, plot_option
-from replay.config.backends import BACKENDS
+from replay.config.backends import OF_A_GPU
 
 DTYPES = ("native", "bf16", "fp8", "fp4")
 
@@ -71,7 +71,7 @@ DTYPES = ("native", "bf16", "fp8", "fp4")
     default="roofline",
     show_default=True,
     metavar="NAME",
-    help=f"Where step times come from: {', '.join(BACKENDS)}.",
+    help=f"Where step times come from: {', '.join(OF_A_GPU)}.",
     shell_complete=completion.backends,
 )
 @click.option(

@@ -10,8 +10,11 @@ BACKENDS = {
     "roofline": "the fitted model",
     "table": "that, corrected by your own measurements",
     "aiconfigurator": "that, corrected by NVIDIA's tables",
+    "linear": "your own three numbers, without a GPU or a model",
 }
 TAKES_A_TABLE = "table"
+TAKES_NUMBERS = "linear"
+OF_A_GPU = tuple(name for name in BACKENDS if name != TAKES_NUMBERS)
 
 
 def told_apart() -> str:

@@ -130,7 +130,7 @@ class CacheSection(Section):
     )
     capacity: CapacityText = Field(
         "auto",
-        description="inf, 20000blocks, 10Mtokens, 40GiB; auto: from the GPU, inf when untimed",
+        description="inf, 20000blocks, 10Mtokens, 40GiB; auto: from the GPU, inf where none counts",
     )
     partial_blocks: bool = Field(
         False, description="the partial last block of a prompt is cacheable too"

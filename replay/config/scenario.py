@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
-from replay.config.backends import BACKENDS, TAKES_A_TABLE, told_apart
+from replay.config.backends import BACKENDS, TAKES_A_TABLE, TAKES_NUMBERS, told_apart
 from replay.config.cache_section import CacheSection
+from replay.config.engine_section import TIMED_KEYS, EngineSection
 from replay.config.section import DurationNs, Section
 
 if TYPE_CHECKING:
@@ -75,60 +76,19 @@ class TraceSection(Section):
         return bool(self.system_prompt_tokens or self.shared_block_part)
 
 
-class EngineSection(Section):
-    """The serving engine of one replica."""
+class LinearSection(Section):
+    """What a step costs in whole nanoseconds; for `gpu.backend: linear` only.
 
-    name: str | None = Field(
-        None,
-        description="serving engine, see `replay list engines`: its overhead and all-reduce are "
-        "modelled, and keys of its scheduler, memory and kind of cache that are not given are its "
-        "own; default: none, and TTFT has no overhead",
-    )
-    overhead: Literal["low", "typical", "high"] | None = Field(
-        None,
-        description="which end of the engine's range of overheads; default: typical (needs name)",
-    )
-    mode: Literal["timed", "untimed"] = Field(
-        "timed", description="untimed: no GPU; each request completes before the next, or see hold"
-    )
-    hold: DurationNs | None = Field(
-        None,
-        description="untimed: a request stays in flight this long after it was admitted; default: "
-        "one after another",
-    )
-    max_batched_tokens: PositiveInt = Field(8192, le=2**20, description="token budget of one step")
-    max_sequences: PositiveInt = Field(256, le=65536, description="requests running at once")
-    chunked_prefill: bool = Field(True, description="off: a prompt is computed in one step")
-    mixed_steps: bool = Field(
-        True,
-        description="a step computes prompts and decodes; off: prompts while any fit, else decodes",
-    )
-    prefill_chunk_tokens: PositiveInt | None = Field(
-        None,
-        le=2**31,
-        description="most prompt tokens of one request in one step; default: no limit",
-    )
-    horizon: DurationNs | None = Field(
-        None, description="stop the clock here; what is not done is reported as unfinished"
-    )
-    baseline: bool = Field(
-        True, description="run the same requests with caching off too, for paired savings"
-    )
+    The bounds keep the time of the largest step there is in 64 bits.
+    """
 
-    @model_validator(mode="after")
-    def _overhead_is_an_engines(self) -> EngineSection:
-        if self.overhead is not None and self.name is None:
-            raise ValueError("overhead has no effect without name: it is that of a named engine")
-        return self
-
-    @model_validator(mode="after")
-    def _budget_covers_decodes(self) -> EngineSection:
-        if self.max_batched_tokens < self.max_sequences:
-            raise ValueError(
-                f"max_batched_tokens ({self.max_batched_tokens}) must be at least max_sequences "
-                f"({self.max_sequences}): every running request decodes one token a step"
-            )
-        return self
+    step_ns: PositiveInt | None = Field(None, le=10**12, description="of every step")
+    token_ns: int | None = Field(
+        None, ge=0, le=10**10, description="more for each token that it computes"
+    )
+    context_ns: int | None = Field(
+        None, ge=0, le=10**6, description="more for each key that its decodes attend to"
+    )
 
 
 class GpuSection(Section):
@@ -147,11 +107,22 @@ class GpuSection(Section):
     table: str | None = Field(
         None, description="measured step times for backend table, a CSV as of `replay calibrate`"
     )
+    linear: LinearSection = LinearSection()
 
     @model_validator(mode="after")
     def _table_has_a_backend(self) -> GpuSection:
         if (self.backend == TAKES_A_TABLE) != (self.table is not None):
             raise ValueError("backend table and a table go together: give both or neither")
+        return self
+
+    @model_validator(mode="after")
+    def _numbers_have_a_backend(self) -> GpuSection:
+        given = [value is not None for value in self.linear.model_dump().values()]
+        if self.backend == TAKES_NUMBERS and not all(given):
+            names = ", ".join(f"linear.{name}" for name in LinearSection.model_fields)
+            raise ValueError(f"backend linear needs {names}")
+        if self.backend != TAKES_NUMBERS and any(given):
+            raise ValueError(f"linear has no effect when backend is {self.backend}")
         return self
 
 
@@ -175,12 +146,7 @@ _TIMED_ONLY = (
     ("cache", "commit"),
     ("gpu", "backend"),
     ("engine", "name"),
-    ("engine", "max_batched_tokens"),
-    ("engine", "max_sequences"),
-    ("engine", "chunked_prefill"),
-    ("engine", "mixed_steps"),
-    ("engine", "prefill_chunk_tokens"),
-    ("engine", "horizon"),
+    *(("engine", key) for key in TIMED_KEYS),
 )
 _UNTIMED_ONLY = (("engine", "hold"),)
 
@@ -211,4 +177,34 @@ class Scenario(Section):
                     f"{section}.{key} has no effect when engine.mode is timed: a request stays as "
                     "long as its tokens take"
                 )
+        return self
+
+    @property
+    def hardware_named(self) -> set[str]:
+        """The sections, `gpu` and `model`, by which somebody said what the run is on.
+
+        Of a backend that knows no GPU, the keys of the backend say nothing about one.
+        """
+        named = {"gpu", "model"} & self.model_fields_set
+        gpu = {"name", "tensor_parallel"} & self.gpu.model_fields_set
+        return named - {"gpu"} if self.gpu.backend == TAKES_NUMBERS and not gpu else named
+
+    @model_validator(mode="after")
+    def _cache_of_the_scheduler(self) -> Scenario:
+        engine, cache = self.engine, self.cache
+        if engine.scheduler != "sglang":
+            return self
+        if cache.kind != "radix":
+            raise ValueError(
+                f"engine.scheduler sglang works over cache.kind radix, not {cache.kind}: it counts "
+                "what its tree can evict"
+            )
+        page = cache.block_size or 1
+        if engine.chunked_prefill and engine.max_batched_tokens % page:
+            raise ValueError(
+                f"engine.max_batched_tokens ({engine.max_batched_tokens}) must be a multiple of "
+                f"cache.block_size ({page}): sglang cuts prompts at pages"
+            )
+        if engine.order == "spf" and not cache.enabled:
+            raise ValueError("engine.order spf needs cache.enabled: sglang refuses it without")
         return self

@@ -8,12 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from replay.config.backends import TAKES_NUMBERS
+from replay.config.engine_section import EngineSection
 from replay.config.scenario import Scenario
 from replay.engine.sizing import Hardware
-from replay.gpu.backends import Compiled, Wanted, compile_cost
+from replay.errors import InputError
+from replay.gpu.backends import Wanted, compile_cost
 from replay.gpu.cost import StepCost
 from replay.gpu.replica import Replica
 from replay.gpu.spec import Gpu, load_engine
+
+LONGEST_PROMPT = 2**20  # as EngineSection.max_prefill_tokens is at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +45,52 @@ class Costing:
     notes: tuple[str, ...]
 
 
-def make_costing(scenario: Scenario, hardware: Hardware, *, gpu: Gpu | None = None) -> Costing:
+def make_costing(
+    scenario: Scenario, hardware: Hardware | None, *, gpu: Gpu | None = None
+) -> Costing:
     """Return what a scenario's steps cost; `gpu` stands in for the hardware's, as for a band.
 
-    Raises UnknownNameError for an engine, and what `compile_cost` raises.
+    Only backend linear needs no hardware. Raises UnknownNameError for an engine, and what
+    `compile_cost` raises.
     """
-    wanted = Wanted(
-        _replica(scenario, hardware, gpu or hardware.gpu),
-        scenario.engine.max_batched_tokens,
-        scenario.engine.max_sequences,
-        None if scenario.gpu.table is None else Path(scenario.gpu.table),
-    )
-    compiled: Compiled = compile_cost(scenario.gpu.backend, wanted)
+    tokens, sequences = longest_step(scenario.engine), scenario.engine.max_sequences
+    backend, overhead = scenario.gpu.backend, engine_overhead(scenario)
+    if backend == TAKES_NUMBERS:
+        given = scenario.gpu.linear.model_dump().values()
+        compiled = compile_cost(backend, Wanted(None, tokens, sequences, linear=tuple(given)))
+        return Costing(compiled.cost, overhead, compiled.notes)
+    assert hardware is not None  # it was looked up for every other backend
+    table = None if scenario.gpu.table is None else Path(scenario.gpu.table)
+    replica = _replica(scenario, hardware, gpu or hardware.gpu)
+    compiled = compile_cost(backend, Wanted(replica, tokens, sequences, table))
     notes = (*compiled.notes, *calibration_notes(hardware.gpu))
-    return Costing(compiled.cost, engine_overhead(scenario), notes)
+    return Costing(compiled.cost, overhead, notes)
+
+
+def longest_step(engine: EngineSection) -> int:
+    """Return the most tokens that a step can have.
+
+    SGLang computes as many decodes as there are and, where it does not chunk prompts, one of any
+    length in a step: `check_lengths` refuses what is longer than LONGEST_PROMPT.
+    """
+    if _any_length(engine):
+        return LONGEST_PROMPT + engine.max_sequences
+    return max(engine.max_batched_tokens, engine.max_sequences)
+
+
+def check_lengths(scenario: Scenario, longest_tokens: int) -> None:
+    """Raise InputError where the longest request is one step, and too long to be timed as such."""
+    tabulated = scenario.gpu.backend != TAKES_NUMBERS
+    if tabulated and _any_length(scenario.engine) and longest_tokens > LONGEST_PROMPT:
+        raise InputError(
+            f"a request of {longest_tokens:,} tokens would be one step, and steps are timed up to "
+            f"{LONGEST_PROMPT:,}",
+            hint="give --set engine.chunked_prefill=true",
+        )
+
+
+def _any_length(engine: EngineSection) -> bool:
+    return engine.scheduler == "sglang" and not engine.chunked_prefill
 
 
 def _replica(scenario: Scenario, hardware: Hardware, gpu: Gpu) -> Replica:
@@ -91,14 +128,14 @@ def calibration_notes(gpu: Gpu) -> tuple[str, ...]:
     )
 
 
-def costing_record(scenario: Scenario, gpu: Gpu, costing: Costing) -> dict[str, Any]:
-    """Return what the manifest of a run says about its step times."""
-    error = gpu.fit.error
+def costing_record(scenario: Scenario, gpu: Gpu | None, costing: Costing) -> dict[str, Any]:
+    """Return what the manifest of a run says about its step times; `gpu` None where none is."""
+    error = None if gpu is None else gpu.fit.error
     return {
         "backend": scenario.gpu.backend,
-        "calibrated": gpu.calibrated,
-        "prefill_error_p90_percent": error.prefill.p90_percent,
-        "decode_error_p90_percent": error.decode.p90_percent,
+        "calibrated": None if gpu is None else gpu.calibrated,
+        "prefill_error_p90_percent": None if error is None else error.prefill.p90_percent,
+        "decode_error_p90_percent": None if error is None else error.decode.p90_percent,
         "overhead_a0_ns": costing.overhead.a0_ns,
         "overhead_a1_ns_per_token": costing.overhead.a1_ns,
     }

@@ -36,11 +36,15 @@ def _defaults(scenario: Scenario, engine: Engine) -> dict[str, object]:
     from replay.gpu.spec import load_gpu
 
     size = engine.scheduler_on(load_gpu(scenario.gpu.name))
+    rules = scenario.engine.scheduler if is_given(scenario, "engine.scheduler") else engine.rules
+    mixed = {"engine.mixed_steps": engine.mixed_steps} if rules == engine.rules else {}
     return {
+        "engine.scheduler": engine.rules,
+        "engine.async_scheduling": engine.async_scheduling,
         "engine.max_batched_tokens": size.max_batched_tokens,
         "engine.max_sequences": size.max_sequences,
         "engine.chunked_prefill": engine.chunked_prefill,
-        "engine.mixed_steps": engine.mixed_steps,
+        **mixed,
         "gpu.memory_utilization": engine.memory_utilization,
         "gpu.memory_share_of": engine.memory_share_of,
         "cache.enabled": engine.prefix_caching,

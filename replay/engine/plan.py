@@ -14,8 +14,10 @@ import polars as pl
 from replay.cache.blocks import BlockPaths, block_paths
 from replay.cache.pins import pinned_edges
 from replay.cache.store_paths import StorePaths, prefix_lengths, store_paths
+from replay.config.engine_section import EngineSection
 from replay.config.policies import policy_code
 from replay.config.scenario import Scenario
+from replay.config.schedulers import order_code, scheduler_code
 from replay.errors import InputError
 from replay.kernels import layout
 from replay.kernels.cache.radix import INSERT_ROWS
@@ -59,9 +61,10 @@ class Plan:
         return replace(self, rules=rules)
 
     def without_cache(self) -> Plan:
-        """Return the same plan with caching off."""
+        """Return the same plan with caching off; of such a replay no steps are kept."""
         rules = self.rules.copy()
         rules[layout.ENABLED] = 0
+        rules[layout.KEEP_STEPS] = 0
         return replace(self, rules=rules)
 
 
@@ -102,7 +105,7 @@ def make_plan(
     table[:, layout.PATH_BLOCKS] = paths.path_blocks
     table[:, layout.SKIPS] = ~tree.looks_up
     table[:, layout.PRIORITY_OF] = 0
-    if cache.policy == "priority":
+    if "priority" in (cache.policy, scenario.engine.order):
         table[:, layout.PRIORITY_OF] = _priorities(trace)
     if store is None:
         paths = _slim(paths, table)
@@ -112,6 +115,7 @@ def make_plan(
         pinned = pinned_edges(tree, paths, cache.pinned_prefixes)
     longest_path = int((paths.stop - paths.start).max(initial=0))
     rules = _rules(scenario, block_size, tree.requests, longest_path, responses=responses)
+    _add_scheduler(rules, scenario.engine, capacity_blocks)
     return Plan(table, rules, paths, capacity, store, pinned)
 
 
@@ -176,14 +180,8 @@ def _rules(
     rules = np.zeros(layout.RULES, np.int64)
     rules[layout.BLOCK_SIZE] = block_size
     rules[layout.ENABLED] = cache.caching
-    rules[layout.MIXED_STEPS] = engine.mixed_steps
     rules[layout.PARTIAL_BLOCKS] = cache.partial_blocks
     rules[layout.COMMIT] = _COMMIT_CODES[cache.commit]
-    rules[layout.MAX_BATCHED_TOKENS] = engine.max_batched_tokens
-    rules[layout.MAX_SEQUENCES] = engine.max_sequences
-    rules[layout.CHUNKED_PREFILL] = engine.chunked_prefill
-    rules[layout.PREFILL_CHUNK_TOKENS] = engine.prefill_chunk_tokens or engine.max_batched_tokens
-    rules[layout.HORIZON_NS] = engine.horizon or np.iinfo(np.int64).max
     rules[layout.RESPONSES] = responses
     rules[layout.HOLD_NS] = engine.hold or 0
     rules[layout.TTL_NS] = cache.ttl or 0
@@ -210,3 +208,30 @@ def _rules(
         rules[layout.CLASSIC_TREE] = cache.radix.tree == "classic"
         rules[layout.COMMIT] = layout.INCREMENTAL
     return rules
+
+
+def _add_scheduler(rules: np.ndarray, engine: EngineSection, capacity_blocks: int | None) -> None:
+    """Put in what decides who runs in a step; vLLM's pool has one block more than can be used."""
+    blocks = 0 if capacity_blocks is None else int(engine.watermark * (capacity_blocks + 1))
+    rules[layout.SCHEDULER] = scheduler_code(engine.scheduler)
+    rules[layout.ASYNC] = engine.async_scheduling
+    rules[layout.ORDER] = order_code(engine.order)
+    rules[layout.MAX_BATCHED_TOKENS] = engine.max_batched_tokens
+    rules[layout.MAX_SEQUENCES] = engine.max_sequences
+    rules[layout.MAX_ACTIVE] = engine.max_active_sequences or engine.max_sequences
+    rules[layout.CHUNKED_PREFILL] = engine.chunked_prefill
+    rules[layout.MIXED_STEPS] = engine.mixes
+    rules[layout.PREFILL_CHUNK_TOKENS] = engine.long_prefill or engine.max_batched_tokens
+    rules[layout.LONG_PREFILL] = engine.long_prefill
+    rules[layout.LONG_PREFILL_ADAPTIVE] = engine.long_prefill_adaptive
+    rules[layout.PREFILL_INTERVAL] = engine.prefill_schedule_interval
+    rules[layout.RESERVE_FULL] = engine.reserve_full_prompt
+    rules[layout.WATERMARK_BLOCKS] = blocks
+    rules[layout.MAX_PREFILL_TOKENS] = engine.max_prefill_tokens
+    rules[layout.CONSERVATIVENESS_PPM] = round(engine.schedule_conservativeness * 1e6)
+    rules[layout.PREFILL_DECODE_INTERVAL] = engine.prefill_decode_interval
+    rules[layout.PREFILL_MAX_REQUESTS] = engine.prefill_max_requests or 0
+    rules[layout.PREEMPTION_THRESHOLD] = engine.priority_preemption_threshold
+    rules[layout.IGNORE_EOS] = engine.ignore_eos
+    rules[layout.KEEP_STEPS] = engine.steps
+    rules[layout.HORIZON_NS] = engine.horizon or np.iinfo(np.int64).max

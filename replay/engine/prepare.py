@@ -35,6 +35,18 @@ RESPONSES_UNKNOWN = (
     "the trace does not identify responses: they occupy the cache, but no later prompt can hit "
     "them, so a follow-up's hit stops where the earlier prompt ended"
 )
+FORMER_NAME = (
+    "engine.prefill_chunk_tokens is the former name of engine.long_prefill_token_threshold, and "
+    "means the same: a request that is alone is not limited by it"
+)
+NO_PRIORITIES = (
+    "engine.order priority: the trace has no column priority, so all requests are equally urgent "
+    "and come as they arrive"
+)
+COME_AS_THEY_ARRIVE = (
+    "nothing is cached, so engine.order {} has nothing to go by: requests come as they arrive, as "
+    "in sglang"
+)
 IDS_ONLY = "with partial blocks only the trace's own ids are cacheable: responses are not kept"
 
 
@@ -126,11 +138,19 @@ def check_size(machine: Machine, trace_block_size: int | None) -> None:
 
 
 def fit(grown: Grown, machine: Machine) -> Prepared:
-    """Size the cache of a grown trace; raises what that raises, and InputError for unknown pins."""
+    """Size the cache of a grown trace.
+
+    Raises what that raises, and InputError for unknown pins and for steps too long to be timed.
+    """
     scenario = machine.scenario
     sizing = size_cache(scenario, grown.block_size, machine.hardware)
     check_pins(grown.tree, scenario.cache.pinned_prefixes)
     trace, tree, known = grown.trace, grown.tree, grown.content_known
+    if machine.costing is not None and len(trace.frame):
+        from replay.engine.costing import check_lengths
+
+        tokens = trace.frame["input_tokens"].cast(pl.Int64) + trace.frame["output_tokens"]
+        check_lengths(scenario, int(tokens.max()))  # type: ignore[arg-type]
     return Prepared(scenario, trace, tree, sizing, machine.costing, known, {}, machine.notes)
 
 
@@ -154,11 +174,24 @@ def run_notes(prepared: Prepared) -> list[str]:
     notes = sharing_notes(prepared.trace, content_known=prepared.content_known)
     notes += prepared.sizing.notes
     if prepared.costing is not None:
-        notes += [*prepared.engine_notes, *prepared.costing.notes]
+        notes += [*prepared.engine_notes, *prepared.costing.notes, *_scheduler_notes(prepared)]
     if not prepared.content_known:
         return notes
     if cache.caching and cache.partial_blocks:
         notes.append(IDS_ONLY)
     elif cache.caching and cache.responses and not prepared.tree.has_responses:
         notes.append(RESPONSES_UNKNOWN)
+    return notes
+
+
+def _scheduler_notes(prepared: Prepared) -> list[str]:
+    """Return what a reader should know of keys of the scheduler that mean less than they seem."""
+    scenario = prepared.scenario
+    engine, notes = scenario.engine, []
+    if engine.prefill_chunk_tokens is not None:
+        notes.append(FORMER_NAME)
+    if engine.order == "priority" and "priority" not in prepared.trace.frame.columns:
+        notes.append(NO_PRIORITIES)
+    if engine.order in ("lpm", "dfs-weight", "hrrn") and not scenario.cache.caching:
+        notes.append(COME_AS_THEY_ARRIVE.format(engine.order))
     return notes

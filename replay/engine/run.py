@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from replay.config.backends import OF_A_GPU
 from replay.config.scenario import Scenario
 from replay.engine.diagnosis import Alternatives, alternatives, asked_of
 from replay.engine.frames import RequestTable, timeline_frame
@@ -240,12 +241,13 @@ def _trace_record(trace: Trace) -> dict[str, Any]:
 
 def _costing_record(prepared: Prepared) -> dict[str, Any] | None:
     """Return where step times come from; None where no time passes."""
-    costing, hardware = prepared.costing, prepared.sizing.hardware
-    if costing is None or hardware is None:
+    if prepared.costing is None:
         return None
     from replay.engine.costing import costing_record
 
-    return costing_record(prepared.scenario, hardware.gpu, costing)
+    hardware, scenario = prepared.sizing.hardware, prepared.scenario
+    timed_on = None if hardware is None or scenario.gpu.backend not in OF_A_GPU else hardware.gpu
+    return costing_record(scenario, timed_on, prepared.costing)
 
 
 def _size_record(sizing: Sizing) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class Simulation:
     int64[E, EDGE_FIELDS], `bins` int64[*, BIN_FIELDS] of `bin_ns` each (empty when untimed),
     `evictions` in blocks, `end_ns` the clock when the last step ended (0 when untimed),
     `left_queue` how many requests were admitted or rejected before the replay ended: the first so
-    many.
+    many. `steps` int64[*, STEP_FIELDS] in order, None where none are kept.
     """
 
     outcome: np.ndarray | Outcome
@@ -46,6 +46,7 @@ class Simulation:
     end_ns: int
     evictions: int
     left_queue: int
+    steps: np.ndarray | None = None
 
 
 def simulate_untimed(plan: Plan, *, compact: bool = False, progress: Hook = ignore) -> Simulation:

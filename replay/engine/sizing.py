@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from replay.config.backends import TAKES_NUMBERS
 from replay.config.scenario import Scenario
 from replay.engine.named_engine import default_block_size
 from replay.errors import InputError
@@ -93,12 +94,11 @@ def size_cache(
 def needed_hardware(scenario: Scenario) -> Hardware | None:
     """Return the hardware of a scenario where it matters, else None.
 
-    It matters to timed runs, to capacities in bytes, and to an untimed run that names a GPU or a
-    model. Raises UnknownNameError and DoesNotFitError.
+    It matters to timed runs whose steps are those of a GPU, to capacities in bytes, and to any run
+    that names a GPU or a model. Raises UnknownNameError and DoesNotFitError.
     """
-    timed = scenario.engine.mode == "timed"
-    named = bool({"gpu", "model"} & scenario.model_fields_set)
-    if not timed and not named and scenario.cache.parsed_capacity.unit != "bytes":
+    timed = scenario.engine.mode == "timed" and scenario.gpu.backend != TAKES_NUMBERS
+    if not timed and not scenario.hardware_named and scenario.cache.parsed_capacity.unit != "bytes":
         return None
     return find_hardware(scenario)
 

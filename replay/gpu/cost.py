@@ -37,6 +37,10 @@ def _no_grid() -> Floats:
     return np.zeros((0, 0))
 
 
+def _not_exact() -> Integers:
+    return np.zeros(0, np.int64)
+
+
 def _no_floor() -> Floats:
     return np.zeros(kernel.FLOORS)
 
@@ -48,7 +52,8 @@ class StepCost:
     `linear_ns[T]` is the time of all layers without attention for T new tokens, `head_ns[r]` that
     of the LM head for r sampled rows; both are 0 at 0 and never fall. `attention` holds the
     coefficients that the attention kernels index, one row a kind of layer. The factors are the
-    corrections of a backend that has measurements; empty ones correct nothing.
+    corrections of a backend that has measurements; empty ones correct nothing. `exact`, where it
+    is not empty, is the time of a step by itself, and all else is 0.
     """
 
     linear_ns: Floats
@@ -61,6 +66,7 @@ class StepCost:
     decode_batch: Floats = dataclasses.field(default_factory=_nothing)
     decode_context: Floats = dataclasses.field(default_factory=_nothing)
     decode_factor: Floats = dataclasses.field(default_factory=_no_grid)
+    exact: Integers = dataclasses.field(default_factory=_not_exact)
 
     @property
     def tables(self) -> CostTables:

@@ -79,7 +79,7 @@ L2_FULL = 0.7  # share of the L2 cache from which keys start to be read again
 
 
 class CostTables(NamedTuple):
-    """What a step costs; times in ns, all arrays contiguous float64.
+    """What a step costs; times in ns, all arrays contiguous, float64 but for the last.
 
     The factors correct the sum where measurements say so, bilinear between logarithms: a step of
     prompts by (new, mean cached) tokens, one of decodes by (requests, mean context). Empty arrays
@@ -96,6 +96,7 @@ class CostTables(NamedTuple):
     decode_batch: np.ndarray  # [B]
     decode_context: np.ndarray  # [X]
     decode_factor: np.ndarray  # [B, X]
+    exact: np.ndarray  # int64[3], ns a step, a token, a key of a decode: all there is; or empty
 
 
 @inner
@@ -261,6 +262,9 @@ def step_ns(tables, sums, decodes, context_tokens, longest_context, sampled):
     """
     new = int(sums[0, ROWS])
     tokens = new + decodes
+    if tables.exact.size > 0:
+        exact = tables.exact
+        return (exact[0] + exact[1] * tokens + exact[2] * context_tokens) * (tokens > 0)
     measured = tables.prefill_factor.size + tables.decode_factor.size > 0
     floor = 0.0
     cached = 0.0

@@ -127,7 +127,7 @@ PATH_STOP = 6
 PROMPT_BLOCKS = 7  # blocks of the prompt that can be cached
 MATCH_BLOCKS = 8  # the most that may be reused
 PATH_BLOCKS = 9  # prompt and response blocks that can be cached
-PRIORITY_OF = 10  # of the request; higher is kept longer where the policy looks at it
+PRIORITY_OF = 10  # of the request; a cache keeps higher longer, SGLANG runs it first, VLLM last
 SKIPS = 11  # 1 where no look-up is made: it reuses nothing, and leaves what it computes
 PLAN_FIELDS = 12
 
@@ -217,7 +217,28 @@ PROTECTED_HITS = 23  # insertions that make a node protected, slru only
 CLASSIC_TREE = 24  # what is split off a radix node counts as created then
 WATCH = 25  # the request whose look-up is noted in `watch`, NONE for nobody's
 MIXED_STEPS = 26  # 1 where a step computes prompts and decodes, 0 where one or the other
-RULES = 27
+SCHEDULER = 27  # VLLM or SGLANG
+ASYNC = 28  # 1 where a step is planned while the one before runs
+ORDER = 29  # who is admitted first, one of the orders below
+LONG_PREFILL = 30  # most prompt tokens of a request in a step while others are there; 0 for any
+LONG_PREFILL_ADAPTIVE = 31  # 1 where that rises to an equal share of the step's token budget
+RESERVE_FULL = 32  # 1 where a whole prompt must fit, 0 where its first chunk must
+WATERMARK_BLOCKS = 33  # free blocks that an admission must leave while others run
+PREFILL_INTERVAL = 34  # steps from one that computes prompts to the next that may
+MAX_ACTIVE = 35  # running requests beyond which nobody is admitted
+KEEP_STEPS = 36  # 1 where every step is kept in `steps`
+MAX_PREFILL_TOKENS = 37  # this and the next five: SGLANG; prompt tokens of a step
+CONSERVATIVENESS_PPM = 38  # parts per million
+PREFILL_DECODE_INTERVAL = 39  # steps of decodes that must follow one with prompts
+PREFILL_MAX_REQUESTS = 40  # prompts of a step; 0 for any number
+PREEMPTION_THRESHOLD = 41  # how much more urgent a request must be than one it preempts
+IGNORE_EOS = 42  # 1 where each request is known to use all its output tokens
+RULES = 43
+
+VLLM, SGLANG = 0, 1
+
+# the places of replay.config.schedulers.ORDERS
+FCFS, PRIORITY, LPM, DFS_WEIGHT, LOF, SPF, HRRN = 0, 1, 2, 3, 4, 5, 6
 
 BLOCK_POOL, SESSION_STORE, RADIX = 0, 1, 2
 
@@ -278,6 +299,28 @@ BIN_EVICTED = 8
 BIN_PREEMPTIONS = 9
 WAITING_MAX = 10  # the most that waited during one step; all other fields are sums
 BIN_FIELDS = 11
+
+# steps int64[*, STEP_FIELDS], a row a step that is kept, or no rows
+STEP_START_NS = 0
+STEP_DURATION_NS = 1  # 0 where a plan preempted and computed nothing
+STEP_AHEAD_NS = 2  # from its planning to its start
+STEP_KIND = 3  # one of the kinds below
+STEP_PREFILL_REQUESTS = 4  # requests that computed tokens before their next sample
+STEP_PREFILL_TOKENS = 5
+STEP_DECODE_TOKENS = 6  # one a decoding request
+STEP_DECODE_CONTEXT = 7  # keys that these attended to in sum, their own included
+STEP_SAMPLED = 8  # tokens sampled, those of prompts that ended among them
+STEP_ADMITTED = 9
+STEP_RUNNING = 10  # this and the next two: once the step was planned
+STEP_WAITING = 11
+STEP_FREE_BLOCKS = 12  # cached idle blocks are free
+STEP_PREEMPTED = 13
+STEP_EVICTED_BLOCKS = 14
+STEP_EVICTABLE_BLOCKS = 15  # cached and idle, among the free ones; as they are once it was planned
+STEP_RATIO_E9 = 16  # the new-token ratio times 1e9; SGLANG
+STEP_FIELDS = 17
+
+OF_PROMPTS, OF_DECODES, OF_BOTH, OF_NOTHING = 0, 1, 2, 3
 
 
 class Tables(NamedTuple):

@@ -166,7 +166,7 @@ def scenarios() -> tuple[bytes, ...]:
         },
         {
             "trace": {"speedup": 2.0, "arrival_jitter": "10ms", "system_prompt_tokens": 20},
-            "engine": {"horizon": "60s", "prefill_chunk_tokens": 256},
+            "engine": {"horizon": "60s", "long_prefill_token_threshold": 256},
             "gpu": {"name": "a100-sxm-80gb", "tensor_parallel": 2},
         },
     )

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from replay.config.engine_section import Scheduler
 from replay.config.hardware.gpu import Gpu
 from replay.config.hardware.section import Efficiency, FixedNs, HardwareSection, SourcedFile
 
@@ -49,6 +50,8 @@ class Engine(SourcedFile):
         min_length=1, description="by size of GPU, smallest first, the first from 0"
     )
     chunked_prefill: bool = Field(description="prompts are computed in chunks beside decodes")
+    rules: Scheduler = Field(description="the scheduler by whose rules it is replayed")
+    async_scheduling: bool = Field(description="a step is planned while the one before runs")
     mixed_steps: bool = Field(description="a step may hold prompt chunks and decodes together")
     cache_kind: Literal["block", "radix"] = Field(
         description="block: a pool of hashed blocks; radix: a tree of token runs"
@@ -70,6 +73,14 @@ class Engine(SourcedFile):
         sizes = [one.memory_from_bytes for one in self.scheduler]
         if sizes[0] != 0 or sizes != sorted(set(sizes)) or self.scheduler[0].except_architectures:
             raise ValueError("scheduler starts at memory_from_bytes 0 for all, and sizes rise")
+        return self
+
+    @model_validator(mode="after")
+    def _what_its_rules_know(self) -> Engine:
+        if self.rules == "vllm" and not self.mixed_steps:
+            raise ValueError("rules of vllm mix steps: mixed_steps false needs rules sglang")
+        if self.rules == "sglang" and self.cache_kind != "radix":
+            raise ValueError("rules of sglang need cache_kind radix")
         return self
 
     def scheduler_on(self, gpu: Gpu) -> SchedulerDefaults:

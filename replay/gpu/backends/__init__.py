@@ -1,8 +1,8 @@
 """Where step times come from: each backend is a file here, compiled to the same arrays.
 
 Their names stand in replay/config/backends.py, and a file is read where its backend is asked for.
-All start from the roofline and correct it by measurements they have, so that what lies between and
-beyond their points keeps its shape, and nothing beats the hardware.
+All but `linear` start from the roofline and correct it by measurements they have, so that what lies
+between and beyond their points keeps its shape, and nothing beats the hardware.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from replay.config.backends import BACKENDS, TAKES_A_TABLE
+from replay.config.backends import BACKENDS, TAKES_A_TABLE, TAKES_NUMBERS
 from replay.errors import InputError, UnknownNameError
 from replay.gpu.cost import StepCost, replica_cost
 from replay.gpu.replica import Replica
@@ -27,12 +27,23 @@ class Compiled:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What to compile: the limits of a step, and the file of a backend that takes one."""
+    """What to compile: the limits of a step, and what only one backend takes.
 
-    replica: Replica
+    `on` is the replica whose steps are timed, None for backend linear, which takes `linear`
+    instead: ns a step, a token, a key of a decode. `table` is the file of backend table.
+    """
+
+    on: Replica | None
     max_batched_tokens: int
     max_sequences: int
     table: Path | None = None
+    linear: tuple[int, int, int] | None = None
+
+    @property
+    def replica(self) -> Replica:
+        """The replica, where a backend needs one."""
+        assert self.on is not None  # of backend linear alone
+        return self.on
 
     def roofline(self) -> StepCost:
         """Return the tables of the roofline, which all backends correct."""
@@ -55,6 +66,12 @@ def compile_cost(backend: str, wanted: Wanted) -> Compiled:
         raise InputError(
             "gpu.table has an effect with gpu.backend table, and only there",
             hint="give both, as --set gpu.backend=table --set gpu.table=measured.csv",
+        )
+    if (backend == TAKES_NUMBERS) != (wanted.linear is not None):
+        raise InputError(
+            "gpu.linear has an effect with gpu.backend linear, and only there",
+            hint="it is of scenarios: --set gpu.backend=linear --set gpu.linear.step_ns=5000000 "
+            "--set gpu.linear.token_ns=20000 --set gpu.linear.context_ns=30",
         )
     module = import_module(f"replay.gpu.backends.{backend}")
     compiled: Compiled = module.compile_steps(wanted)
