@@ -13,10 +13,12 @@ import numpy as np
 
 from replay.engine.outcome import Harvest, Outcome
 from replay.engine.plan import Plan
+from replay.engine.sglang_tables import kept_steps, make_sglang_engine, with_more_steps
 from replay.engine.tables import grown, make_engine, make_tables, with_more_peaks
 from replay.kernels import layout
 from replay.kernels.layout import Engine, Tables
 from replay.kernels.serving.advance import FINISHED, NEEDS_PEAKS, NEEDS_ROWS, PAUSED, replay_timed
+from replay.kernels.serving.sglang import NEEDS_STEPS, replay_sglang
 from replay.kernels.serving.untimed import replay_untimed
 from replay.progress import Hook, ignore
 from replay.units import NS_PER_S
@@ -105,6 +107,7 @@ def simulate_timed(
         end_ns=end_ns,
         evictions=int(tables.counters[layout.EVICTIONS]),
         left_queue=int(engine.now[layout.NEXT_WAITING]),
+        steps=kept_steps(engine) if plan.rules[layout.KEEP_STEPS] else None,
     )
 
 
@@ -118,17 +121,21 @@ def timed_tables(
 ) -> tuple[Tables, Engine]:
     """Return the tables at the end, or soon after the first so many requests left the queue."""
     tables = make_tables(plan, rows=2 * int(plan.rules[layout.ROW_RESERVE]), harvest=harvest)
-    engine = make_engine(plan, cost, bin_ns=NS_PER_S)
+    sglang = plan.rules[layout.SCHEDULER] == layout.SGLANG
+    engine = (make_sglang_engine if sglang else make_engine)(plan, cost, bin_ns=NS_PER_S)
+    replay = replay_sglang if sglang else replay_timed
     total = plan.requests if requests is None else requests
     finished = False
     while not finished:
-        reason = replay_timed(tables, engine, _STEPS_A_CALL)
+        reason = replay(tables, engine, _STEPS_A_CALL)
         admitted = int(engine.now[layout.NEXT_WAITING])
         finished = reason == FINISHED or (requests is not None and admitted >= requests)
         if reason == NEEDS_ROWS:
             tables = grown(tables)
         elif reason == NEEDS_PEAKS:
             engine = with_more_peaks(engine)
+        elif reason == NEEDS_STEPS:
+            engine = with_more_steps(engine)
         if harvest is not None:
             harvest.take(harvest.done(admitted))
         progress("Replaying requests", min(admitted, total), total)

@@ -147,7 +147,12 @@ PHASE = 11  # one of the phases below
 LAST_TOKEN_NS = 12
 LOST = 13  # tokens it had computed when it was preempted
 INSERTED = 14  # blocks of its path it has inserted, radix only
-STATE_FIELDS = 15
+NEXT_DECODING = 15  # this and the next four: SGLANG; neighbours in the list of decodes
+PREVIOUS_DECODING = 16
+QUEUED = 17  # when it last joined the queue, counted
+FILLED = 18  # tokens it had when it was last looked up
+LOOKED = 19  # and how many of them were found
+STATE_FIELDS = 20
 
 WAITING, PREFILLING, DECODING, DONE = 0, 1, 2, 3
 
@@ -182,7 +187,9 @@ PREEMPTIONS = 26
 RECOMPUTED = 27
 POLICY_MISS = 28
 SESSION_KEPT = 29  # tokens its session held when it was looked up
-OUTCOME_FIELDS = 30
+LAST_SCHEDULED_NS = 30  # when it was admitted last: again, after a preemption
+LAST_HIT = 31  # tokens found in the cache then
+OUTCOME_FIELDS = 32
 
 # rows are all 0 until a request is looked up, so that memory goes with those that were
 UNFINISHED, COMPLETED, REJECTED = 0, 1, 2

@@ -134,7 +134,7 @@ def record_step(t, e):
 
 
 @rare
-def _forget_new(e, request):
+def forget_new(e, request):
     """Take a request that leaves before its first decode from those that wait for it."""
     kept = 0
     for at in range(e.now[NEW_COUNT]):
@@ -168,7 +168,7 @@ def peaks_left(t, e):
 
 
 @inner
-def _longest_step_since(e, step):
+def longest_step_since(e, step):
     """Return the longest step after `step`: the first one remembered, as they only get shorter."""
     low = e.now[PEAKS_FIRST]
     high = e.now[PEAKS_LAST]
@@ -275,7 +275,7 @@ def _leave_batch(t, e, request, opened):
         now[LONGEST_COUNT] = max(now[LONGEST_COUNT] - 1, 0)
     e.phases[_opens_at(t, e, request)] -= 1
     if steps > 0:
-        longest = _longest_step_since(e, state[request, JOINED] + 1)
+        longest = longest_step_since(e, state[request, JOINED] + 1)
         t.outcome[request, ITL_MAX_NS] = max(t.outcome[request, ITL_MAX_NS], longest)
         state[request, LAST_TOKEN_NS] = now[DECODED_NS]
 
@@ -347,7 +347,7 @@ def preempt(t, e, request, opened):
     state = t.state
     if state[request, PHASE] == DECODING:
         now[FINISHING_COUNT] = remove(e.finishing, now[FINISHING_COUNT], request)
-        _forget_new(e, request)
+        forget_new(e, request)
         _leave_batch(t, e, request, opened)
     else:
         kept = 0
