@@ -15,14 +15,19 @@ from pathlib import Path
 
 import polars as pl
 
+from replay.config.scenario import Scenario
+from replay.trace.frame import Trace
+from replay.trace.tree import PrefixTree, build_tree
 from tests.naive.sglang_scheduler import Request, Rules
-from tests.shared_data import CONVERSATION, SHARED
+from tests.shared_data import CONVERSATION, SHARED, conversation
+from tests.test_golden_vllm import known_tokens
 
 GOLDEN = SHARED / "golden"
 FOLDER = GOLDEN / "scheduler_sglang"
 _SUFFIX = ".requests.parquet"
 FILES = sorted(FOLDER.glob(f"*{_SUFFIX}"))
 NS_PER_MS = 10**6
+LINEAR = {"step_ns": 5_000_000, "token_ns": 20_000, "context_ns": 30}
 _UNIQUE_FROM = 10**9
 _BLOCK = 512
 _TRACES = {
@@ -31,7 +36,7 @@ _TRACES = {
     "random": GOLDEN / "random_trace.jsonl.gz",
     "long": FOLDER / "long_trace.jsonl.gz",
 }
-_ORDERS = ("lpm", "dfs", "spf", "hrrn", "lof")
+_ORDERS = {"lpm": "lpm", "dfs": "dfs-weight", "spf": "spf", "hrrn": "hrrn", "lof": "lof"}
 
 
 @dataclass(frozen=True)
@@ -138,3 +143,46 @@ def naive_requests(made: Recording) -> list[Request]:
         Request(index, arrival, tuple(prompt), tuple(response), priority_of(index, made.settings))
         for index, (arrival, prompt, response) in enumerate(columns)
     ]
+
+
+def scenario(settings: dict[str, int | bool | str]) -> Scenario:
+    """Return the settings of a recording as a user would give them; every step is kept."""
+    order = _ORDERS.get(order_of(settings), "fcfs")
+    return Scenario(
+        cache={"kind": "radix", "enabled": not settings["nocache"]},
+        gpu={"backend": "linear", "linear": LINEAR},
+        engine={
+            "scheduler": "sglang",
+            "steps": True,
+            "order": "priority" if settings["prio"] else order,
+            "async_scheduling": settings["overlap"],
+            "mixed_steps": settings["mixed"],
+            "max_sequences": settings["rows"],
+            "chunked_prefill": settings["chunk"] > 0,
+            "max_batched_tokens": settings["chunk"] or 8192,
+            "max_prefill_tokens": settings["maxp"],
+            "schedule_conservativeness": settings["cons"] / 100,
+            "prefill_decode_interval": settings["pdi"],
+            "prefill_max_requests": settings["pmr"] or None,
+            "priority_preemption_threshold": settings["thr"],
+            "ignore_eos": settings["eos"],
+        },
+    )
+
+
+@cache
+def tree_of(tag: str) -> tuple[Trace, PrefixTree]:
+    if tag.removesuffix("u") == "conv1k":
+        trace, _ = conversation()
+        trace = trace.changed(trace.frame.head(1000))
+        return trace, build_tree(trace)
+    return known_tokens(token_rows(tag))
+
+
+def trace_of(made: Recording) -> tuple[Trace, PrefixTree]:
+    """Return the trace of a recording with its arrivals and priorities, and its tree."""
+    trace, tree = tree_of(made.tag)
+    arrivals = arrivals_ns(token_rows(made.tag), made.speed_up)
+    ranks = [priority_of(index, made.settings) for index in range(len(arrivals))]
+    columns = {"arrival_ns": pl.Series(arrivals), "priority": pl.Series(ranks)}
+    return trace.changed(trace.frame.with_columns(**columns)), tree

@@ -5,6 +5,7 @@ The slow twin is held against the recordings of the short traces; the kernel aga
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from tests.naive.sglang_scheduler import replay
@@ -16,6 +17,7 @@ from tests.sglang_recordings import (
     name_of,
     recording,
 )
+from tests.sglang_tables import replayed
 from tests.shared_data import CONVERSATION, needs
 
 pytestmark = [needs(FOLDER), needs(CONVERSATION)]
@@ -35,3 +37,13 @@ def test_the_slow_twin_takes_the_same_decisions(path):
         assert [step[column] for step in steps] == made.steps[column].to_list(), column
     for column in made.requests.columns:
         assert [getattr(one, column) for one in requests] == made.requests[column].to_list(), column
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_the_kernel_takes_the_same_decisions(path):
+    made = recording(path)
+    requests, steps = replayed(made)
+    for column in made.steps.columns:
+        assert np.array_equal(steps[column], made.steps[column].to_numpy()), column
+    for column in set(made.requests.columns) - {"idx", "priority"}:
+        assert np.array_equal(requests[column], made.requests[column].to_numpy()), column

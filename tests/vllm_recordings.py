@@ -16,8 +16,8 @@ from replay.config.scenario import Scenario
 from replay.trace.frame import Trace
 from replay.trace.tree import PrefixTree
 from tests.naive.engine import Request, Rules
-from tests.shared_data import SHARED
 from tests.sglang_recordings import LINEAR, arrivals_ns, token_rows, tree_of
+from tests.shared_data import SHARED
 
 FOLDER = SHARED / "golden" / "scheduler"
 _SUFFIX = ".requests.parquet"

@@ -13,6 +13,7 @@ import numpy as np
 
 from replay.engine.outcome import Harvest, Outcome
 from replay.engine.plan import Plan
+from replay.engine.sglang_tables import make_sglang_engine
 from replay.engine.steps import StepLog
 from replay.engine.tables import (
     STEPS_A_CALL,
@@ -30,6 +31,7 @@ from replay.kernels.serving.advance import (
     PAUSED,
     replay_timed,
 )
+from replay.kernels.serving.sglang import replay_sglang
 from replay.kernels.serving.untimed import replay_untimed
 from replay.progress import Hook, ignore
 from replay.units import NS_PER_S
@@ -136,11 +138,13 @@ def timed_tables(
     The steps of a plan that keeps them are put into `log`.
     """
     tables = make_tables(plan, rows=2 * int(plan.rules[layout.ROW_RESERVE]), harvest=harvest)
-    engine = make_engine(plan, cost, bin_ns=NS_PER_S)
+    sglang = plan.rules[layout.SCHEDULER] == layout.SGLANG
+    engine = (make_sglang_engine if sglang else make_engine)(plan, cost, bin_ns=NS_PER_S)
+    replay = replay_sglang if sglang else replay_timed
     total = plan.requests if requests is None else requests
     finished = False
     while not finished:
-        reason = replay_timed(tables, engine, STEPS_A_CALL)
+        reason = replay(tables, engine, STEPS_A_CALL)
         admitted = int(engine.now[layout.NEXT_WAITING])
         finished = reason == FINISHED or (requests is not None and admitted >= requests)
         if reason == NEEDS_ROWS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -13,9 +13,12 @@ from replay.kernels.cache.radix_layout import AGE_FIELDS, LEAF_FIELDS, NODE_FIEL
 from replay.kernels.cost import SUMS
 from replay.kernels.layout import Engine, Tables
 from replay.kernels.serving.heap import HEAP_FIELDS
+from replay.kernels.serving.sglang_layout import SglangEngine
 
 if TYPE_CHECKING:
     from replay.gpu.cost import StepCost
+
+AnyEngine = TypeVar("AnyEngine", Engine, SglangEngine)
 
 BINS = 1024  # intervals of the timeline; they widen as time goes on
 _COUNTED_FROM_ZERO = (
@@ -29,7 +32,7 @@ _CLASSES = {
     layout.SESSION_STORE: layout.StoreTables,
 }
 _FIRST_ROWS = 4096
-_FIRST_PEAKS = 4096
+FIRST_PEAKS = 4096
 STEPS_A_CALL = 50_000  # after so many the kernels come back
 
 
@@ -163,7 +166,7 @@ def make_engine(plan: Plan, cost: StepCost, *, bin_ns: int) -> Engine:
         flights=np.zeros((2, layout.FLIGHT_FIELDS), np.int64),
         ending=np.zeros((2, most), np.int64),
         bringing=np.zeros((2, 2 * most, 2), np.int64),
-        peaks=np.zeros((_FIRST_PEAKS, 2), np.int64),
+        peaks=np.zeros((FIRST_PEAKS, 2), np.int64),
         bins=np.zeros((BINS, layout.BIN_FIELDS), np.int64),
         cost=cost.tables,
         chunk_sums=np.zeros((len(cost.attention), SUMS)),
@@ -171,6 +174,6 @@ def make_engine(plan: Plan, cost: StepCost, *, bin_ns: int) -> Engine:
     )
 
 
-def with_more_peaks(engine: Engine) -> Engine:
+def with_more_peaks(engine: AnyEngine) -> AnyEngine:
     """Return the same engine with twice the room for step times."""
     return engine._replace(peaks=np.concatenate([engine.peaks, np.zeros_like(engine.peaks)]))

@@ -182,9 +182,7 @@ class Scheduler:
                 at += 1
                 continue
             tokens = min(self.need(request), self.cap, self.budget)
-            wanted = max(
-                self.cache.blocks(request.computed + tokens) - len(request.table), 0
-            )
+            wanted = max(self.cache.blocks(request.computed + tokens) - len(request.table), 0)
             at = self.make_room(request, wanted, at)
             if request in self.running:
                 self.take(request, tokens, wanted)

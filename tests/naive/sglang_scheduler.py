@@ -41,6 +41,10 @@ class Rules:
     token_ns: int = 20_000
     context_ns: int = 30
 
+    @property
+    def mixes(self) -> bool:
+        return self.mixed and self.chunk > 0
+
 
 @dataclass(eq=False)
 class Request:
@@ -253,10 +257,17 @@ class Scheduler:
         return True
 
     def unstick(self) -> None:
-        """Reject the first of those that the real scheduler would wait for in vain."""
+        """Reject one that the real scheduler would wait for in vain."""
         self.stuck += 1
-        if self.stuck > self.rules.interval + 1 and self.waiting:
-            self.waiting.pop(0).status = "rejected"
+        if self.stuck <= self.rules.interval + 1:
+            return
+        one, self.unfinished = self.unfinished, None
+        if one is not None:
+            self.give_back(one)
+        elif self.waiting:
+            one = self.waiting.pop(0)
+        if one is not None:
+            one.status, one.finished = "rejected", True
 
     def launch(self, batch: Batch) -> None:
         """Let a batch take its time."""
@@ -274,7 +285,7 @@ class Scheduler:
         self.clock_ns = batch.end_ns
         for part in batch.parts:
             one = part.request
-            if part.life != one.retractions or not part.whole:
+            if one.finished or part.life != one.retractions or not part.whole:
                 continue
             one.generated += 1
             if one.generated == 1:
@@ -457,7 +468,7 @@ class Scheduler:
 
     def admit(self) -> Batch | None:
         rules = self.rules
-        mixed = len(self.running) if rules.mixed else 0
+        mixed = len(self.running) if rules.mixes else 0
         chunk = rules.chunk - mixed if rules.chunk else float("inf")
         reserved = 0.0
         for one in self.running:
@@ -639,7 +650,7 @@ class Scheduler:
         for part in parts:
             self.grow(part.request, part.tokens)
         batch = Batch(parts, self.unfinished, new)
-        if self.rules.mixed and self.running:
+        if self.rules.mixes and self.running:
             self.mix(batch)
         return batch
 

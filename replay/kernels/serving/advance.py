@@ -23,6 +23,8 @@ from replay.kernels.jit import inner, kernel
 from replay.kernels.layout import (
     ARRIVAL_NS,
     ARRIVED,
+    CALL_ADMITTED,
+    CALL_EVICTIONS,
     CLOCK_NS,
     COMMIT,
     COMPUTED,
@@ -155,8 +157,9 @@ def _launch(t, e):
         now[SINCE_PREFILL] = 0 if prefills else now[SINCE_PREFILL] + 1
         add_step(t, e, now[GPU_FREE_NS], duration_ns, prompt_tokens, decoding, now[WAITING_COUNT])
     if t.rules[KEEP_STEPS] and (launched or now[STEP_PREEMPTIONS] > 0):
-        counts = (prompts, prompt_tokens, decoding, context, decoding + sampled)
-        keep_step(t, e, start_ns, duration_ns, counts)
+        computes = (prompts, prompt_tokens, decoding, context, decoding + sampled)
+        around = (now[CALL_ADMITTED], now[WAITING_COUNT], now[CALL_EVICTIONS], 0)
+        keep_step(t, e, start_ns, duration_ns, computes, around)
     if launched:
         _settle(t, e, decoding, prompt_tokens)
     return launched

@@ -5,8 +5,6 @@ from __future__ import annotations
 from replay.kernels.cache.pool import free_blocks
 from replay.kernels.jit import rare
 from replay.kernels.layout import (
-    CALL_ADMITTED,
-    CALL_EVICTIONS,
     CLOCK_NS,
     EVICTIONS,
     IDLE,
@@ -34,17 +32,18 @@ from replay.kernels.layout import (
     STEP_START_NS,
     STEP_WAITING,
     STEPS_KEPT,
-    WAITING_COUNT,
 )
 
 
 @rare
-def keep_step(t, e, start_ns, duration_ns, counts):
-    """Keep a planned step in the next row; `counts` is what it computes.
+def keep_step(t, e, start_ns, duration_ns, computes, around):
+    """Keep a planned step in the next row.
 
-    These are (prompts, their tokens, decodes, their keys, tokens sampled).
+    `computes` is (prompts, their tokens, decodes, their keys, tokens sampled), `around` (admitted,
+    waiting, evictions before it, new-token ratio times 1e9).
     """
-    prompts, prompt_tokens, decoding, context, sampled = counts
+    prompts, prompt_tokens, decoding, context, sampled = computes
+    admitted, waiting, evictions, ratio = around
     row = e.steps[e.now[STEPS_KEPT]]
     e.now[STEPS_KEPT] += 1
     row[STEP_START_NS] = start_ns
@@ -60,11 +59,11 @@ def keep_step(t, e, start_ns, duration_ns, counts):
     row[STEP_DECODE_TOKENS] = decoding
     row[STEP_DECODE_CONTEXT] = context
     row[STEP_SAMPLED] = sampled
-    row[STEP_ADMITTED] = e.now[CALL_ADMITTED]
+    row[STEP_ADMITTED] = admitted
     row[STEP_RUNNING] = e.now[RUNNING]
-    row[STEP_WAITING] = e.now[WAITING_COUNT]
+    row[STEP_WAITING] = waiting
     row[STEP_FREE_BLOCKS] = free_blocks(t)
     row[STEP_PREEMPTED] = e.now[STEP_PREEMPTIONS]
-    row[STEP_EVICTED_BLOCKS] = t.counters[EVICTIONS] - e.now[CALL_EVICTIONS]
+    row[STEP_EVICTED_BLOCKS] = t.counters[EVICTIONS] - evictions
     row[STEP_EVICTABLE_BLOCKS] = t.counters[IDLE]
-    row[STEP_RATIO_E9] = 0
+    row[STEP_RATIO_E9] = ratio
