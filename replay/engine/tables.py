@@ -151,6 +151,7 @@ def make_engine(plan: Plan, cost: StepCost, *, bin_ns: int) -> Engine:
     now[layout.SINCE_PREFILL] = plan.rules[layout.PREFILL_INTERVAL]
     most = int(plan.rules[layout.MAX_SEQUENCES])
     block_size = int(plan.rules[layout.BLOCK_SIZE])
+    shared = plan.table[:, layout.SHARES].any()
     ranked = plan.rules[layout.ORDER] == layout.PRIORITY
     kept = STEPS_A_CALL if plan.rules[layout.KEEP_STEPS] else 0
     return Engine(
@@ -161,7 +162,7 @@ def make_engine(plan: Plan, cost: StepCost, *, bin_ns: int) -> Engine:
         chunks=np.zeros(most, np.int64),
         new=np.zeros(most, np.int64),
         phases=np.zeros(block_size, np.int64),
-        fills=np.full((block_size, 2), layout.NONE, np.int64),
+        fills=np.full((block_size if shared else 0, 2), layout.NONE, np.int64),
         stalled=np.zeros(most, np.int64),
         flights=np.zeros((2, layout.FLIGHT_FIELDS), np.int64),
         ending=np.zeros((2, most), np.int64),

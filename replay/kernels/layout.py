@@ -308,7 +308,8 @@ CALL_ADMITTED = 37  # requests admitted in it
 CALL_EVICTIONS = 38  # evictions before it
 STEPS_KEPT = 39  # rows of `steps` in use
 HEAPED = 40  # requests in the heap of those that wait
-NOW_FIELDS = 41
+OPENING = 41  # decodes that open a block in the step being planned
+NOW_FIELDS = 42
 
 # flights int64[2, FLIGHT_FIELDS]: the steps in flight, each with rows of `ending` and `bringing`
 END_NS = 0
@@ -402,7 +403,8 @@ class Engine(NamedTuple):
     chunks: np.ndarray  # int64[max_sequences], tokens of each in this step
     new: np.ndarray  # int64[max_sequences], decodes that joined since the batch last advanced
     phases: np.ndarray  # int64[block_size], decoding requests that open a block, by step modulo
-    fills: np.ndarray  # int64[block_size, 2], first and last of those whose responses others have
+    fills: np.ndarray  # int64[block_size, 2], first and last of those whose responses others have,
+    # or no rows where none are
     stalled: np.ndarray  # int64[max_sequences], decodes that got no token in the step
     flights: np.ndarray  # int64[2, FLIGHT_FIELDS]
     ending: np.ndarray  # int64[2, max_sequences], who completes with a flight, by admission

@@ -19,7 +19,7 @@ from __future__ import annotations
 from replay.kernels.cache.causes import attribute
 from replay.kernels.cache.verbs import at_time, rows_left
 from replay.kernels.cost import UNSPLIT, add_chunk, clear_chunks, step_ns
-from replay.kernels.jit import inner, kernel
+from replay.kernels.jit import inner, kernel, rare
 from replay.kernels.layout import (
     ARRIVAL_NS,
     ARRIVED,
@@ -110,17 +110,17 @@ def replay_timed(t, e, steps):
 def _wake(t, e):
     """Let arrivals up to the clock join the queue, or jump to the next; False when all is done."""
     now = e.now
-    let_in(t, e)
-    while now[RUNNING] + now[WAITING_COUNT] + now[FLIGHTS] == 0:
+    while True:
+        let_in(t, e)
+        if now[RUNNING] + now[WAITING_COUNT] + now[FLIGHTS] > 0:
+            at_time(t, now[CLOCK_NS])
+            return True
         if now[ARRIVED] == t.plan.shape[0]:
             return False
         now[CLOCK_NS] = max(now[CLOCK_NS], t.plan[now[ARRIVED], ARRIVAL_NS])
-        let_in(t, e)
-    at_time(t, now[CLOCK_NS])
-    return True
 
 
-@inner
+@rare
 def _stop(t, e):
     """Let the steps in flight end, and account for the prompts that were never looked up."""
     now = e.now
@@ -214,11 +214,18 @@ def _settle(t, e, decoding, prompt_tokens):
             end_with(t, e, flight, request)
     if prompt_tokens > 0:
         _settle_chunks(t, e, flight, end_ns)
-    for at in range(now[STALLED_COUNT]):
+    if now[STALLED_COUNT] > 0:
+        _go_on(t, e)
+    take_off(e, end_ns, prompt_tokens > 0)
+
+
+@rare
+def _go_on(t, e):
+    """Let the decodes that got no token in the step have theirs from the next one on."""
+    for at in range(e.now[STALLED_COUNT]):
         request = e.stalled[at]
         t.state[request, TARGET] = t.state[request, COMPUTED]
         join_decodes(t, e, request)
-    take_off(e, end_ns, prompt_tokens > 0)
 
 
 @inner

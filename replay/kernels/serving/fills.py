@@ -11,7 +11,7 @@ A response that no other request has is published when its request completes: no
 from __future__ import annotations
 
 from replay.kernels.cache.verbs import publish
-from replay.kernels.jit import inner
+from replay.kernels.jit import inner, rare
 from replay.kernels.layout import (
     ASYNC,
     BLOCK_SIZE,
@@ -98,7 +98,9 @@ def first_fill(t, e, ahead):
 
     `ahead` is 1 for those that have filled one with the tokens computed so far.
     """
-    size = t.rules[BLOCK_SIZE]
+    size = e.fills.shape[0]
+    if size == 0:  # nobody has what others generate
+        return NONE
     return e.fills[(e.now[DECODE_STEP] + 1 - ahead) % size, FIRST]
 
 
@@ -106,6 +108,18 @@ def first_fill(t, e, ahead):
 def filled_tokens(t, e, request, ahead):
     """Return how many tokens a decode has computed with the step being planned, or without it."""
     return t.state[request, TARGET] + e.now[DECODE_STEP] - t.state[request, JOINED] + 1 - ahead
+
+
+@rare
+def publish_fills(t, e, fill, rank):
+    """Publish the blocks of a list from `fill` on, of requests admitted before one of that rank.
+
+    Returns the first one left.
+    """
+    while fill != NONE and t.state[fill, RANK] < rank:
+        publish_fill(t, e, fill)
+        fill = t.state[fill, NEXT_FILL]
+    return fill
 
 
 @inner

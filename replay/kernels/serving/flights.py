@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from replay.kernels.cache.causes import mark_response_seen
 from replay.kernels.cache.verbs import publish, release, step_ended
-from replay.kernels.jit import inner
+from replay.kernels.jit import inner, rare
 from replay.kernels.layout import (
     ASYNC,
     BLOCKED,
@@ -45,7 +45,7 @@ def is_full(t, e):
 @inner
 def newest(e):
     """Return the row of the flight that is being planned, one of two."""
-    return (e.now[FLIGHT] + e.now[FLIGHTS]) % 2
+    return e.now[FLIGHT] ^ (e.now[FLIGHTS] & 1)
 
 
 @inner
@@ -83,22 +83,28 @@ def land(t, e):
     """Wait for the oldest flight and take in what it brings."""
     now = e.now
     flight = now[FLIGHT]
-    now[FLIGHT] = 1 - flight
+    now[FLIGHT] = flight ^ t.rules[ASYNC]
     now[FLIGHTS] -= 1
     now[CLOCK_NS] = e.flights[flight, END_NS]
     step_ended(t, now[CLOCK_NS])
+    if e.flights[flight, BRINGING_COUNT] > 0:
+        _publish_brought(t, e, flight)
+    for at in range(e.flights[flight, ENDING_COUNT]):
+        _complete(t, e, e.ending[flight, at])
+    if e.flights[flight, HAD_PROMPTS]:
+        now[BLOCKED] = 0  # what they published may be what the first waiting request lacks
+    e.flights[flight, ENDING_COUNT] = 0
+
+
+@rare
+def _publish_brought(t, e, flight):
     for at in range(e.flights[flight, BRINGING_COUNT]):
         request = e.bringing[flight, at, 0]
         phase = t.state[request, PHASE]
         if phase != WAITING and phase != GONE:  # it may have lost its place meanwhile
             publish(t, request, visible_blocks(t, request, e.bringing[flight, at, 1]))
-            now[BLOCKED] = 0
-    for at in range(e.flights[flight, ENDING_COUNT]):
-        _complete(t, e, e.ending[flight, at])
-    if e.flights[flight, HAD_PROMPTS]:
-        now[BLOCKED] = 0  # what they published may be what the first waiting request lacks
+            e.now[BLOCKED] = 0
     e.flights[flight, BRINGING_COUNT] = 0
-    e.flights[flight, ENDING_COUNT] = 0
 
 
 @inner

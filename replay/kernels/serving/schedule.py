@@ -40,11 +40,11 @@ from replay.kernels.layout import (
     LONG_PREFILL,
     LONG_PREFILL_ADAPTIVE,
     MAX_BATCHED_TOKENS,
-    NEXT_FILL,
     NEXT_RUNNING,
     NONE,
     ON_COMPLETION,
     ON_SCHEDULE,
+    OPENING,
     ORDER,
     PHASE,
     PREFILL_INTERVAL,
@@ -63,11 +63,17 @@ from replay.kernels.layout import (
     WAITING_COUNT,
 )
 from replay.kernels.serving.batch import leave_decodes, opens_block_now, preempt
-from replay.kernels.serving.fills import first_fill, opens_at, publish_fill, visible_blocks
+from replay.kernels.serving.fills import (
+    first_fill,
+    opens_at,
+    publish_fill,
+    publish_fills,
+    visible_blocks,
+)
 from replay.kernels.serving.flights import bring
 from replay.kernels.serving.heap import remove
 
-ANY_LENGTH = 1 << 62
+ANY_LENGTH = ANY_RANK = 1 << 62
 
 
 @inner
@@ -79,6 +85,7 @@ def begin_step(t, e):
     now[CALL_ADMITTED] = 0
     now[CALL_EVICTIONS] = t.counters[EVICTIONS]
     now[BUDGET] = t.rules[MAX_BATCHED_TOKENS]
+    now[OPENING] = e.phases[now[DECODE_STEP] % t.rules[BLOCK_SIZE]]
     now[CAP] = ANY_LENGTH
     unfinished = now[RUNNING] + now[WAITING_COUNT]
     if t.rules[LONG_PREFILL] > 0 and unfinished > 1:
@@ -112,7 +119,7 @@ def _is_enough(t, e):
     """
     now = e.now
     budget = now[BUDGET] - now[DECODING_COUNT]
-    wanted = e.phases[now[DECODE_STEP] % t.rules[BLOCK_SIZE]]
+    wanted = now[OPENING]
     for at in range(now[PREFILLING_COUNT] * (1 - now[IS_HELD])):
         request = e.prefilling[at]
         whole = min(t.state[request, TARGET] - t.state[request, COMPUTED], now[CAP])
@@ -131,7 +138,7 @@ def _is_enough(t, e):
 @inner
 def _give_all(t, e):
     now = e.now
-    opened = e.phases[now[DECODE_STEP] % t.rules[BLOCK_SIZE]]
+    opened = now[OPENING]
     take_spare(t, opened, NONE, now[DECODING_COUNT] - opened)
     now[BUDGET] -= now[DECODING_COUNT]
     fill = NONE
@@ -141,13 +148,11 @@ def _give_all(t, e):
         chunk = e.chunks[at]
         if chunk > 0:
             request = e.prefilling[at]
-            while fill != NONE and t.state[fill, RANK] < t.state[request, RANK]:
-                publish_fill(t, e, fill)
-                fill = t.state[fill, NEXT_FILL]
+            if fill != NONE:
+                fill = publish_fills(t, e, fill, t.state[request, RANK])
             take_chunk(t, e, request, at, chunk, blocks_wanted(t, request, chunk))
-    while fill != NONE:
-        publish_fill(t, e, fill)
-        fill = t.state[fill, NEXT_FILL]
+    if fill != NONE:
+        publish_fills(t, e, fill, ANY_RANK)
 
 
 @inner

@@ -7,7 +7,7 @@ were preempted. By priority it is a heap: smaller is more urgent, then who came 
 from __future__ import annotations
 
 from replay.kernels.cache.causes import attribute
-from replay.kernels.jit import inner
+from replay.kernels.jit import inner, rare
 from replay.kernels.layout import (
     ARRIVAL_NS,
     ARRIVED,
@@ -77,7 +77,7 @@ def _never_fits(t, request):
     return last_block(t, request) > t.counters[CAPACITY]
 
 
-@inner
+@rare
 def turn_away(t, request):
     """Reject a request; none of its prompt was ever looked up unless it was admitted before."""
     t.outcome[request, STATUS] = REJECTED
