@@ -41,9 +41,9 @@ from tests.naive.frames import (
     request_row,
     timeline_rows,
 )
-from tests.naive.radix import Engine as RadixEngine
 from tests.naive.radix import RadixCache, RadixRules
 from tests.naive.radix import replay_untimed as replay_radix
+from tests.naive.scheduler import Scheduler
 from tests.naive.store import Store, StoreRules
 from tests.random_traces import BLOCK, queueing_rows, rows, trace_of, unit_rows, unit_trace_of
 from tests.test_engine_twins import (
@@ -107,8 +107,12 @@ class Case:
 
     def requests(self) -> list[naive.Request]:
         if "segments" in self.drawn[0]:
-            return naive.make_unit_requests(self.drawn)
-        return naive.make_requests(self.drawn, BLOCK)
+            made = naive.make_unit_requests(self.drawn)
+        else:
+            made = naive.make_requests(self.drawn, BLOCK)
+        for one in made if self.kind == "radix" else ():
+            one.priority = self.rules.priority(one)
+        return made
 
     def names(self) -> dict[tuple, int]:
         """Return the source's id of the block that the last token of each prefix lies in."""
@@ -190,9 +194,8 @@ def twin_of(case: Case, rules: naive.Rules):
         replay = replay_radix if case.kind == "radix" else naive.replay_untimed
         kind = () if case.kind == "radix" else (KINDS[case.kind],)
         return requests, replay(requests, rules, *kind), [], 0
-    make = RadixEngine if case.kind == "radix" else naive.Engine
     cost = cost_of(rules.max_batched_tokens, rules.max_sequences)
-    engine = make(requests, rules, naive_step_ns(cost), KINDS[case.kind])
+    engine = Scheduler(requests, rules, naive_step_ns(cost), KINDS[case.kind])
     engine.run()
     return requests, engine.cache, engine.steps, engine.clock
 

@@ -67,15 +67,15 @@ def naive_rules(made: Recording) -> Rules:
         enabled=not settings["nocache"],
         max_batched_tokens=settings["bt"],
         max_sequences=settings["seqs"],
-        max_active=settings["active"],
+        max_active_sequences=settings["active"],
         chunked_prefill=not settings["nochunk"],
-        asynchronous=settings["async"],
-        priority=settings["prio"],
-        long_prefill_tokens=settings["lp"],
+        async_scheduling=settings["async"],
+        order="priority" if settings["prio"] else "fcfs",
+        long_prefill_token_threshold=settings["lp"],
         long_prefill_adaptive=settings["lpadapt"],
-        reserve_full=not settings["noisl"],
-        watermark_blocks=int(settings["wm"] / 1000 * (made.blocks + 1)),
-        prefill_interval=settings["psi"],
+        reserve_full_prompt=not settings["noisl"],
+        watermark=settings["wm"] / 1000,
+        prefill_schedule_interval=settings["psi"],
     )
 
 

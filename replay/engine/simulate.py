@@ -155,6 +155,6 @@ def timed_tables(
             log.put(engine.steps[: engine.now[layout.STEPS_KEPT]])
             engine.now[layout.STEPS_KEPT] = 0
         if harvest is not None:
-            harvest.take(harvest.done(int(engine.now[layout.ARRIVED])))
+            harvest.take(harvest.done(admitted))
         progress("Replaying requests", min(admitted, total), total)
     return tables, engine

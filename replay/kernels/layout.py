@@ -193,7 +193,8 @@ POLICY_MISS = 28
 SESSION_KEPT = 29  # tokens its session held when it was looked up
 LAST_SCHEDULED_NS = 30  # when it was admitted last: again, after a preemption
 LAST_HIT = 31  # tokens found in the cache then
-ADMISSION = 32  # timed: its place in the order in which requests were first admitted, from 1
+ADMISSION = 32  # timed: its place in the order of admissions, from 1; for one never admitted, less
+# than 0, the place it would have had when its prompt was counted
 OUTCOME_FIELDS = 33
 
 # rows are all 0 until a request is looked up, so that memory goes with those that were

@@ -31,6 +31,8 @@ class Step:
     free: int = 0
     in_use: int = 0
     kept_idle: int = 0
+    evicted_since: int = 0  # since the last step, what expired between them too
+    preempted_since: int = 0
 
     @property
     def end_ns(self) -> int:
@@ -57,18 +59,21 @@ class Scheduler:
         self.all = requests
         self.arriving = list(requests)
         self.never = list(requests)
+        self.turned_away: list[Request] = []
         self.waiting: list[Request] = []
         self.clock = 0
         self.gpu_free_ns = 0
         self.steps: list[Step] = []
         self.in_flight: list[Step] = []
-        self.since_prefill = rules.prefill_interval
+        self.since_prefill = rules.prefill_schedule_interval
         self.left_nobody = True
+        self.watermark_blocks = int(rules.watermark * (rules.capacity + 1))
+        self.by_priority = rules.order == "priority"
 
     # --- the loop ---------------------------------------------------------------------------
 
     def run(self) -> None:
-        depth = 2 if self.rules.asynchronous else 1
+        depth = 2 if self.rules.async_scheduling else 1
         while True:
             if not (self.waiting or self.running or self.in_flight):
                 if not self.arriving:
@@ -77,6 +82,8 @@ class Scheduler:
             self.let_in()
             self.cache.at_time(self.clock)
             if self.rules.horizon_ns is not None and self.clock >= self.rules.horizon_ns:
+                while self.in_flight:
+                    self.land()
                 break
             if self.waiting or self.running:
                 step = self.schedule()
@@ -84,13 +91,24 @@ class Scheduler:
                 if step.tokens and len(self.in_flight) < depth:
                     continue
             if self.in_flight:
-                step = self.in_flight.pop(0)
-                if step.tokens:
-                    self.clock = step.end_ns
-                    self.cache.step_ended(self.clock)
-                    self.update(step)
-        for request in self.never:
+                self.land()
+        self.steps.append(Step(self.clock, self.clock))
+        self.note_losses(self.steps[-1])
+        for request in [*self.never, *self.turned_away]:
             self.cache.count(request, Found(), looked_up=False)
+
+    def land(self) -> None:
+        step = self.in_flight.pop(0)
+        if step.tokens:
+            self.clock = step.end_ns
+            self.cache.step_ended(self.clock)
+            self.update(step)
+
+    def note_losses(self, step: Step) -> None:
+        """Note what was evicted and preempted since the last step that took time."""
+        preemptions = sum(one.preemptions for one in self.all)
+        step.evicted_since = self.cache.evictions - sum(one.evicted_since for one in self.steps)
+        step.preempted_since = preemptions - sum(one.preempted_since for one in self.steps)
 
     def let_in(self) -> None:
         while self.arriving and self.arriving[0].arrival_ns <= self.clock:
@@ -99,6 +117,7 @@ class Scheduler:
                 self.reject(request)
             else:
                 self.waiting.append(request)
+        self.count_turned_away()
 
     def never_fits(self, request: Request) -> bool:
         tokens = len(request.prompt) + request.output_tokens
@@ -109,8 +128,15 @@ class Scheduler:
     def reject(self, request: Request) -> None:
         request.status = "rejected"
         if request in self.never:
-            self.cache.count(request, Found(), looked_up=False)
             self.never.remove(request)
+            self.turned_away.append(request)
+
+    def count_turned_away(self) -> None:
+        """Count the prompts of those for whom everybody who came before was decided on."""
+        for request in list(self.turned_away):
+            if all(one.index > request.index for one in self.never):
+                self.cache.count(request, Found(), looked_up=False)
+                self.turned_away.remove(request)
 
     # --- one call ---------------------------------------------------------------------------
 
@@ -143,6 +169,7 @@ class Scheduler:
             )
             step.start_ns = max(self.clock, self.gpu_free_ns)
             self.gpu_free_ns = step.end_ns
+            self.note_losses(step)
         else:
             step.start_ns = max(self.clock, self.gpu_free_ns)
         if step.tokens or step.preempted:
@@ -154,14 +181,14 @@ class Scheduler:
 
     def is_held(self) -> bool:
         return (
-            self.since_prefill + 1 < self.rules.prefill_interval
+            self.since_prefill + 1 < self.rules.prefill_schedule_interval
             and any(request.decoding for request in self.running)
             and self.left_nobody
         )
 
     def find_cap(self) -> int:
         unfinished = len(self.running) + len(self.waiting)
-        cap = self.rules.long_prefill_tokens
+        cap = self.rules.long_prefill_token_threshold
         if not cap or unfinished <= 1:
             return 2**62
         if self.rules.long_prefill_adaptive:
@@ -187,14 +214,14 @@ class Scheduler:
             if request in self.running:
                 self.take(request, tokens, wanted)
                 at += 1
-            elif not self.rules.priority:
+            elif not self.by_priority:
                 return
 
     def make_room(self, request: Request, wanted: int, at: int) -> int:
         """Preempt until `wanted` blocks are free; return where in the list the next one is."""
         while self.cache.free < wanted:
             victim = self.running[-1]
-            if self.rules.priority:
+            if self.by_priority:
                 victim = max(self.running, key=lambda one: (one.priority, one.arrival_ns))
             place = self.running.index(victim)
             if victim in self.step.order:
@@ -208,9 +235,10 @@ class Scheduler:
 
     def take_out(self, victim: Request) -> None:
         step = self.step
-        for _, tokens, _ in [one for one in step.prompts if one[0] is victim]:
-            self.budget += tokens
-        self.budget += sum(one[0] is victim for one in step.decodes)
+        tokens = sum(tokens for one, tokens, _ in step.prompts if one is victim)
+        tokens += sum(one is victim for one, _ in step.decodes)
+        self.budget += tokens
+        victim.computed -= tokens
         step.prompts = [one for one in step.prompts if one[0] is not victim]
         step.decodes = [one for one in step.decodes if one[0] is not victim]
         if victim in step.sampling:
@@ -221,26 +249,22 @@ class Scheduler:
     def preempt(self, victim: Request) -> None:
         self.step.preempted += 1
         victim.preemptions += 1
-        # what was scheduled and never came back is computed again
-        victim.lost = victim.computed - victim.chunk
-        self.keep(victim)
+        victim.lost = victim.computed
         self.cache.release(victim)
         self.running.remove(victim)
-        victim.computed = victim.chunk = 0
+        victim.computed = 0
         victim.decoding = False
-        if self.rules.priority:
+        if self.by_priority:
             self.waiting.append(victim)
         else:
             self.waiting.insert(0, victim)
 
-    def keep(self, victim: Request) -> None:
-        """Publish what it has computed, where that is not so already: it stays until evicted."""
-
     def admit(self, held: bool) -> None:
-        most = self.rules.max_active or self.rules.max_sequences
+        most = self.rules.max_active_sequences or self.rules.max_sequences
         while self.waiting and self.budget > 0 and len(self.running) < most:
+            self.count_turned_away()
             request = self.waiting[0]
-            if self.rules.priority:
+            if self.by_priority:
                 request = min(
                     self.waiting, key=lambda one: (one.priority, one.arrival_ns, one.index)
                 )
@@ -249,7 +273,7 @@ class Scheduler:
             computed = self.cache.saved(request, found.count) if found.count else 0
             last = len(request.prompt) + request.output_tokens - 1
             alone = self.cache.blocks(last) - found.count + found.idle
-            if not self.running and not self.in_flight_work() and alone > self.cache.free:
+            if not self.running and alone > self.cache.free:
                 self.waiting.remove(request)
                 self.reject(request)
                 continue
@@ -260,15 +284,12 @@ class Scheduler:
             if not self.rules.chunked_prefill and tokens > self.budget:
                 return
             tokens = min(tokens, self.budget)
-            whole = request.target if self.rules.reserve_full else computed + tokens
+            whole = request.target if self.rules.reserve_full_prompt else computed + tokens
             wanted = self.cache.blocks(whole) - found.count + found.idle
-            spare = self.rules.watermark_blocks if self.running else 0
+            spare = self.watermark_blocks if self.running else 0
             if wanted + spare > self.cache.free:
                 return
             self.start(request, found, computed, tokens, again=again)
-
-    def in_flight_work(self) -> bool:
-        return False
 
     def start(
         self, request: Request, found: Found, computed: int, tokens: int, *, again: bool
@@ -300,11 +321,10 @@ class Scheduler:
         else:
             request.evicted += self.cache.evictions - before
             step.prompts.append((request, tokens, request.computed))
-        request.chunk = tokens
         request.computed += tokens
         self.budget -= tokens
         step.order.append(request)
-        if self.rules.commit == "on_schedule":
+        if self.rules.commit == "on_schedule" and (self.cache.tells_early or not decode):
             self.cache.publish(request, min(request.computed, request.target))
         if request.computed == request.target + request.in_flight:
             request.in_flight += 1
@@ -314,12 +334,16 @@ class Scheduler:
     # --- what comes back --------------------------------------------------------------------
 
     def update(self, step: Step) -> None:
+        computed = {one.index: before + tokens for one, tokens, before in step.prompts}
+        if self.cache.tells_early:
+            computed |= {one.index: keys for one, keys in step.decodes}
         for request in step.order:
             was_running = request in self.running
             if request in step.sampling:
                 self.emit(request)
-            if was_running and self.rules.commit in ("on_schedule", "incremental"):
-                self.cache.publish(request, request.computed - request.in_flight)
+            commits = self.rules.commit != "on_completion" and request.index in computed
+            if was_running and commits:
+                self.cache.publish(request, computed[request.index])
             if request.emitted == request.output_tokens and request.status != "completed":
                 self.finish(request)
 
@@ -334,9 +358,9 @@ class Scheduler:
         request.emitted += 1
 
     def finish(self, request: Request) -> None:
+        self.cache.remember_response(request)
         if request in self.running:
             self.cache.publish(request, request.computed)
-            self.cache.remember_response(request)
             self.cache.release(request)
             self.running.remove(request)
         else:

@@ -16,7 +16,6 @@ progress bar or grow a table; calling it again goes on from there.
 
 from __future__ import annotations
 
-from replay.kernels.cache.causes import attribute
 from replay.kernels.cache.verbs import at_time, rows_left
 from replay.kernels.cost import UNSPLIT, add_chunk, clear_chunks, step_ns
 from replay.kernels.jit import inner, kernel, rare
@@ -31,7 +30,6 @@ from replay.kernels.layout import (
     CONTEXT_TOKENS,
     DECODE_STEP,
     DECODING_COUNT,
-    DONE,
     ENABLED,
     ENDING,
     FINISHING_COUNT,
@@ -71,7 +69,7 @@ from replay.kernels.serving.heap import STEP, WHO, pop
 from replay.kernels.serving.intervals import add_losses, add_step
 from replay.kernels.serving.kept_steps import keep_step
 from replay.kernels.serving.schedule import begin_step, schedule_running
-from replay.kernels.serving.waiting import let_in
+from replay.kernels.serving.waiting import count_unseen, let_in
 
 FINISHED, NEEDS_ROWS, PAUSED, NEEDS_PEAKS = 0, 1, 2, 3
 
@@ -112,8 +110,9 @@ def _wake(t, e):
     now = e.now
     while True:
         let_in(t, e)
-        if now[RUNNING] + now[WAITING_COUNT] + now[FLIGHTS] > 0:
-            at_time(t, now[CLOCK_NS])
+        at_time(t, now[CLOCK_NS])
+        busy = now[RUNNING] + now[WAITING_COUNT] + now[FLIGHTS] > 0
+        if busy or now[CLOCK_NS] >= t.rules[HORIZON_NS]:
             return True
         if now[ARRIVED] == t.plan.shape[0]:
             return False
@@ -127,8 +126,8 @@ def _stop(t, e):
     while now[FLIGHTS] > 0:
         land(t, e)
     for request in range(now[NEXT_WAITING], t.plan.shape[0]):
-        if t.state[request, RANK] == 0 and t.state[request, PHASE] != DONE:
-            attribute(t, request, 0, 0, NONE)
+        if t.state[request, RANK] == 0:
+            count_unseen(t, e, request)
     add_losses(t, e, now[CLOCK_NS])
 
 
@@ -201,7 +200,7 @@ def _settle(t, e, decoding, prompt_tokens):
         if t.rules[COMMIT] == INCREMENTAL:
             fill = first_fill(t, e, 0)
             while fill != NONE:
-                bring(e, flight, fill, filled_tokens(t, e, fill, 0))
+                bring(t, e, flight, fill, filled_tokens(t, e, fill, 0))
                 fill = t.state[fill, NEXT_FILL]
         now[DECODE_STEP] += 1
         now[CONTEXT_TOKENS] += decoding
@@ -237,7 +236,7 @@ def _settle_chunks(t, e, flight, end_ns):
         t.state[request, COMPUTED] += e.chunks[at]
         computed = t.state[request, COMPUTED]
         if e.chunks[at] > 0 and t.rules[ENABLED] and t.rules[COMMIT] == INCREMENTAL:
-            bring(e, flight, request, computed)
+            bring(t, e, flight, request, computed)
         if computed < t.state[request, TARGET]:
             e.prefilling[kept] = request
             kept += 1

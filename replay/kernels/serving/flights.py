@@ -35,6 +35,8 @@ from replay.kernels.layout import (
 from replay.kernels.serving.batch import stop_running
 from replay.kernels.serving.fills import visible_blocks
 
+ANY_RANK = 1 << 62
+
 
 @inner
 def is_full(t, e):
@@ -70,12 +72,17 @@ def end_with(t, e, flight, request):
 
 
 @inner
-def bring(e, flight, request, tokens):
-    """Publish what a request has computed, up to `tokens`, when a flight ends."""
-    at = e.flights[flight, BRINGING_COUNT]
-    e.bringing[flight, at, 0] = request
-    e.bringing[flight, at, 1] = tokens
-    e.flights[flight, BRINGING_COUNT] = at + 1
+def bring(t, e, flight, request, tokens):
+    """Publish what a request has computed, up to `tokens`, when a flight ends, in its order."""
+    place = e.flights[flight, BRINGING_COUNT]
+    rank = t.state[request, RANK]
+    while place > 0 and t.state[e.bringing[flight, place - 1, 0], RANK] > rank:
+        e.bringing[flight, place, 0] = e.bringing[flight, place - 1, 0]
+        e.bringing[flight, place, 1] = e.bringing[flight, place - 1, 1]
+        place -= 1
+    e.bringing[flight, place, 0] = request
+    e.bringing[flight, place, 1] = tokens
+    e.flights[flight, BRINGING_COUNT] += 1
 
 
 @inner
@@ -87,24 +94,33 @@ def land(t, e):
     now[FLIGHTS] -= 1
     now[CLOCK_NS] = e.flights[flight, END_NS]
     step_ended(t, now[CLOCK_NS])
-    if e.flights[flight, BRINGING_COUNT] > 0:
-        _publish_brought(t, e, flight)
+    brought = 0
     for at in range(e.flights[flight, ENDING_COUNT]):
-        _complete(t, e, e.ending[flight, at])
+        request = e.ending[flight, at]
+        if brought < e.flights[flight, BRINGING_COUNT]:
+            brought = _publish_brought(t, e, flight, brought, t.state[request, RANK])
+        _complete(t, e, request)
+    if brought < e.flights[flight, BRINGING_COUNT]:
+        _publish_brought(t, e, flight, brought, ANY_RANK)
     if e.flights[flight, HAD_PROMPTS]:
         now[BLOCKED] = 0  # what they published may be what the first waiting request lacks
     e.flights[flight, ENDING_COUNT] = 0
+    e.flights[flight, BRINGING_COUNT] = 0
 
 
 @rare
-def _publish_brought(t, e, flight):
-    for at in range(e.flights[flight, BRINGING_COUNT]):
-        request = e.bringing[flight, at, 0]
+def _publish_brought(t, e, flight, brought, rank):
+    """Publish what a flight brings of requests up to a rank; return the place of the next one."""
+    while brought < e.flights[flight, BRINGING_COUNT]:
+        request = e.bringing[flight, brought, 0]
+        if t.state[request, RANK] > rank:
+            break
         phase = t.state[request, PHASE]
         if phase != WAITING and phase != GONE:  # it may have lost its place meanwhile
-            publish(t, request, visible_blocks(t, request, e.bringing[flight, at, 1]))
+            publish(t, request, visible_blocks(t, request, e.bringing[flight, brought, 1]))
             e.now[BLOCKED] = 0
-    e.flights[flight, BRINGING_COUNT] = 0
+        brought += 1
+    return brought
 
 
 @inner

@@ -139,7 +139,7 @@ def _is_enough(t, e):
 def _give_all(t, e):
     now = e.now
     opened = now[OPENING]
-    take_spare(t, opened, NONE, now[DECODING_COUNT] - opened)
+    take_blocks(t, opened, NONE)
     now[BUDGET] -= now[DECODING_COUNT]
     fill = NONE
     if t.rules[COMMIT] == ON_SCHEDULE and now[DECODING_COUNT] > 0:
@@ -281,6 +281,6 @@ def _publish_stalled(t, e, request):
         return
     computed = t.state[request, COMPUTED]
     if e.now[FLIGHTS] > 0:
-        bring(e, e.now[FLIGHT], request, computed)
+        bring(t, e, e.now[FLIGHT], request, computed)
     else:
         publish(t, request, visible_blocks(t, request, computed))

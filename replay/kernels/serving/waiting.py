@@ -9,6 +9,8 @@ from __future__ import annotations
 from replay.kernels.cache.causes import attribute
 from replay.kernels.jit import inner, rare
 from replay.kernels.layout import (
+    ADMISSION,
+    ADMISSIONS,
     ARRIVAL_NS,
     ARRIVED,
     BLOCK_SIZE,
@@ -77,13 +79,11 @@ def _never_fits(t, request):
     return last_block(t, request) > t.counters[CAPACITY]
 
 
-@rare
+@inner
 def turn_away(t, request):
-    """Reject a request; none of its prompt was ever looked up unless it was admitted before."""
+    """Reject a request; unless it was admitted before, what it misses is counted in its turn."""
     t.outcome[request, STATUS] = REJECTED
     t.state[request, PHASE] = DONE
-    if t.state[request, RANK] == 0:
-        attribute(t, request, 0, 0, NONE)
 
 
 @inner
@@ -94,17 +94,31 @@ def _heap_up(t, e, request):
 
 @inner
 def _skip_gone(t, e):
-    """Let NEXT_WAITING be the first that was neither admitted nor rejected."""
+    """Let NEXT_WAITING be the first that was neither admitted nor rejected.
+
+    The prompt of one that was rejected is compared with those that came before it.
+    """
     now = e.now
-    while now[NEXT_WAITING] < now[ARRIVED] and (
-        t.state[now[NEXT_WAITING], PHASE] != WAITING or t.state[now[NEXT_WAITING], RANK] > 0
-    ):
+    while now[NEXT_WAITING] < now[ARRIVED]:
+        request = now[NEXT_WAITING]
+        if t.state[request, RANK] == 0:
+            if t.state[request, PHASE] == WAITING:
+                return
+            count_unseen(t, e, request)
         now[NEXT_WAITING] += 1
+
+
+@rare
+def count_unseen(t, e, request):
+    """Count the prompt of a request that was never looked up."""
+    t.outcome[request, ADMISSION] = -1 - e.now[ADMISSIONS]
+    attribute(t, request, 0, 0, NONE)
 
 
 @inner
 def somebody_waits(t, e):
     """Return whether there is somebody to admit."""
+    _skip_gone(t, e)
     if t.rules[ORDER] == PRIORITY:
         return e.now[HEAPED] > 0
     return e.now[PREEMPTED_COUNT] > 0 or e.now[NEXT_WAITING] < e.now[ARRIVED]
@@ -120,7 +134,7 @@ def head(t, e):
 
 @inner
 def take_head(t, e):
-    """Take the head out of the queue, before it is admitted or rejected."""
+    """Take the head out of the queue, just before it is admitted or rejected."""
     now = e.now
     now[WAITING_COUNT] -= 1
     if t.rules[ORDER] == PRIORITY:
@@ -128,9 +142,6 @@ def take_head(t, e):
     elif now[PREEMPTED_COUNT] > 0:
         now[PREEMPTED] = t.state[now[PREEMPTED], PREVIOUS_RUNNING]
         now[PREEMPTED_COUNT] -= 1
-    else:
-        now[NEXT_WAITING] += 1
-        _skip_gone(t, e)
 
 
 @inner
