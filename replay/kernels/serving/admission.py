@@ -29,7 +29,6 @@ from replay.kernels.layout import (
     IS_HELD,
     KIND,
     LAST_HIT,
-    LAST_HOLD,
     LAST_SCHEDULED_NS,
     LOST,
     MATCH_BLOCKS,
@@ -73,7 +72,6 @@ def admit(t, e):
         request = head(t, e)
         again = t.state[request, RANK] > 0
         if not again:
-            t.state[request, LAST_HOLD] = NONE
             t.state[request, TARGET] = t.plan[request, INPUT_TOKENS]
         hit, idle, pieces = _look_up(t, request, again)
         if now[RUNNING] == 0 and last_block(t, request) - hit + idle > free_blocks(t):

@@ -49,8 +49,8 @@ def let_in(t, e):
     while now[ARRIVED] < requests and t.plan[now[ARRIVED], ARRIVAL_NS] <= now[CLOCK_NS]:
         request = now[ARRIVED]
         now[ARRIVED] += 1
+        t.state[request, LAST_HOLD] = NONE  # written before it is read: else memory is given twice
         if _never_fits(t, request):
-            t.state[request, LAST_HOLD] = NONE
             turn_away(t, request)
         else:
             now[WAITING_COUNT] += 1
