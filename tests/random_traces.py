@@ -10,15 +10,17 @@ from replay.trace.frame import Trace, TraceMeta, canonical_trace
 
 BLOCK = 4
 # What a server of several models, with prompts scored now and then, adds to its requests.
-MIXED = {"model": st.sampled_from([None, "a", "a", "b"]), "skips_lookup": st.sampled_from(
-    [None, False, False, False, True]
-)}  # fmt: skip
-MIXED_SCHEMA = {"model": pl.String, "skips_lookup": pl.Boolean}
+MIXED = {
+    "model": st.sampled_from([None, "a", "a", "b"]),
+    "skips_lookup": st.sampled_from([None, False, False, False, True]),
+    "priority": st.integers(-1, 1),
+}
+MIXED_SCHEMA = {"model": pl.String, "skips_lookup": pl.Boolean, "priority": pl.Int64}
 
 
 @st.composite
 def mixed(draw: st.DrawFn, drawn: st.SearchStrategy[list[dict]]) -> list[dict]:
-    """Draw requests of several models, of which some skip the look-up; or of one, where none do."""
+    """Draw requests of several models, urgencies, and such as skip the look-up; or of one kind."""
     own = {name: values for name, values in MIXED.items() if draw(st.booleans())}
     return [{**row, **{name: draw(own[name]) for name in own}} for row in draw(drawn)]
 

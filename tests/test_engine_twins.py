@@ -23,6 +23,7 @@ from replay.kernels import layout
 from replay.trace.tree import build_tree
 from tests.naive import attention as naive_attention
 from tests.naive import engine as naive
+from tests.naive.scheduler import Scheduler
 from tests.random_traces import BLOCK, mixed, rows, trace_of, unit_rows, unit_trace_of
 
 STATUSES = {
@@ -280,13 +281,30 @@ def test_untimed_replay_of_known_responses_equals_block_by_block_pool(
     )  # fmt: skip
 
 
+# Of vLLM's scheduler: half of the time as it is by default, else with a few of its options.
 engine_rules = st.fixed_dictionaries(
     {
         "max_batched_tokens": st.integers(4, 40),
         "max_sequences": st.integers(1, 4),
-        "chunked_prefill": st.sampled_from([True, True, True, False]),
-        "prefill_chunk_tokens": st.sampled_from([None, None, 3, 8]),
-    }
+        "async_scheduling": st.booleans(),
+    },
+    optional={
+        "order": st.sampled_from(["fcfs", "priority"]),
+        "chunked_prefill": st.just(value=False),
+        "long_prefill_token_threshold": st.sampled_from([2, 3, 8]),
+        "reserve_full_prompt": st.just(value=False),
+        "watermark": st.sampled_from([0.05, 0.2]),
+        "prefill_schedule_interval": st.sampled_from([2, 4]),
+        "max_active_sequences": st.just(1),
+    },
+).flatmap(
+    lambda rules: st.booleans().map(
+        lambda adapts: (
+            {**rules, "long_prefill_adaptive": adapts}
+            if "long_prefill_token_threshold" in rules
+            else rules
+        )
+    )
 )
 
 
@@ -301,7 +319,7 @@ def compare_timed(
     cost = cost_of(engine["max_batched_tokens"], engine["max_sequences"], decodes)
     simulation = simulate_timed(plan, cost)
     outcome = simulation.outcome
-    naive.Engine(requests, rules, naive_step_ns(cost)).run()
+    Scheduler(requests, rules, naive_step_ns(cost)).run()
     columns = COUNTED
     if horizon is not None:  # a request cut short has a longest gap only in the twin
         columns = {name: at for name, at in COUNTED.items() if name != "itl_max_ns"}
@@ -351,7 +369,6 @@ def test_a_waiting_prompt_fits_once_an_older_copy_of_a_pinned_block_has_expired(
         kept={"ttl": 60, "pins": [0.75]},
         engine={
             "max_batched_tokens": 5, "max_sequences": 2, "chunked_prefill": True,
-            "prefill_chunk_tokens": None,
         },
         horizon=None, decodes="apart",
     )  # fmt: skip
@@ -382,7 +399,7 @@ def replayed(texts: list[tuple], *, capacity: int, engine: dict) -> np.ndarray:
     )  # fmt: skip
     cost = cost_of(engine["max_batched_tokens"], engine["max_sequences"])
     outcome = simulate_timed(plan, cost).outcome
-    naive.Engine(requests, rules, naive_step_ns(cost)).run()
+    Scheduler(requests, rules, naive_step_ns(cost)).run()
     compare(requests, outcome, COUNTED)
     compare_evictors(requests, outcome)
     return outcome
@@ -390,7 +407,7 @@ def replayed(texts: list[tuple], *, capacity: int, engine: dict) -> np.ndarray:
 
 def test_a_prompt_that_did_not_fit_is_looked_up_again_once_more_of_it_is_there():
     shared = [*range(6)]
-    engine = {"max_batched_tokens": 16, "max_sequences": 4, "prefill_chunk_tokens": 2}
+    engine = {"max_batched_tokens": 16, "max_sequences": 4, "long_prefill_token_threshold": 2}
     outcome = replayed([(0, shared, 2), (1, [*shared, 7], 1)], capacity=8, engine=engine)
     # Nobody gives anything back before the second is admitted.
     assert outcome[1, layout.SCHEDULED_NS] < outcome[0, layout.DONE_NS]
@@ -399,7 +416,7 @@ def test_a_prompt_that_did_not_fit_is_looked_up_again_once_more_of_it_is_there()
 
 def test_who_evicted_what_is_computed_again_at_the_moment_is_not_named():
     text = [*range(10)]
-    engine = {"max_batched_tokens": 24, "max_sequences": 4, "prefill_chunk_tokens": 2}
+    engine = {"max_batched_tokens": 4, "max_sequences": 4}
     outcome = replayed(
         [
             (0, text, 1),

@@ -15,6 +15,7 @@ from replay.trace.tree import build_tree
 from tests import test_radix_twins
 from tests.naive import engine as naive
 from tests.naive import radix as naive_radix
+from tests.naive.scheduler import Scheduler
 from tests.random_traces import BLOCK, mixed, rows, trace_of, unit_rows, unit_trace_of
 from tests.test_engine_twins import (
     both,
@@ -185,7 +186,7 @@ def test_timed_pool_tells_what_the_twin_tells(drawn, size, capacity, cache, kept
         engine={**engine, "horizon": duration}, twin={**engine, "horizon_ns": horizon},
     )  # fmt: skip
     cost = cost_of(engine["max_batched_tokens"], engine["max_sequences"])
-    twin = naive.Engine(requests, rules, naive_step_ns(cost), NotingCache)
+    twin = Scheduler(requests, rules, naive_step_ns(cost), NotingCache)
     twin.run()
     compare_stories(plan, requests, twin.cache.stories, cost)
 
@@ -225,7 +226,7 @@ def test_timed_radix_tells_what_the_twin_tells(drawn, size, capacity, cache, kep
         drawn, size=size, capacity=capacity, cache=cache, kept=kept, engine=engine, twin=engine
     )
     cost = cost_of(engine["max_batched_tokens"], engine["max_sequences"])
-    twin = naive_radix.Engine(requests, rules, naive_step_ns(cost), NotingRadix)
+    twin = Scheduler(requests, rules, naive_step_ns(cost), NotingRadix)
     twin.run()
     compare_stories(plan, requests, twin.cache.stories, cost)
 

@@ -15,7 +15,8 @@ from replay.engine.simulate import simulate_timed, simulate_untimed
 from replay.kernels import layout
 from replay.trace.tree import build_tree
 from tests.naive import engine as naive
-from tests.naive.radix import Engine, RadixCache, RadixRules, replay_untimed
+from tests.naive.radix import RadixCache, RadixRules, replay_untimed
+from tests.naive.scheduler import Scheduler
 from tests.random_traces import BLOCK, mixed, rows, trace_of, unit_rows, unit_trace_of
 from tests.test_engine_twins import (
     COUNTED,
@@ -74,7 +75,9 @@ def both(drawn: list[dict], *, size, capacity, cache, kept, engine, twin):
         **cache,
         **twin,
     )
-    column = pl.Series("priority", [rules.priority(one) for one in requests], dtype=pl.Int64)
+    for one in requests:
+        one.priority = rules.priority(one)
+    column = pl.Series("priority", [one.priority for one in requests], dtype=pl.Int64)
     trace = trace.changed(trace.frame.with_columns(column))
     scenario = scenario_of(cache, kept, pinned, engine)
     plan = make_plan(trace, tree, scenario, block_size=size, capacity_blocks=capacity)
@@ -132,6 +135,6 @@ def test_timed_engine_equals_page_by_page_cache(drawn, size, room, cache, kept, 
     cost = cost_of(engine["max_batched_tokens"], engine["max_sequences"])
     simulation = simulate_timed(plan, cost)
     outcome = simulation.outcome
-    Engine(requests, rules, naive_step_ns(cost), RadixCache).run()
+    Scheduler(requests, rules, naive_step_ns(cost), RadixCache).run()
     compare(requests, counted(plan, simulation), COUNTED)
     compare_known_evictors(requests, outcome)

@@ -42,9 +42,9 @@ from tests.naive.frames import (
     request_row,
     timeline_rows,
 )
-from tests.naive.radix import Engine as RadixEngine
 from tests.naive.radix import RadixCache, RadixRules
 from tests.naive.radix import replay_untimed as replay_radix
+from tests.naive.scheduler import Scheduler
 from tests.naive.store import Store, StoreRules
 from tests.random_traces import BLOCK, queueing_rows, rows, trace_of, unit_rows, unit_trace_of
 from tests.test_engine_twins import (
@@ -73,7 +73,7 @@ def long_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         (shared_edges, "_REQUESTS_AT_ONCE"), (shared_edges, "_PLACES_AT_ONCE"),
         (shared_edges, "_EDGES_AT_ONCE"), (prefix_rows_module, "_EDGES_AT_ONCE"),
         (generating, "_REQUESTS_AT_ONCE"), (simulate, "_REQUESTS_A_CALL"),
-        (simulate, "_STEPS_A_CALL"),
+        (tables, "STEPS_A_CALL"), (simulate, "STEPS_A_CALL"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, 2)
 
@@ -108,8 +108,12 @@ class Case:
 
     def requests(self) -> list[naive.Request]:
         if "segments" in self.drawn[0]:
-            return naive.make_unit_requests(self.drawn)
-        return naive.make_requests(self.drawn, BLOCK)
+            made = naive.make_unit_requests(self.drawn)
+        else:
+            made = naive.make_requests(self.drawn, BLOCK)
+        for one in made if self.kind == "radix" else ():
+            one.priority = self.rules.priority(one)
+        return made
 
     def names(self) -> dict[tuple, int]:
         """Return the source's id of the block that the last token of each prefix lies in."""
@@ -191,9 +195,8 @@ def twin_of(case: Case, rules: naive.Rules):
         replay = replay_radix if case.kind == "radix" else naive.replay_untimed
         kind = () if case.kind == "radix" else (KINDS[case.kind],)
         return requests, replay(requests, rules, *kind), [], 0
-    make = RadixEngine if case.kind == "radix" else naive.Engine
     cost = cost_of(rules.max_batched_tokens, rules.max_sequences)
-    engine = make(requests, rules, naive_step_ns(cost), KINDS[case.kind])
+    engine = Scheduler(requests, rules, naive_step_ns(cost), KINDS[case.kind])
     engine.run()
     return requests, engine.cache, engine.steps, engine.clock
 

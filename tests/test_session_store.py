@@ -18,6 +18,7 @@ from replay.errors import InputError
 from replay.kernels import layout
 from replay.trace.tree import build_tree
 from tests.naive import engine as naive
+from tests.naive.scheduler import Scheduler
 from tests.naive.store import Store, StoreRules
 from tests.random_traces import BLOCK, mixed, rows, trace_of, unit_rows, unit_trace_of
 from tests.test_engine_twins import (
@@ -109,7 +110,7 @@ def test_timed_store_equals_token_by_token_store(drawn, capacity, rules, engine)
     cost = cost_of(engine["max_batched_tokens"], engine["max_sequences"])
     simulation = simulate_timed(plan, cost)
     twin = StoreRules(block_size=1, capacity=capacity, **rules, **engine)
-    naive.Engine(requests, twin, naive_step_ns(cost), Store).run()
+    Scheduler(requests, twin, naive_step_ns(cost), Store).run()
     compare(requests, counted(plan, simulation), COUNTED, CAUSES)
 
 

@@ -208,12 +208,7 @@ def tell(measured: Path, docs: Path | None) -> None:
     if docs is None:
         print("\n\n".join("\n".join(table) for table in tables))
         return
-    titles = (
-        "### Measured / predicted, in ms",
-        "### Errors",
-        "### What the median TTFT is made of",
-    )
-    parts = [f"{title}\n\n" + "\n".join(one) for title, one in zip(titles, tables, strict=True)]
+    parts = [f"{title}\n\n" + "\n".join(one) for title, one in zip(TITLES, tables, strict=False)]
     body = "\n\n".join([*parts, "\n".join(write_plots(servers, docs))])
     page = docs / "accuracy.md"
     before, _, rest = page.read_text().partition(BEGIN)

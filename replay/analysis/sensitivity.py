@@ -81,17 +81,21 @@ def band_runs(
 
     Raises InputError for an untimed run, and for step times that are not the fitted model's.
     """
-    hardware, scenario = prepared.sizing.hardware, prepared.scenario
-    if prepared.costing is None:
+    hardware, scenario, known = prepared.sizing.hardware, prepared.scenario, prepared.costing
+    if known is None:
         raise InputError("--sensitivity turns the knobs of step times: the run is untimed")
     if scenario.gpu.backend != "roofline":
         raise InputError(
             f"--sensitivity turns the knobs of the roofline (gpu.backend {scenario.gpu.backend})"
         )
     assert hardware is not None  # the roofline is that of a GPU
+    engine = scenario.engine.model_copy(update={"steps": False})  # of the run itself alone
+    prepared = dataclasses.replace(
+        prepared, scenario=scenario.model_copy(update={"engine": engine})
+    )
     found = [_variant("as it is", result)]
     turns = list(_turns(hardware.gpu))
-    ends: tuple[Which, ...] = ("low", "high") if prepared.costing.times != NOTHING else ()
+    ends: tuple[Which, ...] = ("low", "high") if known.times != NOTHING else ()
     knobs = [(knob, partial(make_costing, scenario, hardware, gpu=gpu)) for knob, gpu in turns]
     knobs += [
         (f"overhead {which}", partial(make_costing, _at_end(scenario, which), hardware))

@@ -19,6 +19,7 @@ from replay.engine.plan import Plan
 from replay.kernels import layout
 
 _REQUESTS_AT_ONCE = 1 << 18
+_NEVER = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,29 +40,27 @@ class Generating:
 def count_generating(plan: Plan, outcome: np.ndarray | Outcome, left_queue: int) -> Generating:
     """Return the outcome of a replay with what was still being generated counted as such.
 
-    `left_queue` is how many requests were admitted or rejected, the first so many.
-    Requests are admitted in order of arrival, so what an earlier one has and nobody has seen is
-    its response, to come; where requests come one after another there is none. Linear in the edges
-    of paths.
+    `left_queue` is how many requests were admitted or rejected, the first so many, where the replay
+    was untimed. What one that was admitted before has and nobody has seen is its response, to come;
+    where requests come one after another there is none. Linear in the edges of paths.
     """
     paths, size = plan.paths, int(plan.rules[layout.BLOCK_SIZE])
     tokens = plan.table[:, layout.INPUT_TOKENS]
     seen = tokens - outcome[:, layout.COLD]
     ideal = seen - outcome[:, layout.GRANULARITY]
-    author = np.full(len(paths.first), plan.requests, np.int64)
     if not (paths.prompt_stop < paths.stop).any():
-        return Generating(outcome, ideal, ideal, author)
-    never = (outcome[:, layout.STATUS] == layout.REJECTED) & (outcome[:, layout.PREEMPTIONS] == 0)
-    never[left_queue:] = True
-    for start, stop in reversed(_stretches(plan.requests)):  # the first of several stands last
+        return Generating(outcome, ideal, ideal, np.full(len(paths.first), plan.requests))
+    turn, ran = _turns(outcome, left_queue)
+    first = np.full(len(paths.first), _NEVER)
+    for start, stop in _stretches(plan.requests):
         edge, owner, _ = _places(plan, start, stop)
-        ran = ~never[owner]
-        author[edge[ran][::-1]] = owner[ran][::-1]
+        _put_least(first, edge[ran[owner]], turn[owner[ran[owner]]])
     depth = np.zeros(plan.requests, np.int64)
     for start, stop in _stretches(plan.requests):
         edge, owner, in_prompt = _places(plan, start, stop)
-        had = in_prompt & (author[edge] < owner)
+        had = in_prompt & (first[edge] < turn[owner])
         depth[owner[had]] = paths.stop_tokens[edge[had]]  # the deepest stands last
+    author = _put_names(first, turn, ran)
     looked_up = outcome[:, layout.INPUT_BLOCKS] > 0
     known = np.where(looked_up, np.maximum(seen, depth), seen)
     whole = np.minimum(known // size, plan.table[:, layout.MATCH_BLOCKS]) * size
@@ -77,6 +76,37 @@ def count_generating(plan: Plan, outcome: np.ndarray | Outcome, left_queue: int)
     ):
         columns[cause] = np.where(counted, count, outcome[:, cause])
     return Generating(_with(outcome, columns), ideal, reach, author)
+
+
+def _turns(outcome: np.ndarray | Outcome, left_queue: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return when requests were admitted or given up, int64[R] in order, and bool[R] if admitted.
+
+    Without time they are in order of arrival.
+    """
+    admission = outcome[:, layout.ADMISSION]
+    if admission.any():
+        return np.abs(admission), admission > 0
+    turn = np.arange(len(admission))
+    return turn, (outcome[:, layout.STATUS] != layout.REJECTED) & (turn < left_queue)
+
+
+def _put_least(least: np.ndarray, places: np.ndarray, values: np.ndarray) -> None:
+    """Put values in their places unless what is there is less."""
+    if (np.diff(values) >= 0).all():  # the first of several stands last
+        values = np.minimum(values[::-1], least[places[::-1]])
+        least[places[::-1]] = values
+    else:
+        np.minimum.at(least, places, values)
+
+
+def _put_names(first: np.ndarray, turn: np.ndarray, ran: np.ndarray) -> np.ndarray:
+    """Replace turns by the requests whose they are, and _NEVER by R, in place."""
+    whose = np.zeros(int(turn.max(initial=0)) + 1, np.int64)
+    whose[turn[ran]] = np.flatnonzero(ran)
+    there = first < _NEVER
+    first[there] = whose[first[there]]
+    first[~there] = len(turn)
+    return first
 
 
 def _with(outcome: np.ndarray | Outcome, columns: Mapping[int, np.ndarray]) -> np.ndarray | Outcome:

@@ -13,10 +13,25 @@ import numpy as np
 
 from replay.engine.outcome import Harvest, Outcome
 from replay.engine.plan import Plan
-from replay.engine.tables import grown, make_engine, make_tables, with_more_peaks
+from replay.engine.sglang_tables import make_sglang_engine
+from replay.engine.steps import StepLog
+from replay.engine.tables import (
+    STEPS_A_CALL,
+    grown,
+    make_engine,
+    make_tables,
+    with_more_peaks,
+)
 from replay.kernels import layout
 from replay.kernels.layout import Engine, Tables
-from replay.kernels.serving.advance import FINISHED, NEEDS_PEAKS, NEEDS_ROWS, PAUSED, replay_timed
+from replay.kernels.serving.advance import (
+    FINISHED,
+    NEEDS_PEAKS,
+    NEEDS_ROWS,
+    PAUSED,
+    replay_timed,
+)
+from replay.kernels.serving.sglang import replay_sglang
 from replay.kernels.serving.untimed import replay_untimed
 from replay.progress import Hook, ignore
 from replay.units import NS_PER_S
@@ -25,7 +40,6 @@ if TYPE_CHECKING:
     from replay.gpu.cost import StepCost
 
 _REQUESTS_A_CALL = 100_000
-_STEPS_A_CALL = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +50,7 @@ class Simulation:
     int64[E, EDGE_FIELDS], `bins` int64[*, BIN_FIELDS] of `bin_ns` each (empty when untimed),
     `evictions` in blocks, `end_ns` the clock when the last step ended (0 when untimed),
     `left_queue` how many requests were admitted or rejected before the replay ended: the first so
-    many. `steps` int64[*, STEP_FIELDS] in order, None where none are kept.
+    many. `steps` int64[*, STEP_FIELDS] in order, or a log of them, None where none are kept.
     """
 
     outcome: np.ndarray | Outcome
@@ -46,7 +60,7 @@ class Simulation:
     end_ns: int
     evictions: int
     left_queue: int
-    steps: np.ndarray | None = None
+    steps: np.ndarray | StepLog | None = None
 
 
 def simulate_untimed(plan: Plan, *, compact: bool = False, progress: Hook = ignore) -> Simulation:
@@ -94,7 +108,8 @@ def simulate_timed(
     `compact` takes out of the kernels' tables what is done, see `replay.engine.outcome`.
     """
     harvest = Harvest(plan.requests) if compact else None
-    tables, engine = timed_tables(plan, cost, harvest=harvest, progress=progress)
+    log = StepLog() if plan.rules[layout.KEEP_STEPS] else None
+    tables, engine = timed_tables(plan, cost, harvest=harvest, log=log, progress=progress)
     end_ns = int(engine.now[layout.CLOCK_NS])
     bin_ns = int(engine.now[layout.BIN_NS])
     return Simulation(
@@ -105,6 +120,7 @@ def simulate_timed(
         end_ns=end_ns,
         evictions=int(tables.counters[layout.EVICTIONS]),
         left_queue=int(engine.now[layout.NEXT_WAITING]),
+        steps=log,
     )
 
 
@@ -114,21 +130,30 @@ def timed_tables(
     requests: int | None = None,
     *,
     harvest: Harvest | None = None,
+    log: StepLog | None = None,
     progress: Hook = ignore,
 ) -> tuple[Tables, Engine]:
-    """Return the tables at the end, or soon after the first so many requests left the queue."""
+    """Return the tables at the end, or soon after the first so many requests left the queue.
+
+    The steps of a plan that keeps them are put into `log`.
+    """
     tables = make_tables(plan, rows=2 * int(plan.rules[layout.ROW_RESERVE]), harvest=harvest)
-    engine = make_engine(plan, cost, bin_ns=NS_PER_S)
+    sglang = plan.rules[layout.SCHEDULER] == layout.SGLANG
+    engine = (make_sglang_engine if sglang else make_engine)(plan, cost, bin_ns=NS_PER_S)
+    replay = replay_sglang if sglang else replay_timed
     total = plan.requests if requests is None else requests
     finished = False
     while not finished:
-        reason = replay_timed(tables, engine, _STEPS_A_CALL)
+        reason = replay(tables, engine, STEPS_A_CALL)
         admitted = int(engine.now[layout.NEXT_WAITING])
         finished = reason == FINISHED or (requests is not None and admitted >= requests)
         if reason == NEEDS_ROWS:
             tables = grown(tables)
         elif reason == NEEDS_PEAKS:
             engine = with_more_peaks(engine)
+        if log is not None:
+            log.put(engine.steps[: engine.now[layout.STEPS_KEPT]])
+            engine.now[layout.STEPS_KEPT] = 0
         if harvest is not None:
             harvest.take(harvest.done(admitted))
         progress("Replaying requests", min(admitted, total), total)

@@ -1,7 +1,8 @@
 """Slow, obvious twins of the fast kernels: plain lists and dictionaries, block by block.
 
-The pool follows the published rules of vLLM's block pool one block at a time; the engine visits
-every running request in every step. Nothing here knows edges, runs, heaps or running sums.
+The pool follows the published rules of vLLM's block pool one block at a time, and the replay
+without time goes from request to request. Nothing here knows edges, runs, heaps or running sums.
+The engine whose steps take time is in `scheduler.py`.
 """
 
 from __future__ import annotations
@@ -44,13 +45,14 @@ class Request:
     output_tokens: int
     session: int | None = None
     skips: bool = False
+    priority: int = 0
     # where it is
     table: list[Block] = field(default_factory=list)
     keyed: int = 0
-    computed: int = 0
+    computed: int = 0  # tokens, those of batches in flight included
+    in_flight: int = 0  # tokens that batches in flight will sample
     emitted: int = 0
     lost: int = 0
-    chunk: int = 0
     decoding: bool = False
     last_token_ns: int = 0
     # what became of it
@@ -73,6 +75,8 @@ class Request:
     itl_max_ns: int = 0
     preemptions: int = 0
     recomputed: int = 0
+    cached_first: int = -1
+    cached_last: int = -1
     free_after: int = 0
     session_kept: int = 0
 
@@ -186,8 +190,14 @@ class Rules:
     max_batched_tokens: int = 64
     max_sequences: int = 4
     chunked_prefill: bool = True
-    mixed_steps: bool = True
-    prefill_chunk_tokens: int | None = None
+    async_scheduling: bool = False
+    order: str = "fcfs"
+    long_prefill_token_threshold: int = 0
+    long_prefill_adaptive: bool = False
+    reserve_full_prompt: bool = True
+    watermark: float = 0.0
+    prefill_schedule_interval: int = 1
+    max_active_sequences: int | None = None
     horizon_ns: int | None = None
     hold_ns: int = 0
     ttl_ns: int | None = None
@@ -204,7 +214,12 @@ class Found:
 
 
 class Cache:
-    """A pool with the rules of what is looked up, published and counted."""
+    """A pool with the rules of what is looked up, published and counted.
+
+    `tells_early` says whether blocks of a response can be found before its request completes.
+    """
+
+    tells_early = True
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
@@ -435,232 +450,6 @@ def replay_untimed(requests: list[Request], rules: Rules, kind: type[Cache] = Ca
     return untimed.cache
 
 
-@dataclass
-class Step:
-    """What a step was: when it ended, and what ran, waited and lay in memory while it took."""
-
-    end_ns: int
-    took_ns: int
-    prompt_tokens: int
-    decodes: int
-    running: int
-    waiting: int
-    in_use: int
-    kept_idle: int
-    evicted: int
-    preemptions: int
-
-
-class Engine:
-    """Continuous batching, one request at a time in every step."""
-
-    def __init__(
-        self, requests: list[Request], rules: Rules, step_ns, kind: type[Cache] = Cache
-    ) -> None:
-        self.rules, self.step_ns = rules, step_ns
-        self.cache = kind(rules)
-        self.running = self.cache.running
-        self.all = requests
-        self.arriving = list(requests)
-        self.never = list(requests)
-        self.waiting: list[Request] = []
-        self.clock = 0
-        self.steps: list[Step] = []
-
-    def run(self) -> None:
-        while self.arriving or self.waiting or self.running:
-            if not self.waiting and not self.running:
-                self.clock = max(self.clock, self.arriving[0].arrival_ns)
-            while self.arriving and self.arriving[0].arrival_ns <= self.clock:
-                self.waiting.append(self.arriving.pop(0))
-            self.cache.at_time(self.clock)
-            if self.rules.horizon_ns is not None and self.clock >= self.rules.horizon_ns:
-                break
-            self.step()
-        for request in self.never:
-            self.cache.count(request, Found(), looked_up=False)
-        self.steps.append(Step(self.clock, 0, 0, 0, 0, 0, 0, 0, **self.losses()))
-
-    def step(self) -> None:
-        self.preempted = False
-        self.budget = self.rules.max_batched_tokens
-        for request in list(self.running):
-            request.chunk = 0
-        if self.rules.mixed_steps:
-            self.advance_decodes()
-            self.budget -= sum(request.chunk for request in self.running)
-        for request in list(self.running):
-            if request in self.running and not request.decoding:
-                self.schedule_chunk(request)
-        if not self.preempted:
-            self.admit()
-        if not self.rules.mixed_steps and not any(one.chunk for one in self.running):
-            self.advance_decodes()
-        self.compute()
-
-    def advance_decodes(self) -> None:
-        for request in list(self.running):
-            if request in self.running and request.decoding:
-                wanted = self.cache.blocks(request.computed + 1) - len(request.table)
-                if self.make_room(request, wanted):
-                    self.cache.take(request, wanted, decoding=True)
-                    request.chunk = 1
-
-    def limit(self) -> int:
-        return min(self.budget, self.rules.prefill_chunk_tokens or self.budget)
-
-    def schedule_chunk(self, request: Request) -> None:
-        chunk = min(request.target - request.computed, self.limit())
-        if chunk <= 0:
-            return
-        wanted = max(self.cache.blocks(request.computed + chunk) - len(request.table), 0)
-        if self.make_room(request, wanted):
-            self.take_chunk(request, chunk, wanted)
-
-    def take_chunk(self, request: Request, chunk: int, wanted: int) -> None:
-        before = self.cache.evictions
-        self.cache.take(request, wanted)
-        request.evicted += self.cache.evictions - before
-        request.chunk = chunk
-        self.budget -= chunk
-        if self.rules.commit == "on_schedule":
-            self.cache.publish(request, request.computed + chunk)
-
-    def make_room(self, request: Request, wanted: int) -> bool:
-        while self.cache.free < wanted:
-            victim = self.running[-1]
-            self.preempt(victim)
-            if victim is request:
-                return False
-        return True
-
-    def preempt(self, victim: Request) -> None:
-        self.preempted = True
-        victim.preemptions += 1
-        if self.rules.commit != "on_completion":
-            self.cache.publish(victim, victim.computed)
-        self.cache.release(victim)
-        self.running.remove(victim)
-        victim.lost, victim.computed, victim.chunk = victim.computed, 0, 0
-        victim.decoding = False
-        self.waiting.insert(0, victim)
-
-    def admit(self) -> None:
-        while self.waiting and len(self.running) < self.rules.max_sequences and self.budget > 0:
-            request = self.waiting[0]
-            again = request.preemptions > 0
-            last = len(request.prompt) + request.output_tokens - 1
-            too_long = (
-                not self.rules.chunked_prefill
-                and len(request.prompt) > self.rules.max_batched_tokens
-            )
-            if not again and (too_long or self.cache.blocks(last) > self.rules.capacity):
-                request.status = "rejected"
-                self.cache.count(request, Found(), looked_up=False)
-                self.never.remove(request)
-                self.waiting.pop(0)
-                continue
-            found = self.cache.look_up(request)
-            computed = self.cache.saved(request, found.count) if found.count else 0
-            left = request.target - computed
-            if not self.running and self.cache.blocks(last) - found.count + found.idle > (
-                self.cache.free
-            ):
-                request.status = "rejected"
-                if not again:
-                    self.cache.count(request, Found(), looked_up=False)
-                    self.never.remove(request)
-                self.waiting.pop(0)
-                continue
-            if not again and not self.rules.chunked_prefill and left > self.budget:
-                return
-            wanted = self.cache.blocks(request.target) - found.count
-            if wanted + found.idle > self.cache.free:
-                return
-            self.start(request, found, computed, again=again)
-
-    def start(self, request: Request, found: Found, computed: int, *, again: bool) -> None:
-        self.waiting.pop(0)
-        self.cache.hold(request, found)
-        if again:
-            request.recomputed += max(min(request.lost, request.target) - computed, 0)
-        else:
-            self.cache.count(request, found)
-            self.cache.remember(request)
-            self.never.remove(request)
-            request.scheduled_ns = self.clock
-        request.computed = computed
-        left = request.target - computed
-        chunk = min(left, self.limit() if self.rules.chunked_prefill else self.budget)
-        self.running.append(request)
-        wanted = max(self.cache.blocks(computed + chunk) - len(request.table), 0)
-        self.take_chunk(request, chunk, wanted)
-
-    def compute(self) -> None:
-        prompts = [r for r in self.running if not r.decoding and r.chunk]
-        decodes = [r for r in self.running if r.decoding and r.chunk]
-        if not prompts and not decodes:
-            return
-        took_ns = self.step_ns(
-            [(r.chunk, r.computed) for r in prompts],
-            [r.computed + 1 for r in decodes],
-            sum(r.computed + r.chunk == r.target for r in prompts) + len(decodes),
-        )
-        self.clock += took_ns
-        self.cache.step_ended(self.clock)
-        self.note(took_ns, prompts, decodes)
-        for request in decodes:
-            request.computed += 1
-            self.emit(request)
-        for request in prompts:
-            request.computed += request.chunk
-            if self.rules.commit == "incremental":
-                self.cache.publish(request, request.computed)
-            if request.computed == request.target:
-                request.decoding = True
-                self.emit(request)
-
-    def note(self, took_ns: int, prompts: list[Request], decodes: list[Request]) -> None:
-        """Write the step down."""
-        self.steps.append(
-            Step(
-                end_ns=self.clock,
-                took_ns=took_ns,
-                prompt_tokens=sum(one.chunk for one in prompts),
-                decodes=len(decodes),
-                running=len(self.running),
-                waiting=len(self.waiting),
-                in_use=self.cache.in_use,
-                kept_idle=self.cache.kept_idle,
-                **self.losses(),
-            )
-        )
-
-    def losses(self) -> dict[str, int]:
-        """Return what was evicted and preempted since the last step that was written down."""
-        preemptions = sum(one.preemptions for one in self.all)
-        return {
-            "evicted": self.cache.evictions - sum(step.evicted for step in self.steps),
-            "preemptions": preemptions - sum(step.preemptions for step in self.steps),
-        }
-
-    def emit(self, request: Request) -> None:
-        if request.emitted == 0:
-            request.first_token_ns = self.clock
-        else:
-            gap = self.clock - request.last_token_ns
-            request.itl_max_ns = max(request.itl_max_ns, gap)
-        request.last_token_ns = self.clock
-        request.emitted += 1
-        if request.emitted < request.output_tokens:
-            return
-        self.cache.publish(request, request.computed)
-        self.cache.remember_response(request)
-        self.cache.release(request)
-        self.running.remove(request)
-        request.status, request.done_ns = "completed", self.clock
-
-
 def tokens_of(block_ids: list[int], length: int, block_size: int) -> tuple[int, ...]:
     """Return a prompt's tokens: token j of block id h is h * block_size + j."""
     tokens = (one * block_size + j for one in block_ids for j in range(block_size))
@@ -684,6 +473,7 @@ def make_requests(rows: list[dict], block_size: int) -> list[Request]:
             output_tokens=row["output_tokens"],
             session=row.get("session_id"),
             skips=bool(row.get("skips_lookup")),
+            priority=row.get("priority", 0),
         )
         for index, row in enumerate(rows)
     ]
@@ -708,6 +498,7 @@ def make_unit_requests(rows: list[dict]) -> list[Request]:
                 output_tokens=row["output_tokens"],
                 session=row.get("session_id"),
                 skips=bool(row.get("skips_lookup")),
+                priority=row.get("priority", 0),
             )
         )
     return requests

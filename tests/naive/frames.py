@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tests.naive.engine import Cache, Request, Step
+from tests.naive.engine import Cache, Request
+from tests.naive.scheduler import Step
 
 
 def request_row(row: dict, twin: Request, off: Request | None, size: int, clock: Clock) -> dict:
@@ -188,7 +189,7 @@ def timeline_rows(steps: list[Step], end_ns: int, *, width_ns: int, most: int) -
                 "steps": sum(step.took_ns > 0 for step in inside),
                 "busy_ns": sum(step.took_ns for step in inside),
                 "prefill_tokens": sum(step.prompt_tokens for step in inside),
-                "decode_tokens": sum(step.decodes for step in inside),
+                "decode_tokens": sum(len(step.decodes) for step in inside),
                 "running_request_ns": sum(step.running * step.took_ns for step in inside),
                 "waiting_request_ns": sum(step.waiting * step.took_ns for step in inside),
                 "waiting_max_requests": max(
@@ -196,8 +197,8 @@ def timeline_rows(steps: list[Step], end_ns: int, *, width_ns: int, most: int) -
                 ),
                 "used_block_ns": sum(step.in_use * step.took_ns for step in inside),
                 "cached_block_ns": sum(step.kept_idle * step.took_ns for step in inside),
-                "evicted_blocks": sum(step.evicted for step in inside),
-                "preemptions": sum(step.preemptions for step in inside),
+                "evicted_blocks": sum(step.evicted_since for step in inside),
+                "preemptions": sum(step.preempted_since for step in inside),
             }
         )
     return rows

@@ -55,6 +55,7 @@ class Node:
 class RadixCache(naive.Cache):
     """A pool of page slots and the tree of what is in them."""
 
+    tells_early = False
     rules: RadixRules
 
     def __init__(self, rules: RadixRules) -> None:
@@ -65,7 +66,6 @@ class RadixCache(naive.Cache):
         self.evicted = 0
         self.lost_pages: Counter[tuple] = Counter()
         self.now_ns = 0
-        self.preempting = False
         self.taken: dict[tuple, tuple[int | None, int]] = {}
         self.locked: dict[int, Node] = {}
         self.inserted: dict[int, int] = {}
@@ -241,7 +241,7 @@ class RadixCache(naive.Cache):
         request.table += [naive.Block() for _ in range(wanted)]
 
     def publish(self, request: Request, tokens: int) -> None:
-        if not self.rules.enabled or self.preempting:
+        if not self.rules.enabled:
             return
         pages = self.pages(self.known(request)[:tokens])
         priority = self.rules.priority(request)
@@ -295,21 +295,3 @@ def replay_untimed(requests: list[Request], rules: RadixRules) -> RadixCache:
     untimed = Untimed(rules, RadixCache)
     untimed.run(requests)
     return untimed.cache
-
-
-class Engine(naive.Engine):
-    """A decode step wants a page for every request; what is preempted leaves no response."""
-
-    cache: RadixCache
-
-    def advance_decodes(self) -> None:
-        decoding = [one for one in self.running if one.decoding]
-        opened = [self.cache.blocks(one.computed + 1) - len(one.table) for one in decoding]
-        if self.rules.block_size > 1 and sum(opened) <= self.cache.free:
-            self.cache.evict_until(len(decoding))
-        super().advance_decodes()
-
-    def preempt(self, victim: Request) -> None:
-        self.cache.preempting = True
-        super().preempt(victim)
-        self.cache.preempting = False

@@ -48,6 +48,7 @@ def common(one: tuple, other: tuple) -> int:
 
 
 class Store(Cache):
+    tells_early = False
     rules: StoreRules
 
     def __init__(self, rules: StoreRules) -> None:

@@ -19,6 +19,8 @@ ACCESS = 10  # the number of its last use
 CREATED = 11  # the number of the use that made it
 PLACE = 12  # row in the heap; NONE while it cannot be evicted
 PINNED = 13  # 1 where it stays for good: it has a lock that is never taken away
+WEIGHT = 14  # waiting requests whose prefix ends in its subtree, for an order of the queue
+COUNTED_IN = 15  # the pass in which that was counted
 NODE_FIELDS = 16  # a row is two cache lines
 
 # ages int64[*, AGE_FIELDS], a row a node, or no rows where nothing expires: the unlocked nodes in

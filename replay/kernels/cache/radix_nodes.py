@@ -31,6 +31,7 @@ from replay.kernels.cache.radix_layout import (
     ACCESS,
     AT,
     CHILDREN,
+    COUNTED_IN,
     CREATED,
     FIRST_PAGE,
     HEAD,
@@ -78,6 +79,7 @@ def _new_node(t):
         t.counters[RUN_FREE] = t.nodes[node, ABOVE]
     t.nodes[node, INSIDE] = NONE
     t.nodes[node, PLACE] = NONE
+    t.nodes[node, COUNTED_IN] = 0
     return node
 
 
