@@ -33,7 +33,6 @@ from replay.kernels.layout import (
     LOST,
     MATCH_BLOCKS,
     MAX_ACTIVE,
-    NONE,
     ORDER,
     PARTIAL_BLOCKS,
     PATH_BLOCKS,

@@ -52,6 +52,7 @@ from replay.kernels.layout import (
     PREFILLING_COUNT,
     PRIORITY,
     PRIORITY_OF,
+    RADIX,
     RANK,
     RUNNING,
     SHARES,
@@ -129,7 +130,8 @@ def _is_enough(t, e):
         e.chunks[at] = chunk
         budget -= chunk
         wanted += blocks_wanted(t, request, chunk)
-    if wanted > t.counters[UNKEYED] and now[PREFILLING_COUNT] > 0:
+    spare = int(t.rules[KIND] == RADIX)  # a prompt wants a page more than it takes
+    if wanted + spare > t.counters[UNKEYED] and now[PREFILLING_COUNT] > 0:
         if now[PREFILLING_COUNT] > 1 or e.prefilling[0] != now[LAST_RUNNING]:
             return False
     return budget >= 0 and wanted <= free_blocks(t)
