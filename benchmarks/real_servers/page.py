@@ -163,7 +163,7 @@ def write_plots(servers: Servers, docs: Path) -> list[str]:
             finding=f"Half of what load tests of vLLM on H100s measured is met within {off:.0%}",
             subtitle="Nine load tests, each stage: median TTFT, mean ITL and mean E2E",
         )
-        write_picture(picture, docs / "accuracy-servers-h100.svg")
+        write_picture(picture, docs / "accuracy-servers-h100.svg", force=True)
         shown.append(
             "![Predicted against measured, load tests on H100s](accuracy-servers-h100.svg)"
         )
@@ -180,7 +180,7 @@ def write_plots(servers: Servers, docs: Path) -> list[str]:
             finding=f"Half of the requests to an overloaded RTX 4090 are met within {off:.1%}",
             subtitle="300 requests to Llama-3.1-8B, vLLM, each its TTFT and E2E",
         )
-        write_picture(picture, docs / "accuracy-servers-rtx-4090.svg")
+        write_picture(picture, docs / "accuracy-servers-rtx-4090.svg", force=True)
         shown.append("![Predicted against measured, RTX 4090](accuracy-servers-rtx-4090.svg)")
     return shown
 
