@@ -209,15 +209,14 @@ def _advance(t, e):
     planned = _plan(t, e, batch)
     if planned:
         _launch(t, e, batch)
-    if t.rules[ASYNC]:
-        if before != NONE:
-            _end(t, e, before)
-    elif planned:
-        _end(t, e, batch)
-    now[LAST] = batch if planned else NONE
+    after = batch if planned else NONE
+    ends = before if t.rules[ASYNC] else after
+    if ends != NONE:
+        _end(t, e, ends)
+    now[LAST] = after
     while now[NEXT_WAITING] < now[ARRIVED] and counted(t, now[NEXT_WAITING]):
         now[NEXT_WAITING] += 1
-    if planned or (before != NONE and t.rules[ASYNC]):
+    if planned or ends != NONE:
         now[STUCK] = 0
         return True
     if _waiting(e) > 0 or now[DECODING_COUNT] > 0 or now[UNFINISHED_PROMPT] != NONE:

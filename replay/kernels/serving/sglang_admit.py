@@ -11,7 +11,7 @@ from __future__ import annotations
 from replay.kernels.cache.causes import attribute, mark_seen
 from replay.kernels.cache.pool import name_evictor
 from replay.kernels.cache.radix import evict_until_free, lock_match
-from replay.kernels.jit import inner
+from replay.kernels.jit import inner, rare
 from replay.kernels.layout import (
     BLOCK_SIZE,
     CAPACITY_MISS,
@@ -158,7 +158,7 @@ def _add_part(t, e, batch, request, tokens):
     _charge(t, e, tokens, may_generate)
 
 
-@inner
+@rare
 def admit(t, e, batch):
     """Plan a batch of prompts; return whether there is one."""
     now = e.now

@@ -11,7 +11,7 @@ import math
 
 from replay.kernels.cache.radix import match_pages
 from replay.kernels.cache.radix_layout import ABOVE, COUNTED_IN, CREATED, STOP_PAGE, WEIGHT
-from replay.kernels.jit import inner
+from replay.kernels.jit import inner, rare
 from replay.kernels.layout import (
     BLOCK_SIZE,
     DFS_WEIGHT,
@@ -58,7 +58,7 @@ def tokens_waiting(t, request):
     return t.plan[request, INPUT_TOKENS] + t.state[request, EMITTED]
 
 
-@inner
+@rare
 def look_up(t, request, tokens):
     """Return (pages, idle) of the longest prefix of a request's first tokens in the tree."""
     limit = min(tokens // t.rules[BLOCK_SIZE], t.plan[request, PATH_BLOCKS])
@@ -78,7 +78,7 @@ def matches_all(t, waiting):
     return order == SPF or order == DFS_WEIGHT
 
 
-@inner
+@rare
 def sort_waiting(t, e):
     """Put the queue in order."""
     now = e.now
@@ -247,7 +247,7 @@ def _move(e, to, place, source, at):
     e.ties[to, place] = e.ties[source, at]
 
 
-@inner
+@rare
 def merge_sort(t, e, count, by_weight):
     """Sort the first entries of `sorted` by key and tie, or by weight; equals stay in order."""
     width = 1

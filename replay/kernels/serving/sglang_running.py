@@ -30,6 +30,7 @@ from replay.kernels.layout import (
     DONE_NS,
     EMITTED,
     ENABLED,
+    ENTRIES,
     FINISHING_COUNT,
     HELD,
     IGNORE_EOS,
@@ -60,6 +61,7 @@ from replay.kernels.layout import (
     STEP_PREEMPTIONS,
     TARGET,
     TOTAL_PREEMPTIONS,
+    UNKEYED,
     WAITING,
 )
 from replay.kernels.serving.batch import forget_new, longest_step_since
@@ -247,7 +249,7 @@ def _free_row(t, e, request):
     e.now[RUNNING] -= 1
 
 
-@inner
+@rare
 def finish(t, e, request):
     """Put a request that has all its tokens into the tree and give back what it held."""
     now = e.now
@@ -276,6 +278,19 @@ def finish_decodes(t, e):
 
 
 @inner
+def make_free(t, pages):
+    """Evict until so many pages are free, or nothing can be evicted; return whether they are."""
+    if t.counters[UNKEYED] < pages and t.counters[ENTRIES] > 0:
+        _evict(t, pages)
+    return t.counters[UNKEYED] >= pages
+
+
+@rare
+def _evict(t, pages):
+    evict_until_free(t, pages, NONE)
+
+
+@rare
 def insert_upto(t, request, tokens):
     """Put the whole pages of a request's first tokens into the tree."""
     if t.rules[ENABLED]:
@@ -298,7 +313,7 @@ def join_queue(t, e, request):
     now[QUEUE_STOP] += 1
 
 
-@inner
+@rare
 def give_up(t, e, request):
     """Take the place of a running request, or of an unfinished one, for good or for now.
 
@@ -326,10 +341,10 @@ def retract(t, e, request, others):
     t.outcome[request, PREEMPTIONS] += 1
     e.now[STEP_PREEMPTIONS] += 1
     e.now[TOTAL_PREEMPTIONS] += 1
-    evict_until_free(t, pages_of(t, RETRACT_TOKENS * others), NONE)
+    make_free(t, pages_of(t, RETRACT_TOKENS * others))
 
 
-@inner
+@rare
 def refuse(t, e, request):
     """Reject a request that holds nothing."""
     if not counted(t, request):
