@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from tests.naive.token_tree import Node, Tokens, TokenTree
 
@@ -73,6 +74,11 @@ class Request:
     hit: int = 0
     computed_before: int = 0  # of the unfinished prompt, when it was last inserted
     finished: bool = False
+    tokens_ns: list[int] = field(default_factory=list)  # when each token was made
+
+    @property
+    def longest_gap_ns(self) -> int:
+        return max((b - a for a, b in pairwise(self.tokens_ns)), default=0)
 
     @property
     def n_in(self) -> int:
@@ -227,7 +233,7 @@ class Scheduler:
             one = self.next
             most = self.ceil(one.n_in) + rules.page + 1 + one.n_out
             if one.n_in >= rules.capacity - 6 or most > rules.capacity:
-                one.status, one.cached_first, one.cached_last = "rejected", 0, 0
+                self.refuse(one)
             else:
                 self.join(one)
             self.next = next(self.arrivals, None)
@@ -267,7 +273,11 @@ class Scheduler:
         elif self.waiting:
             one = self.waiting.pop(0)
         if one is not None:
-            one.status, one.finished = "rejected", True
+            self.refuse(one)
+
+    def refuse(self, one: Request) -> None:
+        one.status, one.finished = "rejected", True
+        one.cached_first, one.cached_last = max(one.cached_first, 0), max(one.cached_last, 0)
 
     def launch(self, batch: Batch) -> None:
         """Let a batch take its time."""
@@ -288,6 +298,7 @@ class Scheduler:
             if one.finished or part.life != one.retractions or not part.whole:
                 continue
             one.generated += 1
+            one.tokens_ns.append(batch.end_ns)
             if one.generated == 1:
                 one.first_token_ns = batch.end_ns
             if one.generated == one.n_out:
@@ -714,7 +725,7 @@ class Scheduler:
         if not self.fit(self.running):
             one = self.running.pop()
             self.give_back(one)
-            one.finished, one.status = True, "aborted"
+            self.refuse(one)
         generated = sum(one.generated for one in self.running)
         most = sum(one.n_out for one in self.running) + 1
         self.ratio = min(1.0, (generated + RETRACT_TOKENS * len(self.running)) / most)
