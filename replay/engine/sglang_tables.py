@@ -75,6 +75,7 @@ def with_more_steps(engine: SglangEngine) -> SglangEngine:
     return engine._replace(steps=np.concatenate([engine.steps, np.zeros_like(engine.steps)]))
 
 
-def kept_steps(engine: SglangEngine) -> np.ndarray:
-    """Return the steps that were kept, int64[*, STEP_FIELDS] in order."""
-    return engine.steps[: engine.now[sglang_layout.KEPT]]
+def kept_steps(engine: SglangEngine) -> np.ndarray | None:
+    """Return the steps that were kept, int64[*, STEP_FIELDS] in order; None where none are."""
+    kept = engine.steps[: engine.now[sglang_layout.KEPT]]
+    return kept if len(engine.steps) else None

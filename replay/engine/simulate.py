@@ -6,6 +6,7 @@ doubled; they go on where they stopped, and the result does not depend on where 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,12 @@ import numpy as np
 from replay.engine.outcome import Harvest, Outcome
 from replay.engine.plan import Plan
 from replay.engine.sglang_tables import kept_steps, make_sglang_engine, with_more_steps
-from replay.engine.tables import grown, make_engine, make_tables, with_more_peaks
+from replay.engine.tables import AnyEngine, grown, make_engine, make_tables, with_more_peaks
 from replay.kernels import layout
-from replay.kernels.layout import Engine, Tables
+from replay.kernels.layout import Tables
 from replay.kernels.serving.advance import FINISHED, NEEDS_PEAKS, NEEDS_ROWS, PAUSED, replay_timed
 from replay.kernels.serving.sglang import NEEDS_STEPS, replay_sglang
+from replay.kernels.serving.sglang_layout import SglangEngine
 from replay.kernels.serving.untimed import replay_untimed
 from replay.progress import Hook, ignore
 from replay.units import NS_PER_S
@@ -107,7 +109,7 @@ def simulate_timed(
         end_ns=end_ns,
         evictions=int(tables.counters[layout.EVICTIONS]),
         left_queue=int(engine.now[layout.NEXT_WAITING]),
-        steps=kept_steps(engine) if plan.rules[layout.KEEP_STEPS] else None,
+        steps=kept_steps(engine) if isinstance(engine, SglangEngine) else None,
     )
 
 
@@ -118,11 +120,12 @@ def timed_tables(
     *,
     harvest: Harvest | None = None,
     progress: Hook = ignore,
-) -> tuple[Tables, Engine]:
+) -> tuple[Tables, AnyEngine]:
     """Return the tables at the end, or soon after the first so many requests left the queue."""
     tables = make_tables(plan, rows=2 * int(plan.rules[layout.ROW_RESERVE]), harvest=harvest)
     sglang = plan.rules[layout.SCHEDULER] == layout.SGLANG
-    engine = (make_sglang_engine if sglang else make_engine)(plan, cost, bin_ns=NS_PER_S)
+    make: Callable[..., AnyEngine] = make_sglang_engine if sglang else make_engine
+    engine = make(plan, cost, bin_ns=NS_PER_S)
     replay = replay_sglang if sglang else replay_timed
     total = plan.requests if requests is None else requests
     finished = False
@@ -134,7 +137,7 @@ def timed_tables(
             tables = grown(tables)
         elif reason == NEEDS_PEAKS:
             engine = with_more_peaks(engine)
-        elif reason == NEEDS_STEPS:
+        elif reason == NEEDS_STEPS and isinstance(engine, SglangEngine):
             engine = with_more_steps(engine)
         if harvest is not None:
             harvest.take(harvest.done(admitted))

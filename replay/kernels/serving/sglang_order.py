@@ -61,6 +61,11 @@ def tokens_waiting(t, request):
 @rare
 def look_up(t, request, tokens):
     """Return (pages, idle) of the longest prefix of a request's first tokens in the tree."""
+    return _look_up(t, request, tokens)
+
+
+@inner
+def _look_up(t, request, tokens):
     limit = min(tokens // t.rules[BLOCK_SIZE], t.plan[request, PATH_BLOCKS])
     if t.plan[request, SKIPS]:
         limit = 0
@@ -113,7 +118,7 @@ def _refresh(t, e, first, count):
     if t.rules[ENABLED] and e.now[ORDERINGS] % REFRESH_EVERY == 0:
         for back in range(min(count, REFRESHED)):
             request = e.queue[first + min(count, REFRESHED) - 1 - back]
-            look_up(t, request, tokens_waiting(t, request))
+            _look_up(t, request, tokens_waiting(t, request))
     e.now[ORDERINGS] += 1
 
 
