@@ -140,7 +140,34 @@ CURVE = (
     Column("hit_tokens", "Int64", "tokens", "prompt tokens of all requests it saves, requests one after another"),
 )  # fmt: skip
 
-TABLES = {"requests": REQUESTS, "timeline": TIMELINE, "prefixes": PREFIXES, "curve": CURVE}
+STEPS = (
+    Column("start_ns", "Int64", "ns", "when it started to run"),
+    Column("duration_ns", "Int64", "ns", "how long it ran; 0 where it was planned, preempted somebody and computed nothing"),
+    Column("idle_ns", "Int64", "ns", "between the end of the step before and its start"),
+    Column("ahead_ns", "Int64", "ns", "from its planning to its start; 0 unless engine.async_scheduling"),
+    Column("kind", "String", "", "prefill, decode, mixed, or none where it computed nothing"),
+    Column("prefill_requests", "Int32", "", "requests that computed tokens before their next sample: of prompts, or again after a preemption"),
+    Column("prefill_tokens", "Int32", "tokens", "tokens they computed"),
+    Column("decode_tokens", "Int32", "tokens", "requests that decoded, one token each"),
+    Column("decode_context", "Int64", "tokens", "keys that these attended to in sum, their own included"),
+    Column("sampled", "Int32", "tokens", "tokens that came out of it"),
+    Column("admitted", "Int32", "", "requests that were admitted to it"),
+    Column("running", "Int32", "", "requests running once it was planned"),
+    Column("waiting", "Int32", "", "requests waiting then"),
+    Column("free_blocks", "Int64", "blocks", "KV blocks then that no running request held, cached or not"),
+    Column("evictable_blocks", "Int64", "blocks", "of these, cached ones"),
+    Column("preempted", "Int32", "", "requests that lost their place and their KV to it (retracted, in SGLang's words)"),
+    Column("evicted_blocks", "Int32", "blocks", "cached blocks that were evicted for it"),
+    Column("new_token_ratio_ppb", "Int64", "1e-9", "SGLang's new-token ratio: the share of their remaining tokens that running requests reserve; null for vllm"),
+)  # fmt: skip
+
+TABLES = {
+    "requests": REQUESTS,
+    "timeline": TIMELINE,
+    "prefixes": PREFIXES,
+    "curve": CURVE,
+    "steps": STEPS,
+}
 
 
 def column_names(columns: tuple[Column, ...]) -> list[str]:

@@ -18,7 +18,7 @@ def replayed(made: Recording) -> tuple[dict[str, np.ndarray], dict[str, np.ndarr
     blocks = made.settings["cap"] // page
     plan = make_plan(trace, tree, given, block_size=page, capacity_blocks=blocks)
     simulation = simulate_timed(plan, make_costing(given, None).cost)
-    return request_columns(plan, simulation), step_columns(simulation.steps, page)
+    return request_columns(plan, simulation), step_columns(simulation.steps[:], page)
 
 
 def request_columns(plan: Plan, simulation: Simulation) -> dict[str, np.ndarray]:

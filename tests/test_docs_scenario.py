@@ -19,6 +19,7 @@ A scenario is everything that decides a run besides the trace. `replay run TRACE
 reads one; keys left out keep their defaults; `--set cache.commit=incremental` changes one key, and
 the named options (`--gpu`, `--capacity`, …) are short for some of them. `--dry-run` prints the
 scenario with every key written out, and each run directory holds the one that made it.
+[scheduling.md](scheduling.md) says what keys of `engine` mean in vLLM and SGLang.
 """
 
 

@@ -6,9 +6,11 @@ import json
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from replay.cli import main
 from replay.config.dump import dump_scenario
 from replay.config.load import check_values, load_scenario
 from replay.config.scenario import Scenario
@@ -162,3 +164,9 @@ def test_a_step_of_decodes_alone_may_be_longer_than_the_chunk_of_prompts():
     machine = find_machine(scenario)
     assert len(machine.costing.cost.linear_ns) == 33
     assert np.all(np.diff(machine.costing.cost.linear_ns) >= 0)
+
+
+def test_a_question_about_one_step_of_a_gpu_has_no_use_for_it():
+    done = CliRunner().invoke(main, ["cost", "--backend", "linear", "--new", "5"])
+    assert done.exit_code == 2
+    assert "gpu.linear has an effect with gpu.backend linear, and only there" in done.output

@@ -232,7 +232,7 @@ def test_a_query_that_looks_around_runs(database, sql):
 
 def test_show_tables_lists_what_a_query_may_read(database):
     names = {row[0] for row in rows(database, "SHOW TABLES")}
-    tables = {"requests", "timeline", "prefixes", "curve", "run"}
+    tables = {"requests", "timeline", "prefixes", "curve", "steps", "run"}
     assert names == tables | {"completed", "paired", "prompt_parts"}
 
 

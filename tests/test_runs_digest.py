@@ -13,7 +13,8 @@ import pytest
 from replay.runs.digest import result_digest
 from replay.schema import TABLES
 
-GOLDEN = "58fd0bff53f5249cbf2c231d040b9e506afba5160fd8a71e2f2a1d5d69360a50"
+GOLDEN = "3bd93ef36d5b83cc05c916fbc269f400de3ca02fd30969786733f063ee2a7b72"
+WITHOUT_STEPS = "58fd0bff53f5249cbf2c231d040b9e506afba5160fd8a71e2f2a1d5d69360a50"
 ROWS = 30
 
 
@@ -46,6 +47,11 @@ def labels(values: list, dtype: pl.DataType | type | None = None) -> dict[str, p
 
 def test_the_digest_of_known_tables_never_changes() -> None:
     assert result_digest(tables()) == GOLDEN
+
+
+def test_a_table_that_a_run_has_not_counts_for_nothing() -> None:
+    kept = {name: table for name, table in tables().items() if name != "steps"}
+    assert result_digest(kept) == WITHOUT_STEPS  # as before there was such a table
 
 
 def test_chunks_do_not_count() -> None:

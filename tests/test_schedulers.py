@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 
 from replay.config.load import check_values
 from replay.config.scenario import Scenario
-from replay.config.schedulers import order_code, order_names, scheduler_code
+from replay.config.schedulers import SCHEDULERS, order_code, order_names, scheduler_code
 from replay.engine.plan import Plan, make_plan
 from replay.engine.prepare import FORMER_NAME, NO_PRIORITIES, prepare_trace, run_notes
 from replay.errors import ConfigError
@@ -228,6 +230,11 @@ def test_keys_of_the_scheduler_that_is_asked_for_are_taken():
         Scenario.model_validate({"engine": engine, "cache": cache})
 
 
+def test_an_order_may_be_called_as_its_engine_calls_it():
+    told = {"scheduler": "sglang", "order": "shortest-prefill-first"}
+    assert Scenario(engine=told, cache=RADIX).engine.order == "spf"
+
+
 def test_a_step_is_mixed_as_its_scheduler_does():
     assert Scenario().engine.mixes
     told = {"scheduler": "sglang"}
@@ -248,3 +255,10 @@ def test_a_step_is_mixed_as_its_scheduler_does():
 def test_notes_tell_of_keys_that_mean_less_than_they_seem(engine, columns, told):
     prepared = prepare_trace(three(**columns), Scenario.model_validate({"engine": engine}))
     assert [note for note in run_notes(prepared) if note in (FORMER_NAME, NO_PRIORITIES)] == told
+
+
+def test_the_page_on_scheduling_names_every_scheduler_order_and_key_of_one():
+    page = (Path(__file__).parents[1] / "docs" / "scheduling.md").read_text(encoding="utf-8")
+    keys = [f"engine.{key}" for key in (*VLLM_ALONE, *SGLANG_ALONE)]
+    named = [*SCHEDULERS, *order_names(), *keys, "engine.priority_preemption_threshold"]
+    assert [name for name in named if f"`{name}`" not in page] == []

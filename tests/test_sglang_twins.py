@@ -133,7 +133,7 @@ def compare(rows: list[dict], settings: dict) -> None:
     plan, simulation = replayed(rows, settings)
     requests = requests_of(rows)
     steps = replay(naive_rules(settings), requests)
-    for column, values in step_columns(simulation.steps, settings["pg"]).items():
+    for column, values in step_columns(simulation.steps[:], settings["pg"]).items():
         assert values.tolist() == [step[column] for step in steps], column
     for column, values in request_columns(plan, simulation).items():
         seen = [getattr(one, column) for one in requests]
@@ -171,7 +171,7 @@ def test_where_the_kernel_pauses_changes_nothing(monkeypatch):
     monkeypatch.setattr(simulate, "_STEPS_A_CALL", 1)
     _, paused = replayed(rows, BUSY | {"dfs": True})
     assert np.array_equal(whole.outcome, paused.outcome)
-    assert np.array_equal(whole.steps, paused.steps)
+    assert np.array_equal(whole.steps[:], paused.steps[:])
     assert np.array_equal(whole.bins, paused.bins)
 
 
@@ -180,10 +180,10 @@ def test_tables_that_grow_change_nothing(monkeypatch):
     _, whole = replayed(rows, BUSY)
     monkeypatch.setattr(simulate, "make_tables", partial(small_tables, simulate.make_tables))
     monkeypatch.setattr(sglang_tables, "FIRST_PEAKS", 1)
-    monkeypatch.setattr(sglang_tables, "_FIRST_STEPS", 1)
+    monkeypatch.setattr(sglang_tables, "_STEPS_AT_ONCE", 1)
     _, grown = replayed(rows, BUSY)
     assert np.array_equal(whole.outcome, grown.outcome)
-    assert np.array_equal(whole.steps, grown.steps)
+    assert np.array_equal(whole.steps[:], grown.steps[:])
 
 
 def small_tables(make, plan, *, rows, harvest):
@@ -205,8 +205,8 @@ def test_the_clock_stops_at_the_horizon():
     rules[layout.HORIZON_NS] = whole.end_ns // 2
     cost = make_costing(scenario(BUSY), None).cost
     half = simulate.simulate_timed(replace(plan, rules=rules), cost)
-    starts = half.steps[:, layout.STEP_START_NS]
-    assert np.array_equal(half.steps, whole.steps[: len(starts)])
+    starts = half.steps[:][:, layout.STEP_START_NS]
+    assert np.array_equal(half.steps[:], whole.steps[: len(starts)])
     done, status = half.outcome[:, layout.DONE_NS], half.outcome[:, layout.STATUS]
     assert (status == layout.UNFINISHED).any()
     assert np.array_equal(
@@ -233,6 +233,6 @@ def test_the_longest_gap_between_tokens_spans_the_prompts_computed_meanwhile():
         {"arrival_ns": 8 * MS, "tokens": [2] * 200, "response_tokens": [1], "priority": 0},
     ]
     _, simulation = replayed(rows, BUSY | {"cap": 4000, "chunk": 400, "overlap": False})
-    duration = simulation.steps[:, layout.STEP_DURATION_NS].tolist()
-    prompt = simulation.steps[:, layout.STEP_PREFILL_TOKENS].tolist().index(200)
+    duration = simulation.steps[:][:, layout.STEP_DURATION_NS].tolist()
+    prompt = simulation.steps[:][:, layout.STEP_PREFILL_TOKENS].tolist().index(200)
     assert simulation.outcome[0, layout.ITL_MAX_NS] == duration[prompt] + duration[prompt + 1]

@@ -73,17 +73,21 @@ def band_runs(
 
     Raises InputError for an untimed run, and for step times that are not the fitted model's.
     """
-    hardware, scenario = prepared.sizing.hardware, prepared.scenario
-    if prepared.costing is None:
+    hardware, scenario, known = prepared.sizing.hardware, prepared.scenario, prepared.costing
+    if known is None:
         raise InputError("--sensitivity turns the knobs of step times: the run is untimed")
     if scenario.gpu.backend != "roofline":
         raise InputError(
             f"--sensitivity turns the knobs of the roofline (gpu.backend {scenario.gpu.backend})"
         )
     assert hardware is not None  # the roofline is that of a GPU
+    engine = scenario.engine.model_copy(update={"steps": False})  # of the run itself alone
+    prepared = dataclasses.replace(
+        prepared, scenario=scenario.model_copy(update={"engine": engine})
+    )
     found = [_variant("as it is", result)]
     turns = list(_turns(hardware.gpu))
-    overhead = prepared.costing.overhead
+    overhead = known.overhead
     ends = [
         (f"overhead {which}", _end(prepared, which))
         for which in ("low", "high")
@@ -99,7 +103,7 @@ def band_runs(
         found.append(_variant(knob, execute(again, threads=threads)))
     for done, (knob, other) in enumerate(ends, len(turns)):
         progress(f"Replaying with {knob}", done, total)
-        costing = dataclasses.replace(prepared.costing, overhead=other)
+        costing = dataclasses.replace(known, overhead=other)
         again = dataclasses.replace(prepared, costing=costing)
         found.append(_variant(knob, execute(again, threads=threads)))
     return found

@@ -49,7 +49,7 @@ _ANY_STORY = "`run.explain(request)` tells the story of any request."
 
 
 class Run(Answer):
-    """A run: its tables `requests`, `prefixes` and `timeline` (docs/tables.md), and its reports.
+    """A run: its tables `requests`, `prefixes`, `timeline` and more (docs/tables.md), and reports.
 
     `manifest` says of what and how it was made. `folder` is where it lies, None for one that is in
     memory alone: `save` writes it.
@@ -200,6 +200,7 @@ def run(
     *,
     output: Path_ | None = None,
     force: bool = False,
+    steps: bool = False,
     sensitivity: bool = False,
     threads: int = 2,
     progress: Progress = False,
@@ -210,8 +211,9 @@ def run(
     `gpu`, `model`, `engine`, `kv_dtype`, `tp`, `block_size`, `capacity` ("40GiB", "auto"),
     `no_responses`, `partial_blocks`, `no_cache`, `separate_by` and `seed` are the options of
     `replay run`; `set={"cache.kind": "radix"}` sets any key of docs/scenario.md, laid over the file
-    `config`. `output` is a run directory to write as well. `sensitivity` runs again at the edges of
-    the GPU model's error; `threads` replay with and without caching side by side.
+    `config`. `output` is a run directory to write as well. `steps` keeps every step of the engine
+    in a table of that name, 40 bytes each; `sensitivity` runs again at the edges of the GPU model's
+    error; `threads` replay with and without caching side by side.
 
     A `Trace` keeps the tree that was grown from it, so that a loop over capacities reads and grows
     nothing again, and threads may share it. Raises ConfigError, UnknownNameError, DoesNotFitError,
@@ -219,7 +221,7 @@ def run(
     """
     if threads not in (1, 2):
         raise InputError(f"threads must be 1 or 2 (got {threads!r})")
-    found = scenario_of(scenario, SCENARIO_KEYS)
+    found = scenario_of(scenario, SCENARIO_KEYS, {"engine.steps": True} if steps else None)
     if output is not None:
         check_target(path_of("output", output), force)
     source = source_of(trace)

@@ -35,7 +35,7 @@ def query(
     output: Path | None,
     force: bool,
 ) -> None:
-    """Run one SELECT over the tables of RUN: requests, prefixes, timeline, run.
+    """Run one SELECT over the tables of RUN: requests, prefixes, timeline, steps, run.
 
     It can read this run and nothing else, and write nothing but the FILE of -o. `DESCRIBE requests`
     shows columns; the reports are views such as report.hit_rate. A `-` reads the SQL from standard

@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Replace a run directory that is there already.")
 @click.option("--dry-run", is_flag=True, help="Show what would run; run and write nothing.")
 @click.option(
+    "--steps",
+    is_flag=True,
+    help="Keep every step of the engine in the table `steps`: some 40 bytes of memory each, "
+    "and 20 on disk; an hour of decoding takes some 200,000.",
+)
+@click.option(
     "--sensitivity",
     is_flag=True,
     help="Run again at the edges of the GPU model's error, and say which differences are ties.",
@@ -50,6 +56,7 @@ def run(
     output: Path | None,
     force: bool,
     dry_run: bool,
+    steps: bool,
     sensitivity: bool,
     threads: int,
     **parameters: Any,
@@ -68,7 +75,7 @@ def run(
     from replay.cli.targets import claim_run, read_beside
     from replay.compiling.parts import CONTENT, CURVES, READING, part_of
 
-    scenario = read_scenario(parameters)
+    scenario = read_scenario(parameters, {"engine.steps": True} if steps else None)
     target = output or _default_folder(trace)
     if not dry_run:
         claim_run(target, force=force, inputs=[trace, *read_beside(parameters)])

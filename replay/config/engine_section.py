@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from replay.config.schedulers import (
     SCHEDULERS,
     order_names,
     orders_told_apart,
     schedulers_told_apart,
+    short_order,
 )
 from replay.config.section import DurationNs, Section
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     OrderName = str
 else:  # one choice a line of their tables
     Scheduler = Literal[tuple(SCHEDULERS)]
-    OrderName = Literal[order_names()]
+    OrderName = Annotated[Literal[order_names()], BeforeValidator(short_order)]
 
 
 # Keys without effect where nothing is computed step by step; those of sglang alone need its
@@ -153,7 +154,9 @@ class EngineSection(Section):
         True, description="run the same requests with caching off too, for paired savings"
     )
     steps: bool = Field(
-        False, description="keep every step in the run's table `steps`, 100 bytes each in memory"
+        False,
+        description="keep every step in the run's table `steps`: about 40 bytes each in memory, 20 "
+        "on disk",
     )
 
     @model_validator(mode="after")

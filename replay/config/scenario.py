@@ -197,7 +197,7 @@ class Scenario(Section):
         if cache.kind != "radix":
             raise ValueError(
                 f"engine.scheduler sglang works over cache.kind radix, not {cache.kind}: it counts "
-                "what its tree can evict"
+                "what its tree can evict; engine.scheduler vllm works over any"
             )
         page = cache.block_size or 1
         if engine.chunked_prefill and engine.max_batched_tokens % page:

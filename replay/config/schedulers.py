@@ -16,11 +16,15 @@ SCHEDULERS = {
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order in which waiting requests are admitted, and whose schedulers know it."""
+    """An order in which waiting requests are admitted, and whose schedulers know it.
+
+    `long_name` is what an engine calls it, where that is another name; it is taken as well.
+    """
 
     name: str
     schedulers: tuple[str, ...]
     meaning: str
+    long_name: str | None = None
 
 
 ORDERS = (
@@ -33,7 +37,7 @@ ORDERS = (
     Order("lpm", ("sglang",), "longest cached prefix first"),
     Order("dfs-weight", ("sglang",), "along the tree, where most wait first"),
     Order("lof", ("sglang",), "longest response first"),
-    Order("spf", ("sglang",), "fewest tokens to compute first"),
+    Order("spf", ("sglang",), "fewest tokens to compute first", "shortest-prefill-first"),
     Order("hrrn", ("sglang",), "longest wait for its tokens to compute first"),
 )
 
@@ -41,6 +45,11 @@ ORDERS = (
 def order_names(scheduler: str | None = None) -> tuple[str, ...]:
     """Return the orders that a scheduler knows, or those of all, as the table has them."""
     return tuple(one.name for one in ORDERS if scheduler is None or scheduler in one.schedulers)
+
+
+def short_order(name: object) -> object:
+    """Return the name of an order that was given by its engine's; anything else as it is."""
+    return next((one.name for one in ORDERS if one.long_name and one.long_name == name), name)
 
 
 def scheduler_code(name: str) -> int:

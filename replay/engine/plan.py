@@ -55,9 +55,13 @@ class Plan:
         return len(self.table)
 
     def watching(self, request: int) -> Plan:
-        """Return the same plan with what the look-up of a request finds noted block by block."""
+        """Return the same plan with what the look-up of a request finds noted block by block.
+
+        Of such a replay no steps are kept.
+        """
         rules = self.rules.copy()
         rules[layout.WATCH] = request
+        rules[layout.KEEP_STEPS] = 0
         return replace(self, rules=rules)
 
     def without_cache(self) -> Plan:

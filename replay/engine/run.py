@@ -27,6 +27,7 @@ from replay.engine.prefix_rows import edge_totals, prefix_rows
 from replay.engine.prepare import Prepared, bound_of, prepare, prepare_trace, run_notes
 from replay.engine.simulate import Simulation, simulate_timed, simulate_untimed
 from replay.engine.sizing import Sizing
+from replay.engine.steps import step_rows
 from replay.errors import Interrupted
 from replay.kernels import layout
 from replay.kernels.jit import VERSION as NUMBA_VERSION
@@ -103,6 +104,8 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
     rows = {"requests": requests.rows(), "prefixes": prefixes}
     if timed:
         rows["timeline"] = rows_of(timeline_frame(main))
+    if main.steps is not None:
+        rows["steps"] = step_rows(main.steps, has_ratio=scenario.engine.scheduler == "sglang")
     if curve is not None:
         rows["curve"] = rows_of(curve)
     record = {

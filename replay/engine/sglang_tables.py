@@ -17,7 +17,7 @@ from replay.kernels.serving.sglang_layout import SglangEngine
 if TYPE_CHECKING:
     from replay.gpu.cost import StepCost
 
-_FIRST_STEPS = 4096
+_STEPS_AT_ONCE = 1 << 15  # that are kept before they are taken out
 _NOBODY = (
     layout.FIRST_RUNNING, layout.LAST_RUNNING, sglang_layout.UNFINISHED_PROMPT,
     sglang_layout.LAST, sglang_layout.FIRST_DECODING, sglang_layout.LAST_DECODING,
@@ -34,7 +34,7 @@ def make_sglang_engine(plan: Plan, cost: StepCost, *, bin_ns: int) -> SglangEngi
     most = int(min(rules[layout.MAX_SEQUENCES], requests))
     order = rules[layout.ORDER]
     room = max(most, 0 if order == layout.FCFS else requests)
-    kept = _FIRST_STEPS if rules[layout.KEEP_STEPS] else 0
+    kept = _STEPS_AT_ONCE if rules[layout.KEEP_STEPS] else 0
     by_start = order in (layout.LPM, layout.SPF, layout.HRRN)
     return SglangEngine(
         now=now,
@@ -68,14 +68,3 @@ def _ratios(conservativeness_ppm: int) -> np.ndarray:
     ratios[sglang_layout.RATIO_LEAST] = least
     ratios[sglang_layout.DECAY] = (first - least) / sglang_layout.DECAY_STEPS
     return ratios
-
-
-def with_more_steps(engine: SglangEngine) -> SglangEngine:
-    """Return the same engine with room for twice the steps."""
-    return engine._replace(steps=np.concatenate([engine.steps, np.zeros_like(engine.steps)]))
-
-
-def kept_steps(engine: SglangEngine) -> np.ndarray | None:
-    """Return the steps that were kept, int64[*, STEP_FIELDS] in order; None where none are."""
-    kept = engine.steps[: engine.now[sglang_layout.KEPT]]
-    return kept if len(engine.steps) else None

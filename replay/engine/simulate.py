@@ -14,13 +14,14 @@ import numpy as np
 
 from replay.engine.outcome import Harvest, Outcome
 from replay.engine.plan import Plan
-from replay.engine.sglang_tables import kept_steps, make_sglang_engine, with_more_steps
+from replay.engine.sglang_tables import make_sglang_engine
+from replay.engine.steps import StepLog
 from replay.engine.tables import AnyEngine, grown, make_engine, make_tables, with_more_peaks
 from replay.kernels import layout
 from replay.kernels.layout import Tables
 from replay.kernels.serving.advance import FINISHED, NEEDS_PEAKS, NEEDS_ROWS, PAUSED, replay_timed
-from replay.kernels.serving.sglang import NEEDS_STEPS, replay_sglang
-from replay.kernels.serving.sglang_layout import SglangEngine
+from replay.kernels.serving.sglang import replay_sglang
+from replay.kernels.serving.sglang_layout import KEPT, SglangEngine
 from replay.kernels.serving.untimed import replay_untimed
 from replay.progress import Hook, ignore
 from replay.units import NS_PER_S
@@ -40,7 +41,7 @@ class Simulation:
     int64[E, EDGE_FIELDS], `bins` int64[*, BIN_FIELDS] of `bin_ns` each (empty when untimed),
     `evictions` in blocks, `end_ns` the clock when the last step ended (0 when untimed),
     `left_queue` how many requests were admitted or rejected before the replay ended: the first so
-    many. `steps` int64[*, STEP_FIELDS] in order, None where none are kept.
+    many. `steps` int64[*, STEP_FIELDS] in order, or a log of them, None where none are kept.
     """
 
     outcome: np.ndarray | Outcome
@@ -50,7 +51,7 @@ class Simulation:
     end_ns: int
     evictions: int
     left_queue: int
-    steps: np.ndarray | None = None
+    steps: np.ndarray | StepLog | None = None
 
 
 def simulate_untimed(plan: Plan, *, compact: bool = False, progress: Hook = ignore) -> Simulation:
@@ -98,7 +99,8 @@ def simulate_timed(
     `compact` takes out of the kernels' tables what is done, see `replay.engine.outcome`.
     """
     harvest = Harvest(plan.requests) if compact else None
-    tables, engine = timed_tables(plan, cost, harvest=harvest, progress=progress)
+    log = StepLog() if plan.rules[layout.KEEP_STEPS] else None
+    tables, engine = timed_tables(plan, cost, harvest=harvest, log=log, progress=progress)
     end_ns = int(engine.now[layout.CLOCK_NS])
     bin_ns = int(engine.now[layout.BIN_NS])
     return Simulation(
@@ -109,7 +111,7 @@ def simulate_timed(
         end_ns=end_ns,
         evictions=int(tables.counters[layout.EVICTIONS]),
         left_queue=int(engine.now[layout.NEXT_WAITING]),
-        steps=kept_steps(engine) if isinstance(engine, SglangEngine) else None,
+        steps=log,
     )
 
 
@@ -119,6 +121,7 @@ def timed_tables(
     requests: int | None = None,
     *,
     harvest: Harvest | None = None,
+    log: StepLog | None = None,
     progress: Hook = ignore,
 ) -> tuple[Tables, AnyEngine]:
     """Return the tables at the end, or soon after the first so many requests left the queue."""
@@ -137,8 +140,9 @@ def timed_tables(
             tables = grown(tables)
         elif reason == NEEDS_PEAKS:
             engine = with_more_peaks(engine)
-        elif reason == NEEDS_STEPS and isinstance(engine, SglangEngine):
-            engine = with_more_steps(engine)
+        if log is not None and isinstance(engine, SglangEngine):
+            log.put(engine.steps[: engine.now[KEPT]])
+            engine.now[KEPT] = 0
         if harvest is not None:
             harvest.take(harvest.done(admitted))
         progress("Replaying requests", min(admitted, total), total)

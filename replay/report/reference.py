@@ -28,6 +28,10 @@ _TABLES = {
     "curve": "What other capacities would have hit: LRU exact at up to 200 of them, the run's own, "
     "its half, double and fourfold among them; the optimum at a few, on long traces at the run's "
     "own only. Empty for session stores, with caching off and where the content is unknown.",
+    "steps": "Every step of a timed run's engine, in order, where the run was made with `--steps`; "
+    "else empty. `start_ns` is the end of the step before plus `idle_ns`. Blocks, requests and the "
+    "ratio are those after the step was planned, which with async scheduling is before it starts. "
+    "A run that keeps its steps has another digest, and the same other tables.",
     "prefixes": "The edges of the prefix tree that at least two prompts contain, in tree order.",
 }
 _MACROS = (

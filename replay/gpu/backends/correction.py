@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,7 @@ def grid_of(rows: Integers, columns: Integers, ratio: Floats) -> Grid:
 
 def corrected(cost: StepCost, prefill: Grid | None, decode: Grid | None) -> StepCost:
     """Return the tables with the factors of prompts and of decodes beside them."""
-    changes: dict[str, Floats] = {}
+    changes: dict[str, Any] = {}
     if prefill is not None:
         changes["prefill_new"] = np.log1p(prefill.rows.astype(np.float64))
         changes["prefill_cached"] = np.log1p(prefill.columns.astype(np.float64))
