@@ -171,7 +171,7 @@ def scenario(settings: dict[str, int | bool | str]) -> Scenario:
 
 
 @cache
-def _tree(tag: str) -> tuple[Trace, PrefixTree]:
+def tree_of(tag: str) -> tuple[Trace, PrefixTree]:
     if tag.removesuffix("u") == "conv1k":
         trace, _ = conversation()
         trace = trace.changed(trace.frame.head(1000))
@@ -181,7 +181,7 @@ def _tree(tag: str) -> tuple[Trace, PrefixTree]:
 
 def trace_of(made: Recording) -> tuple[Trace, PrefixTree]:
     """Return the trace of a recording with its arrivals and priorities, and its tree."""
-    trace, tree = _tree(made.tag)
+    trace, tree = tree_of(made.tag)
     arrivals = arrivals_ns(token_rows(made.tag), made.speed_up)
     ranks = [priority_of(index, made.settings) for index in range(len(arrivals))]
     columns = {"arrival_ns": pl.Series(arrivals), "priority": pl.Series(ranks)}

@@ -72,7 +72,7 @@ def long_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         (shared_edges, "_REQUESTS_AT_ONCE"), (shared_edges, "_PLACES_AT_ONCE"),
         (shared_edges, "_EDGES_AT_ONCE"), (prefix_rows_module, "_EDGES_AT_ONCE"),
         (generating, "_REQUESTS_AT_ONCE"), (simulate, "_REQUESTS_A_CALL"),
-        (simulate, "_STEPS_A_CALL"),
+        (tables, "STEPS_A_CALL"), (simulate, "STEPS_A_CALL"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, 2)
 

@@ -168,7 +168,7 @@ def test_many_that_wait_are_ordered_as_in_the_twin(order, overlap):
 def test_where_the_kernel_pauses_changes_nothing(monkeypatch):
     rows = token_rows(2, **CROWD)
     _, whole = replayed(rows, BUSY | {"dfs": True})
-    monkeypatch.setattr(simulate, "_STEPS_A_CALL", 1)
+    monkeypatch.setattr(simulate, "STEPS_A_CALL", 1)
     _, paused = replayed(rows, BUSY | {"dfs": True})
     assert np.array_equal(whole.outcome, paused.outcome)
     assert np.array_equal(whole.steps[:], paused.steps[:])
@@ -180,7 +180,6 @@ def test_tables_that_grow_change_nothing(monkeypatch):
     _, whole = replayed(rows, BUSY)
     monkeypatch.setattr(simulate, "make_tables", partial(small_tables, simulate.make_tables))
     monkeypatch.setattr(sglang_tables, "FIRST_PEAKS", 1)
-    monkeypatch.setattr(sglang_tables, "_STEPS_AT_ONCE", 1)
     _, grown = replayed(rows, BUSY)
     assert np.array_equal(whole.outcome, grown.outcome)
     assert np.array_equal(whole.steps[:], grown.steps[:])

@@ -108,6 +108,7 @@ def make_plan(
     table[:, layout.MATCH_BLOCKS] = paths.match_blocks
     table[:, layout.PATH_BLOCKS] = paths.path_blocks
     table[:, layout.SKIPS] = ~tree.looks_up
+    table[:, layout.SHARES] = _share_responses(paths) if _tells_early(scenario) else 0
     table[:, layout.PRIORITY_OF] = 0
     if "priority" in (cache.policy, scenario.engine.order):
         table[:, layout.PRIORITY_OF] = _priorities(trace)
@@ -177,6 +178,25 @@ def _priorities(trace: Trace) -> np.ndarray:
     return column.fill_null(0).to_numpy().astype(np.int64)
 
 
+def _tells_early(scenario: Scenario) -> bool:
+    """Return whether what a request generates can be found while it still runs."""
+    cache = scenario.cache
+    timed = scenario.engine.mode == "timed"
+    return timed and cache.kind == "block" and cache.caching and cache.commit != "on_completion"
+
+
+def _share_responses(paths: BlockPaths) -> np.ndarray:
+    """Return bool[R]: whose responses others have tokens of, as prompt or as response.
+
+    They would have the first of its blocks, which lies on the first edge behind the prompt.
+    """
+    uses = np.bincount(paths.path_edges, minlength=len(paths.first))
+    responds = paths.prompt_stop < paths.stop
+    shares = np.zeros(len(responds), np.bool_)
+    shares[responds] = uses[paths.path_edges[paths.prompt_stop[responds]]] > 1
+    return shares
+
+
 def _rules(
     scenario: Scenario, block_size: int, requests: int, longest_path: int, *, responses: bool
 ) -> np.ndarray:
@@ -225,7 +245,6 @@ def _add_scheduler(rules: np.ndarray, engine: EngineSection, capacity_blocks: in
     rules[layout.MAX_ACTIVE] = engine.max_active_sequences or engine.max_sequences
     rules[layout.CHUNKED_PREFILL] = engine.chunked_prefill
     rules[layout.MIXED_STEPS] = engine.mixes
-    rules[layout.PREFILL_CHUNK_TOKENS] = engine.long_prefill or engine.max_batched_tokens
     rules[layout.LONG_PREFILL] = engine.long_prefill
     rules[layout.LONG_PREFILL_ADAPTIVE] = engine.long_prefill_adaptive
     rules[layout.PREFILL_INTERVAL] = engine.prefill_schedule_interval

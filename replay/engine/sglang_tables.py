@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from replay.engine.plan import Plan
-from replay.engine.tables import BINS, FIRST_PEAKS
+from replay.engine.tables import BINS, FIRST_PEAKS, STEPS_A_CALL
 from replay.kernels import layout
 from replay.kernels.cost import SUMS
 from replay.kernels.serving import sglang_layout
@@ -17,7 +17,6 @@ from replay.kernels.serving.sglang_layout import SglangEngine
 if TYPE_CHECKING:
     from replay.gpu.cost import StepCost
 
-_STEPS_AT_ONCE = 1 << 15  # that are kept before they are taken out
 _NOBODY = (
     layout.FIRST_RUNNING, layout.LAST_RUNNING, sglang_layout.UNFINISHED_PROMPT,
     sglang_layout.LAST, sglang_layout.FIRST_DECODING, sglang_layout.LAST_DECODING,
@@ -34,7 +33,7 @@ def make_sglang_engine(plan: Plan, cost: StepCost, *, bin_ns: int) -> SglangEngi
     most = int(min(rules[layout.MAX_SEQUENCES], requests))
     order = rules[layout.ORDER]
     room = max(most, 0 if order == layout.FCFS else requests)
-    kept = _STEPS_AT_ONCE if rules[layout.KEEP_STEPS] else 0
+    kept = STEPS_A_CALL if rules[layout.KEEP_STEPS] else 0
     by_start = order in (layout.LPM, layout.SPF, layout.HRRN)
     return SglangEngine(
         now=now,

@@ -16,12 +16,24 @@ from replay.engine.outcome import Harvest, Outcome
 from replay.engine.plan import Plan
 from replay.engine.sglang_tables import make_sglang_engine
 from replay.engine.steps import StepLog
-from replay.engine.tables import AnyEngine, grown, make_engine, make_tables, with_more_peaks
+from replay.engine.tables import (
+    STEPS_A_CALL,
+    AnyEngine,
+    grown,
+    make_engine,
+    make_tables,
+    with_more_peaks,
+)
 from replay.kernels import layout
 from replay.kernels.layout import Tables
-from replay.kernels.serving.advance import FINISHED, NEEDS_PEAKS, NEEDS_ROWS, PAUSED, replay_timed
+from replay.kernels.serving.advance import (
+    FINISHED,
+    NEEDS_PEAKS,
+    NEEDS_ROWS,
+    PAUSED,
+    replay_timed,
+)
 from replay.kernels.serving.sglang import replay_sglang
-from replay.kernels.serving.sglang_layout import KEPT, SglangEngine
 from replay.kernels.serving.untimed import replay_untimed
 from replay.progress import Hook, ignore
 from replay.units import NS_PER_S
@@ -30,7 +42,6 @@ if TYPE_CHECKING:
     from replay.gpu.cost import StepCost
 
 _REQUESTS_A_CALL = 100_000
-_STEPS_A_CALL = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +135,10 @@ def timed_tables(
     log: StepLog | None = None,
     progress: Hook = ignore,
 ) -> tuple[Tables, AnyEngine]:
-    """Return the tables at the end, or soon after the first so many requests left the queue."""
+    """Return the tables at the end, or soon after the first so many requests left the queue.
+
+    The steps of a plan that keeps them are put into `log`.
+    """
     tables = make_tables(plan, rows=2 * int(plan.rules[layout.ROW_RESERVE]), harvest=harvest)
     sglang = plan.rules[layout.SCHEDULER] == layout.SGLANG
     make: Callable[..., AnyEngine] = make_sglang_engine if sglang else make_engine
@@ -133,17 +147,17 @@ def timed_tables(
     total = plan.requests if requests is None else requests
     finished = False
     while not finished:
-        reason = replay(tables, engine, _STEPS_A_CALL)
+        reason = replay(tables, engine, STEPS_A_CALL)
         admitted = int(engine.now[layout.NEXT_WAITING])
         finished = reason == FINISHED or (requests is not None and admitted >= requests)
         if reason == NEEDS_ROWS:
             tables = grown(tables)
         elif reason == NEEDS_PEAKS:
             engine = with_more_peaks(engine)
-        if log is not None and isinstance(engine, SglangEngine):
-            log.put(engine.steps[: engine.now[KEPT]])
-            engine.now[KEPT] = 0
+        if log is not None:
+            log.put(engine.steps[: engine.now[layout.STEPS_KEPT]])
+            engine.now[layout.STEPS_KEPT] = 0
         if harvest is not None:
-            harvest.take(harvest.done(admitted))
+            harvest.take(harvest.done(int(engine.now[layout.ARRIVED])))
         progress("Replaying requests", min(admitted, total), total)
     return tables, engine

@@ -33,6 +33,7 @@ _CLASSES = {
 }
 _FIRST_ROWS = 4096
 FIRST_PEAKS = 4096
+STEPS_A_CALL = 50_000  # after so many the kernels come back
 
 
 def make_tables(plan: Plan, *, rows: int = _FIRST_ROWS, harvest: Harvest | None = None) -> Tables:
@@ -146,18 +147,31 @@ def make_engine(plan: Plan, cost: StepCost, *, bin_ns: int) -> Engine:
     for end in (layout.PREEMPTED, layout.FIRST_RUNNING, layout.LAST_RUNNING):
         now[end] = layout.NONE
     now[layout.BIN_NS] = bin_ns
+    now[layout.LEFT_NOBODY] = 1
+    now[layout.SINCE_PREFILL] = plan.rules[layout.PREFILL_INTERVAL]
     most = int(plan.rules[layout.MAX_SEQUENCES])
+    block_size = int(plan.rules[layout.BLOCK_SIZE])
+    shared = plan.table[:, layout.SHARES].any()
+    ranked = plan.rules[layout.ORDER] == layout.PRIORITY
+    kept = STEPS_A_CALL if plan.rules[layout.KEEP_STEPS] else 0
     return Engine(
         now=now,
         finishing=np.zeros((most, HEAP_FIELDS), np.int64),
+        waiting=np.zeros((plan.requests if ranked else 0, HEAP_FIELDS), np.int64),
         prefilling=np.zeros(most, np.int64),
         chunks=np.zeros(most, np.int64),
         new=np.zeros(most, np.int64),
-        phases=np.zeros(int(plan.rules[layout.BLOCK_SIZE]), np.int64),
+        phases=np.zeros(block_size, np.int64),
+        fills=np.full((block_size if shared else 0, 2), layout.NONE, np.int64),
+        stalled=np.zeros(most, np.int64),
+        flights=np.zeros((2, layout.FLIGHT_FIELDS), np.int64),
+        ending=np.zeros((2, most), np.int64),
+        bringing=np.zeros((2, 2 * most, 2), np.int64),
         peaks=np.zeros((FIRST_PEAKS, 2), np.int64),
         bins=np.zeros((BINS, layout.BIN_FIELDS), np.int64),
         cost=cost.tables,
         chunk_sums=np.zeros((len(cost.attention), SUMS)),
+        steps=np.zeros((kept, layout.STEP_FIELDS), np.int64),
     )
 
 

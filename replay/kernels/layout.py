@@ -129,18 +129,19 @@ MATCH_BLOCKS = 8  # the most that may be reused
 PATH_BLOCKS = 9  # prompt and response blocks that can be cached
 PRIORITY_OF = 10  # of the request; a cache keeps higher longer, SGLANG runs it first, VLLM last
 SKIPS = 11  # 1 where no look-up is made: it reuses nothing, and leaves what it computes
-PLAN_FIELDS = 12
+SHARES = 12  # 1 where others have tokens of its response, so that it matters when it is published
+PLAN_FIELDS = 13
 
 # state int64[R, STATE_FIELDS]: where a request is
-COMPUTED = 0  # tokens whose KV exists
+COMPUTED = 0  # tokens whose KV exists, or will once the steps in flight have ended
 HELD = 1  # blocks held
 PUBLISHED = 2  # blocks of its path that are held and visible to others
 CURSOR = 3  # path position of the next block to publish
 LAST_HOLD = 4  # set to NONE when it is looked at first; the other fields start at 0
 TARGET = 5  # tokens to compute before the next one can be sampled
 EMITTED = 6  # output tokens sampled
-JOINED = 7  # decode step it joined the batch at
-RANK = 8  # order of admission
+JOINED = 7  # decode step it joined the batch before
+RANK = 8  # order of admission, 0 for one that never was
 NEXT_RUNNING = 9  # neighbours in the list of running or held requests, by order of admission
 PREVIOUS_RUNNING = 10  # chains preempted requests too
 PHASE = 11  # one of the phases below
@@ -153,8 +154,11 @@ QUEUED = 17  # when it last joined the queue, counted
 FILLED = 18  # tokens it had when it was last looked up
 LOOKED = 19  # and how many of them were found
 STATE_FIELDS = 20
+NEXT_FILL = 14  # VLLM: neighbours among the decodes that fill a block in the same step
+PREVIOUS_FILL = 15
 
-WAITING, PREFILLING, DECODING, DONE = 0, 1, 2, 3
+# ENDING: its last token is sampled by a step in flight; GONE: and it lost its place meanwhile
+WAITING, PREFILLING, DECODING, DONE, ENDING, GONE = 0, 1, 2, 3, 4, 5
 
 # outcome int64[R, OUTCOME_FIELDS]: what became of it
 STATUS = 0
@@ -189,7 +193,8 @@ POLICY_MISS = 28
 SESSION_KEPT = 29  # tokens its session held when it was looked up
 LAST_SCHEDULED_NS = 30  # when it was admitted last: again, after a preemption
 LAST_HIT = 31  # tokens found in the cache then
-OUTCOME_FIELDS = 32
+ADMISSION = 32  # timed: its place in the order in which requests were first admitted, from 1
+OUTCOME_FIELDS = 33
 
 # rows are all 0 until a request is looked up, so that memory goes with those that were
 UNFINISHED, COMPLETED, REJECTED = 0, 1, 2
@@ -204,43 +209,42 @@ COMMIT = 3
 MAX_BATCHED_TOKENS = 4
 MAX_SEQUENCES = 5
 CHUNKED_PREFILL = 6
-PREFILL_CHUNK_TOKENS = 7
-HORIZON_NS = 8
-RESPONSES = 9  # generated tokens stay in the cache
-ROW_RESERVE = 10  # rows a step may need besides those of its admissions
-KIND = 11
-SESSION_CACHE = 12  # what a session wrote last is kept for it
-PREFIX_STORE = 13  # prefixes are stored for every request
-MIN_PREFIX_TOKENS = 14
-MAX_ENTRIES = 15
-ENTRY_ORDER = 16  # what stored prefixes are evicted by
-SESSION_TTL_NS = 17
-WHOLE_PROMPTS = 18  # a prompt is stored whole as well
-HOLD_NS = 19  # untimed: how long an admitted request stays; 0 for one after another
-TTL_NS = 20  # what was idle for longer is dropped; 0 for never
-PINS = 21  # some edges are pinned
-POLICY = 22  # what a radix cache evicts by, one of the policies below
-PROTECTED_HITS = 23  # insertions that make a node protected, slru only
-CLASSIC_TREE = 24  # what is split off a radix node counts as created then
-WATCH = 25  # the request whose look-up is noted in `watch`, NONE for nobody's
-MIXED_STEPS = 26  # 1 where a step computes prompts and decodes, 0 where one or the other
-SCHEDULER = 27  # VLLM or SGLANG
-ASYNC = 28  # 1 where a step is planned while the one before runs
-ORDER = 29  # who is admitted first, one of the orders below
-LONG_PREFILL = 30  # most prompt tokens of a request in a step while others are there; 0 for any
-LONG_PREFILL_ADAPTIVE = 31  # 1 where that rises to an equal share of the step's token budget
-RESERVE_FULL = 32  # 1 where a whole prompt must fit, 0 where its first chunk must
-WATERMARK_BLOCKS = 33  # free blocks that an admission must leave while others run
-PREFILL_INTERVAL = 34  # steps from one that computes prompts to the next that may
-MAX_ACTIVE = 35  # running requests beyond which nobody is admitted
-KEEP_STEPS = 36  # 1 where every step is kept in `steps`
-MAX_PREFILL_TOKENS = 37  # this and the next five: SGLANG; prompt tokens of a step
-CONSERVATIVENESS_PPM = 38  # parts per million
-PREFILL_DECODE_INTERVAL = 39  # steps of decodes that must follow one with prompts
-PREFILL_MAX_REQUESTS = 40  # prompts of a step; 0 for any number
-PREEMPTION_THRESHOLD = 41  # how much more urgent a request must be than one it preempts
-IGNORE_EOS = 42  # 1 where each request is known to use all its output tokens
-RULES = 43
+HORIZON_NS = 7
+RESPONSES = 8  # generated tokens stay in the cache
+ROW_RESERVE = 9  # rows a step may need besides those of its admissions
+KIND = 10
+SESSION_CACHE = 11  # what a session wrote last is kept for it
+PREFIX_STORE = 12  # prefixes are stored for every request
+MIN_PREFIX_TOKENS = 13
+MAX_ENTRIES = 14
+ENTRY_ORDER = 15  # what stored prefixes are evicted by
+SESSION_TTL_NS = 16
+WHOLE_PROMPTS = 17  # a prompt is stored whole as well
+HOLD_NS = 18  # untimed: how long an admitted request stays; 0 for one after another
+TTL_NS = 19  # what was idle for longer is dropped; 0 for never
+PINS = 20  # some edges are pinned
+POLICY = 21  # what a radix cache evicts by, one of the policies below
+PROTECTED_HITS = 22  # insertions that make a node protected, slru only
+CLASSIC_TREE = 23  # what is split off a radix node counts as created then
+WATCH = 24  # the request whose look-up is noted in `watch`, NONE for nobody's
+MIXED_STEPS = 25  # 1 where a step computes prompts and decodes, 0 where one or the other
+SCHEDULER = 26  # VLLM or SGLANG
+ASYNC = 27  # 1 where a step is planned while the one before runs
+ORDER = 28  # who is admitted first, one of the orders below
+LONG_PREFILL = 29  # most prompt tokens of a request in a step while others are there; 0 for any
+LONG_PREFILL_ADAPTIVE = 30  # 1 where that rises to an equal share of the step's token budget
+RESERVE_FULL = 31  # 1 where a whole prompt must fit, 0 where its first chunk must
+WATERMARK_BLOCKS = 32  # free blocks that an admission must leave while others run
+PREFILL_INTERVAL = 33  # steps from one that computes prompts to the next that may
+MAX_ACTIVE = 34  # running requests beyond which nobody is admitted
+KEEP_STEPS = 35  # 1 where every step is kept in `steps`
+MAX_PREFILL_TOKENS = 36  # this and the next five: SGLANG; prompt tokens of a step
+CONSERVATIVENESS_PPM = 37  # parts per million
+PREFILL_DECODE_INTERVAL = 38  # steps of decodes that must follow one with prompts
+PREFILL_MAX_REQUESTS = 39  # prompts of a step; 0 for any number
+PREEMPTION_THRESHOLD = 40  # how much more urgent a request must be than one it preempts
+IGNORE_EOS = 41  # 1 where each request is known to use all its output tokens
+RULES = 42
 
 VLLM, SGLANG = 0, 1
 
@@ -266,7 +270,7 @@ WATCH_FIELDS = 6
 CLOCK_NS = 0
 DECODE_STEP = 1  # steps so far in which the decoding batch advanced
 ARRIVED = 2  # requests that have arrived
-NEXT_WAITING = 3  # the first of them never admitted
+NEXT_WAITING = 3  # the first of them never admitted nor rejected
 PREEMPTED = 4  # top of the stack of preempted requests, chained by PREVIOUS_RUNNING
 PREEMPTED_COUNT = 5
 FIRST_RUNNING = 6  # ends of the list of running requests, in order of admission
@@ -290,8 +294,29 @@ LONGEST_START = 23  # the longest decode's context at step 0, as all grow by one
 LONGEST_COUNT = 24  # decodes that long; 0 where they must be counted again
 NOTED_PREEMPTIONS = 25
 DECODED_NS = 26  # the clock when the decoding batch last advanced
-NEW_COUNT = 27  # decodes that joined since then, where steps are not mixed
-NOW_FIELDS = 28
+NEW_COUNT = 27  # decodes that joined since then
+WAITING_COUNT = 28  # requests that wait, those that were preempted too
+FLIGHTS = 29  # steps in flight, and which of the two is the older
+FLIGHT = 30
+GPU_FREE_NS = 31  # when the step planned last ends
+CAP = 32  # most prompt tokens of one request in the step being planned
+IS_HELD = 33  # 1 where that computes no prompts, as it is too early
+LEFT_NOBODY = 34  # 1 where the last step that was not held left nobody waiting
+SINCE_PREFILL = 35  # steps since one computed prompts
+STALLED_COUNT = 36  # decodes that got no token in the step being planned
+CALL_ADMITTED = 37  # requests admitted in it
+CALL_EVICTIONS = 38  # evictions before it
+STEPS_KEPT = 39  # rows of `steps` in use
+HEAPED = 40  # requests in the heap of those that wait
+OPENING = 41  # decodes that open a block in the step being planned
+NOW_FIELDS = 42
+
+# flights int64[2, FLIGHT_FIELDS]: the steps in flight, each with rows of `ending` and `bringing`
+END_NS = 0
+ENDING_COUNT = 1  # requests that it completes
+BRINGING_COUNT = 2  # requests that have something to publish once it has ended
+HAD_PROMPTS = 3
+FLIGHT_FIELDS = 4
 
 # bins int64[*, BIN_FIELDS]: what happened in each interval of time
 STEPS = 0
@@ -372,12 +397,20 @@ class Engine(NamedTuple):
     """What the timed engine keeps besides the pool, and what a step costs."""
 
     now: np.ndarray
-    finishing: np.ndarray  # heap int64[max_sequences, 3], see heap.py
+    finishing: np.ndarray  # heap int64[max_sequences, 3], see heap.py: who decodes
+    waiting: np.ndarray  # heap int64[R, 3] of who waits, by priority; no rows where that is fcfs
     prefilling: np.ndarray  # int64[max_sequences], running prompts in order of admission
     chunks: np.ndarray  # int64[max_sequences], tokens of each in this step
     new: np.ndarray  # int64[max_sequences], decodes that joined since the batch last advanced
     phases: np.ndarray  # int64[block_size], decoding requests that open a block, by step modulo
+    fills: np.ndarray  # int64[block_size, 2], first and last of those whose responses others have,
+    # or no rows where none are
+    stalled: np.ndarray  # int64[max_sequences], decodes that got no token in the step
+    flights: np.ndarray  # int64[2, FLIGHT_FIELDS]
+    ending: np.ndarray  # int64[2, max_sequences], who completes with a flight, by admission
+    bringing: np.ndarray  # int64[2, 2 * max_sequences, 2], request and the tokens it may publish
     peaks: np.ndarray  # int64[*, 2], (step, ns): step times no later step has exceeded
     bins: np.ndarray
     cost: CostTables
     chunk_sums: np.ndarray  # float64[K, SUMS], the prompt chunks of the step, see cost.py
+    steps: np.ndarray  # int64[*, STEP_FIELDS], the steps that are kept

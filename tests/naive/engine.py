@@ -44,10 +44,12 @@ class Request:
     output_tokens: int
     session: int | None = None
     skips: bool = False
+    priority: int = 0
     # where it is
     table: list[Block] = field(default_factory=list)
     keyed: int = 0
-    computed: int = 0
+    computed: int = 0  # tokens, those of batches in flight included
+    in_flight: int = 0  # tokens that batches in flight will sample
     emitted: int = 0
     lost: int = 0
     chunk: int = 0
@@ -73,6 +75,8 @@ class Request:
     itl_max_ns: int = 0
     preemptions: int = 0
     recomputed: int = 0
+    cached_first: int = -1
+    cached_last: int = -1
     free_after: int = 0
     session_kept: int = 0
 
@@ -188,6 +192,14 @@ class Rules:
     chunked_prefill: bool = True
     mixed_steps: bool = True
     prefill_chunk_tokens: int | None = None
+    asynchronous: bool = False
+    priority: bool = False
+    long_prefill_tokens: int = 0
+    long_prefill_adaptive: bool = False
+    reserve_full: bool = True
+    watermark_blocks: int = 0
+    prefill_interval: int = 1
+    max_active: int | None = None
     horizon_ns: int | None = None
     hold_ns: int = 0
     ttl_ns: int | None = None

@@ -1,35 +1,37 @@
 """The requests an engine is running: joining, growing, finishing, losing their place.
 
 All decoding requests advance one token in every step, so none of them is visited in a step: a
-request's tokens follow from the step it joined at, the blocks a step opens from a count by step
+request's tokens follow from the step it joined before, the blocks a step opens from a count by step
 modulo block size, the KV it reads from one running sum, and the requests it finishes from a heap.
+What a step computes and samples is settled when it is planned, with the time at which it will end.
 """
 
 from __future__ import annotations
 
-from replay.kernels.cache.causes import mark_response_seen
 from replay.kernels.cache.verbs import publish, release
-from replay.kernels.jit import inner, rare
+from replay.kernels.jit import inner
 from replay.kernels.layout import (
     ADMISSIONS,
+    ASYNC,
+    BLOCK_POOL,
     BLOCK_SIZE,
     BLOCKED,
+    BUDGET,
     CLOCK_NS,
     COMMIT,
-    COMPLETED,
     COMPUTED,
     CONTEXT_TOKENS,
     DECODE_STEP,
     DECODED_NS,
     DECODING,
     DECODING_COUNT,
-    DONE,
-    DONE_NS,
     EMITTED,
     ENABLED,
+    ENDING,
     FINISHING_COUNT,
     FIRST_RUNNING,
     FIRST_TOKEN_NS,
+    GONE,
     HELD,
     INPUT_TOKENS,
     ITL_MAX_NS,
@@ -44,29 +46,27 @@ from replay.kernels.layout import (
     NEXT_RUNNING,
     NONE,
     ON_COMPLETION,
+    ON_SCHEDULE,
     OUTPUT_TOKENS,
-    PARTIAL_BLOCKS,
-    PATH_BLOCKS,
-    PEAKS_FIRST,
-    PEAKS_LAST,
     PHASE,
-    PREEMPTED,
-    PREEMPTED_COUNT,
     PREEMPTIONS,
     PREFILLING,
     PREFILLING_COUNT,
     PREVIOUS_RUNNING,
-    PROMPT_BLOCKS,
-    RADIX,
     RANK,
     RUNNING,
-    STATUS,
     STEP_PREEMPTIONS,
     TARGET,
     TOTAL_PREEMPTIONS,
-    WAITING,
+    WAITING_COUNT,
 )
-from replay.kernels.serving.heap import STEP, WHO, pop, push, remove
+from replay.kernels.serving.fills import add_fill, drop_fill, opens_at, visible_blocks
+from replay.kernels.serving.gaps import forget_new, longest_step_since
+from replay.kernels.serving.heap import push, remove
+from replay.kernels.serving.links import put_last, take_from
+from replay.kernels.serving.waiting import put_back
+
+RUNNING_LIST = (NEXT_RUNNING, PREVIOUS_RUNNING, FIRST_RUNNING, LAST_RUNNING)
 
 # --- the list of running requests, by order of admission ------------------------------------
 
@@ -75,14 +75,7 @@ from replay.kernels.serving.heap import STEP, WHO, pop, push, remove
 def start_running(t, e, request):
     """Put a request at the end of the running list and of the prompts being computed."""
     now = e.now
-    last = now[LAST_RUNNING]
-    t.state[request, PREVIOUS_RUNNING] = last
-    t.state[request, NEXT_RUNNING] = NONE
-    if last == NONE:
-        now[FIRST_RUNNING] = request
-    else:
-        t.state[last, NEXT_RUNNING] = request
-    now[LAST_RUNNING] = request
+    put_last(t.state, now, request, RUNNING_LIST)
     now[RUNNING] += 1
     now[ADMISSIONS] += 1
     t.state[request, RANK] = now[ADMISSIONS]
@@ -92,93 +85,11 @@ def start_running(t, e, request):
 
 
 @inner
-def _stop_running(t, e, request):
-    now = e.now
-    before = t.state[request, PREVIOUS_RUNNING]
-    after = t.state[request, NEXT_RUNNING]
-    if before == NONE:
-        now[FIRST_RUNNING] = after
-    else:
-        t.state[before, NEXT_RUNNING] = after
-    if after == NONE:
-        now[LAST_RUNNING] = before
-    else:
-        t.state[after, PREVIOUS_RUNNING] = before
-    now[RUNNING] -= 1
-    now[BLOCKED] = 0  # its blocks are free: the first waiting request may fit now
-
-
-# --- step times that can still be somebody's longest gap ------------------------------------
-
-
-@inner
-def record_step(t, e):
-    """Remember the time since the batch last advanced; forget what is nobody's maximum now.
-
-    Those that joined since then waited from a token of their own on: that gap is theirs alone.
-    """
-    now = e.now
-    gap_ns = now[CLOCK_NS] - now[DECODED_NS]
-    now[DECODED_NS] = now[CLOCK_NS]
-    last = now[PEAKS_LAST]
-    while last > now[PEAKS_FIRST] and e.peaks[last - 1, 1] <= gap_ns:
-        last -= 1
-    e.peaks[last, 0] = now[DECODE_STEP]
-    e.peaks[last, 1] = gap_ns
-    now[PEAKS_LAST] = last + 1
-    for at in range(now[NEW_COUNT]):
-        request = e.new[at]
-        first_ns = now[CLOCK_NS] - t.state[request, LAST_TOKEN_NS]
-        t.outcome[request, ITL_MAX_NS] = max(t.outcome[request, ITL_MAX_NS], first_ns)
-    now[NEW_COUNT] = 0
-
-
-@rare
-def forget_new(e, request):
-    """Take a request that leaves before its first decode from those that wait for it."""
-    kept = 0
-    for at in range(e.now[NEW_COUNT]):
-        if e.new[at] != request:
-            e.new[kept] = e.new[at]
-            kept += 1
-    e.now[NEW_COUNT] = kept
-
-
-@inner
-def peaks_left(t, e):
-    """Drop what no running request can need and return whether there is room for more steps."""
-    now = e.now
-    if now[PEAKS_LAST] < e.peaks.shape[0]:
-        return True
-    needed = now[DECODE_STEP]
-    request = now[FIRST_RUNNING]
-    while request != NONE:
-        if t.state[request, PHASE] == DECODING:
-            needed = min(needed, t.state[request, JOINED])
-        request = t.state[request, NEXT_RUNNING]
-    kept = 0
-    for at in range(now[PEAKS_FIRST], now[PEAKS_LAST]):
-        if e.peaks[at, 0] > needed:
-            e.peaks[kept, 0] = e.peaks[at, 0]
-            e.peaks[kept, 1] = e.peaks[at, 1]
-            kept += 1
-    now[PEAKS_FIRST] = 0
-    now[PEAKS_LAST] = kept
-    return 2 * kept < e.peaks.shape[0]
-
-
-@inner
-def longest_step_since(e, step):
-    """Return the longest step after `step`: the first one remembered, as they only get shorter."""
-    low = e.now[PEAKS_FIRST]
-    high = e.now[PEAKS_LAST]
-    while low < high:
-        middle = (low + high) // 2
-        if e.peaks[middle, 0] > step:
-            high = middle
-        else:
-            low = middle + 1
-    return e.peaks[low, 1] if low < e.now[PEAKS_LAST] else 0
+def stop_running(t, e, request):
+    """Take a request out of the running list."""
+    take_from(t.state, e.now, request, RUNNING_LIST)
+    e.now[RUNNING] -= 1
+    e.now[BLOCKED] = 0  # its blocks are free: the first waiting request may fit now
 
 
 # --- the longest context that decodes ------------------------------------------------------
@@ -224,16 +135,7 @@ def longest_context(t, e):
     return now[LONGEST_START] + now[DECODE_STEP]
 
 
-# --- a request's way through the batch ------------------------------------------------------
-
-
-@inner
-def visible_blocks(t, request, computed):
-    """Return how many blocks of a request's path can be shared once `computed` tokens are."""
-    blocks = computed // t.rules[BLOCK_SIZE]
-    if t.rules[PARTIAL_BLOCKS] and computed >= t.plan[request, INPUT_TOKENS]:
-        blocks = t.plan[request, PROMPT_BLOCKS]
-    return min(blocks, t.plan[request, PATH_BLOCKS])
+# --- joining and leaving the decodes --------------------------------------------------------
 
 
 @inner
@@ -242,133 +144,139 @@ def _blocks_of(t, tokens):
 
 
 @inner
-def _opens_at(t, e, request):
-    """Return the step, modulo the block size, in which a decoding request opens a block.
-
-    With c tokens computed when it joined at step j it computes token c + s - j in step s.
-    """
-    size = t.rules[BLOCK_SIZE]
-    return (t.state[request, JOINED] - t.state[request, TARGET]) % size
-
-
-@inner
 def opens_block_now(t, e, request):
-    """Return whether a decoding request needs a new block in the step being scheduled."""
-    return e.now[DECODE_STEP] % t.rules[BLOCK_SIZE] == _opens_at(t, e, request)
+    """Return whether a decoding request needs a new block in the step being planned."""
+    return e.now[DECODE_STEP] % t.rules[BLOCK_SIZE] == opens_at(t, request)
 
 
 @inner
-def _leave_batch(t, e, request, opened):
+def join_decodes(t, e, request):
+    """Let a request with tokens left decode from the next step on."""
+    now = e.now
+    left = t.plan[request, OUTPUT_TOKENS] - t.state[request, EMITTED]
+    t.state[request, PHASE] = DECODING
+    t.state[request, JOINED] = now[DECODE_STEP]
+    now[DECODING_COUNT] += 1
+    now[CONTEXT_TOKENS] += t.state[request, TARGET] + 1
+    _count_longest(t, e, request)
+    e.phases[opens_at(t, request)] += 1
+    add_fill(t, e, request)
+    e.new[now[NEW_COUNT]] = request
+    now[NEW_COUNT] += 1
+    now[FINISHING_COUNT] = push(
+        e.finishing,
+        now[FINISHING_COUNT],
+        now[DECODE_STEP] + left,
+        t.state[request, RANK],
+        request,
+    )
+
+
+@inner
+def leave_decodes(t, e, request, scheduled):
     """Take a decoding request out of the running sums and settle how far it came.
 
-    `opened` says whether the step being scheduled has taken its new block already.
+    It is in the heap no more. `scheduled` is 1 where the step being planned has given it a block
+    already, if it opens one.
     """
     now = e.now
     state = t.state
     steps = now[DECODE_STEP] - state[request, JOINED]
     state[request, COMPUTED] = state[request, TARGET] + steps
     state[request, EMITTED] += steps
-    state[request, HELD] = _blocks_of(t, state[request, COMPUTED] + opened)
+    state[request, HELD] = _blocks_of(t, state[request, COMPUTED] + scheduled)
     now[DECODING_COUNT] -= 1
     now[CONTEXT_TOKENS] -= state[request, COMPUTED] + 1
     if _context_start(t, request) == now[LONGEST_START]:
         now[LONGEST_COUNT] = max(now[LONGEST_COUNT] - 1, 0)
-    e.phases[_opens_at(t, e, request)] -= 1
+    e.phases[opens_at(t, request)] -= 1
+    drop_fill(t, e, request)
     if steps > 0:
         longest = longest_step_since(e, state[request, JOINED] + 1)
         t.outcome[request, ITL_MAX_NS] = max(t.outcome[request, ITL_MAX_NS], longest)
         state[request, LAST_TOKEN_NS] = now[DECODED_NS]
+    else:
+        forget_new(e, request)
 
 
 @inner
-def _complete(t, e, request):
-    """Give back what a finished request holds, its cacheable blocks published."""
-    if t.rules[ENABLED]:
-        publish(t, request, visible_blocks(t, request, t.state[request, COMPUTED]))
-    mark_response_seen(t, request)
-    release(t, request)
-    _stop_running(t, e, request)
-    t.state[request, PHASE] = DONE
-    t.outcome[request, STATUS] = COMPLETED
-    t.outcome[request, DONE_NS] = e.now[CLOCK_NS]
-
-
-@inner
-def finish_decoding(t, e):
-    """Complete the decoding requests whose last token the step just made."""
-    now = e.now
-    while now[FINISHING_COUNT] > 0 and e.finishing[0, STEP] == now[DECODE_STEP]:
-        request = e.finishing[0, WHO]
-        now[FINISHING_COUNT] = pop(e.finishing, now[FINISHING_COUNT])
-        _leave_batch(t, e, request, 0)
-        _complete(t, e, request)
-
-
-@inner
-def emit_first(t, e, request):
-    """Count the token sampled from a computed prompt; the request decodes on, or is complete."""
-    now = e.now
+def sample_first(t, e, request, end_ns):
+    """Count the token that a computed prompt samples at `end_ns`; return whether more follow."""
     state = t.state
-    clock = now[CLOCK_NS]
     if state[request, EMITTED] == 0:
-        t.outcome[request, FIRST_TOKEN_NS] = clock
+        t.outcome[request, FIRST_TOKEN_NS] = end_ns
     else:  # preempted while decoding: everything since its last token was one long gap
-        gap = clock - state[request, LAST_TOKEN_NS]
+        gap = end_ns - state[request, LAST_TOKEN_NS]
         t.outcome[request, ITL_MAX_NS] = max(t.outcome[request, ITL_MAX_NS], gap)
     state[request, EMITTED] += 1
-    state[request, LAST_TOKEN_NS] = clock
-    left = t.plan[request, OUTPUT_TOKENS] - state[request, EMITTED]
-    if left == 0:
-        _complete(t, e, request)
-        return
-    step = now[DECODE_STEP]
-    state[request, PHASE] = DECODING
-    state[request, JOINED] = step
-    now[DECODING_COUNT] += 1
-    now[CONTEXT_TOKENS] += state[request, TARGET] + 1
-    _count_longest(t, e, request)
-    e.phases[_opens_at(t, e, request)] += 1
-    e.new[now[NEW_COUNT]] = request
-    now[NEW_COUNT] += 1
-    now[FINISHING_COUNT] = push(
-        e.finishing, now[FINISHING_COUNT], step + left, state[request, RANK], request
-    )
+    state[request, LAST_TOKEN_NS] = end_ns
+    return state[request, EMITTED] < t.plan[request, OUTPUT_TOKENS]
+
+
+# --- losing one's place ---------------------------------------------------------------------
 
 
 @inner
-def preempt(t, e, request, opened):
+def _published_tokens(t, e, request, scheduled):
+    """Return how many tokens of a decode's KV are published when it is preempted.
+
+    Its last token is unknown while the step that samples it is in flight, and what a step fills
+    is published when it is planned, or, planned ahead, when the next one is.
+    """
+    computed = t.state[request, COMPUTED]
+    in_flight = t.rules[ASYNC] and t.state[request, LAST_TOKEN_NS] > e.now[CLOCK_NS]
+    if t.rules[COMMIT] == ON_SCHEDULE and scheduled:
+        return computed + 1 - t.rules[ASYNC]
+    return computed - in_flight
+
+
+@inner
+def _keep_computed(t, e, request, scheduled):
+    """Publish the blocks that a decode has filled so far, which stay in the cache until evicted."""
+    decoded = t.state[request, COMPUTED] - t.state[request, TARGET] + scheduled
+    keeps = t.rules[KIND] == BLOCK_POOL and t.rules[COMMIT] != ON_COMPLETION
+    if t.rules[ENABLED] and keeps and decoded > 0:
+        tokens = _published_tokens(t, e, request, scheduled)
+        publish(t, request, visible_blocks(t, request, tokens))
+
+
+@inner
+def preempt(t, e, request, scheduled):
     """Send a running request back to the head of the queue without its KV.
 
-    What it had computed stays in the cache until evicted, as in vLLM; nothing does where blocks
-    are shared only on completion. A radix cache keeps what was inserted: the prompt, as computed so
-    far, without the response.
+    What it had published stays in the cache until evicted, as in vLLM, also what it published in
+    the step being planned, where `scheduled` is 1 if that had given it tokens: they are given back.
+    One whose last token is in flight waits for nothing but that.
     """
     now = e.now
     state = t.state
-    if state[request, PHASE] == DECODING:
-        now[FINISHING_COUNT] = remove(e.finishing, now[FINISHING_COUNT], request)
-        forget_new(e, request)
-        _leave_batch(t, e, request, opened)
-    else:
+    phase = state[request, PHASE]
+    if phase == PREFILLING:
         kept = 0
         for at in range(now[PREFILLING_COUNT]):
-            if e.prefilling[at] != request:
+            if e.prefilling[at] == request:
+                now[BUDGET] += e.chunks[at]
+            else:
                 e.prefilling[kept] = e.prefilling[at]
                 e.chunks[kept] = e.chunks[at]
                 kept += 1
         now[PREFILLING_COUNT] = kept
-    keeps = t.rules[COMMIT] != ON_COMPLETION and t.rules[KIND] != RADIX
-    if t.rules[ENABLED] and keeps:
-        publish(t, request, visible_blocks(t, request, state[request, COMPUTED]))
+    else:
+        if phase == DECODING:
+            now[FINISHING_COUNT] = remove(e.finishing, now[FINISHING_COUNT], request)
+            leave_decodes(t, e, request, scheduled)
+            now[BUDGET] += scheduled
+        _keep_computed(t, e, request, scheduled * (phase == DECODING))
     release(t, request)
-    _stop_running(t, e, request)
-    state[request, PHASE] = WAITING
-    state[request, LOST] = state[request, COMPUTED]
-    state[request, COMPUTED] = 0
-    state[request, TARGET] = t.plan[request, INPUT_TOKENS] + state[request, EMITTED]
-    state[request, PREVIOUS_RUNNING] = now[PREEMPTED]
-    now[PREEMPTED] = request
-    now[PREEMPTED_COUNT] += 1
+    stop_running(t, e, request)
+    now[WAITING_COUNT] += 1
+    if phase == ENDING:
+        state[request, PHASE] = GONE
+    else:
+        put_back(t, e, request)
+        state[request, LOST] = state[request, COMPUTED]
+        state[request, COMPUTED] = 0
+        state[request, TARGET] = t.plan[request, INPUT_TOKENS] + state[request, EMITTED]
     now[STEP_PREEMPTIONS] += 1
     now[TOTAL_PREEMPTIONS] += 1
     t.outcome[request, PREEMPTIONS] += 1

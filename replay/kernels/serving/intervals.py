@@ -46,7 +46,7 @@ def add_step(t, e, end_ns, duration_ns, prompt_tokens, decoding, waiting):
     used = t.counters[CAPACITY] - free_blocks(t) - idle
     e.bins[at, USED_BLOCK_NS] += used * duration_ns
     e.bins[at, CACHED_BLOCK_NS] += (t.counters[IDLE] + idle) * duration_ns
-    add_losses(t, e, end_ns)
+    _add_losses(t, e, at)
 
 
 @inner
@@ -54,7 +54,7 @@ def _widen(e, end_ns):
     """Double the intervals until there is one for `end_ns`."""
     now = e.now
     count = e.bins.shape[0]
-    while end_ns // now[BIN_NS] >= count:
+    while end_ns >= count * now[BIN_NS]:
         now[BIN_NS] *= 2
         for at in range(count):
             for field in range(BIN_FIELDS):
@@ -69,8 +69,12 @@ def _widen(e, end_ns):
 @inner
 def add_losses(t, e, when_ns):
     """Add what was evicted and preempted since the last time to the interval of `when_ns`."""
+    _add_losses(t, e, min(when_ns // e.now[BIN_NS], e.bins.shape[0] - 1))
+
+
+@inner
+def _add_losses(t, e, at):
     now = e.now
-    at = min(when_ns // now[BIN_NS], e.bins.shape[0] - 1)
     e.bins[at, BIN_EVICTED] += t.counters[EVICTIONS] - now[NOTED_EVICTIONS]
     e.bins[at, BIN_PREEMPTIONS] += now[TOTAL_PREEMPTIONS] - now[NOTED_PREEMPTIONS]
     now[NOTED_EVICTIONS] = t.counters[EVICTIONS]

@@ -34,7 +34,6 @@ from replay.kernels.layout import (
     FINISHING_COUNT,
     FIRST_TOKEN_NS,
     HORIZON_NS,
-    IDLE,
     INPUT_TOKENS,
     ITL_MAX_NS,
     KEEP_STEPS,
@@ -43,10 +42,6 @@ from replay.kernels.layout import (
     NEW_COUNT,
     NEXT_WAITING,
     NONE,
-    OF_BOTH,
-    OF_DECODES,
-    OF_NOTHING,
-    OF_PROMPTS,
     ORDER,
     OUTPUT_TOKENS,
     PHASE,
@@ -55,29 +50,12 @@ from replay.kernels.layout import (
     PREFILLING,
     PRIORITY,
     RUNNING,
-    STEP_ADMITTED,
-    STEP_AHEAD_NS,
-    STEP_DECODE_CONTEXT,
-    STEP_DECODE_TOKENS,
-    STEP_DURATION_NS,
-    STEP_EVICTABLE_BLOCKS,
-    STEP_EVICTED_BLOCKS,
-    STEP_FREE_BLOCKS,
-    STEP_KIND,
-    STEP_PREEMPTED,
     STEP_PREEMPTIONS,
-    STEP_PREFILL_REQUESTS,
-    STEP_PREFILL_TOKENS,
-    STEP_RATIO_E9,
-    STEP_RUNNING,
-    STEP_SAMPLED,
-    STEP_START_NS,
-    STEP_WAITING,
-    UNKEYED,
 )
-from replay.kernels.serving.batch import peaks_left, record_step
+from replay.kernels.serving.gaps import peaks_left, record_step
 from replay.kernels.serving.heap import remove
 from replay.kernels.serving.intervals import add_losses, add_step
+from replay.kernels.serving.kept_steps import keep_step
 from replay.kernels.serving.sglang_admit import admit
 from replay.kernels.serving.sglang_decode import decode, mix
 from replay.kernels.serving.sglang_layout import (
@@ -91,7 +69,6 @@ from replay.kernels.serving.sglang_layout import (
     FULL,
     GREW,
     GROWN_FROM,
-    KEPT,
     LAST,
     LIFE,
     MOVE_FROM,
@@ -129,7 +106,7 @@ from replay.kernels.serving.sglang_running import (
     refuse,
 )
 
-FINISHED, NEEDS_ROWS, PAUSED, NEEDS_PEAKS, NEEDS_STEPS = 0, 1, 2, 3, 4
+FINISHED, NEEDS_ROWS, PAUSED, NEEDS_PEAKS = 0, 1, 2, 3
 
 
 @kernel
@@ -144,8 +121,6 @@ def replay_sglang(t, e, steps):
             return NEEDS_ROWS
         if not peaks_left(t, e):
             return NEEDS_PEAKS
-        if t.rules[KEEP_STEPS] and e.now[KEPT] == e.steps.shape[0]:
-            return NEEDS_STEPS
         if not _advance(t, e):
             _stop(t, e)
             return FINISHED
@@ -388,7 +363,7 @@ def _end(t, e, batch):
     step_ended(t, now[CLOCK_NS])
     if e.batches[batch, DECODES] > 0:
         now[DECODE_STEP] = e.batches[batch, NUMBER]
-        record_step(t, e)
+        record_step(t, e, now[CLOCK_NS])
     for at in range(e.batches[batch, PARTS]):
         request = e.parts[batch, at, WHO]
         same = e.parts[batch, at, LIFE] == t.outcome[request, PREEMPTIONS]
@@ -425,33 +400,12 @@ def _keep_step(t, e, batch, start_ns, duration_ns, prompt_tokens, context):
     """Keep what a pass and its step came to, where steps are kept."""
     if t.rules[KEEP_STEPS] == 0:
         return
-    now = e.now
     parts = e.batches[batch, PARTS]
     decoding = e.batches[batch, DECODES]
-    kind = OF_NOTHING
-    if parts > 0:
-        kind = OF_BOTH if decoding > 0 else OF_PROMPTS
-    elif decoding > 0:
-        kind = OF_DECODES
     sampled = decoding
     for at in range(parts):
         sampled += e.parts[batch, at, WHOLE]
-    row = now[KEPT]
-    e.steps[row, STEP_START_NS] = start_ns
-    e.steps[row, STEP_DURATION_NS] = duration_ns
-    e.steps[row, STEP_AHEAD_NS] = start_ns - now[CLOCK_NS]
-    e.steps[row, STEP_KIND] = kind
-    e.steps[row, STEP_PREFILL_REQUESTS] = parts
-    e.steps[row, STEP_PREFILL_TOKENS] = prompt_tokens
-    e.steps[row, STEP_DECODE_TOKENS] = decoding
-    e.steps[row, STEP_DECODE_CONTEXT] = context
-    e.steps[row, STEP_SAMPLED] = sampled
-    e.steps[row, STEP_ADMITTED] = now[PASS_ADMITTED]
-    e.steps[row, STEP_RUNNING] = now[RUNNING]
-    e.steps[row, STEP_WAITING] = _waiting(e)
-    e.steps[row, STEP_FREE_BLOCKS] = t.counters[UNKEYED] + t.counters[IDLE]
-    e.steps[row, STEP_EVICTABLE_BLOCKS] = t.counters[IDLE]
-    e.steps[row, STEP_PREEMPTED] = now[STEP_PREEMPTIONS]
-    e.steps[row, STEP_EVICTED_BLOCKS] = t.counters[EVICTIONS] - now[EVICTED_BEFORE]
-    e.steps[row, STEP_RATIO_E9] = round(e.ratios[RATIO] * 1e9)
-    now[KEPT] += 1
+    ratio = round(e.ratios[RATIO] * 1e9)
+    computes = (parts, prompt_tokens, decoding, context, sampled)
+    around = (e.now[PASS_ADMITTED], _waiting(e), e.now[EVICTED_BEFORE], ratio)
+    keep_step(t, e, start_ns, duration_ns, computes, around)

@@ -47,14 +47,13 @@ STUCK = NOW_FIELDS + 17  # passes in a row that came to nothing though somebody 
 BUSY_UNTIL_NS = NOW_FIELDS + 18  # when the step launched last ends
 EVICTED_BEFORE = NOW_FIELDS + 19  # pages evicted before this pass
 PASS_ADMITTED = NOW_FIELDS + 20
-KEPT = NOW_FIELDS + 21  # rows of `steps` in use
-CHUNK = NOW_FIELDS + 22  # what is left of a prefill batch's budgets, in tokens
-INPUT = NOW_FIELDS + 23
-CURRENT = NOW_FIELDS + 24  # what it takes at once
-STATES = NOW_FIELDS + 25  # rows of `states` in use, NONE before there are any
-CHOSEN = NOW_FIELDS + 26  # requests preempted in this pass
-GREW = NOW_FIELDS + 27  # 1 where the unfinished prompt has computed what is not in the tree yet
-SGLANG_NOW = NOW_FIELDS + 28
+CHUNK = NOW_FIELDS + 21  # what is left of a prefill batch's budgets, in tokens
+INPUT = NOW_FIELDS + 22
+CURRENT = NOW_FIELDS + 23  # what it takes at once
+STATES = NOW_FIELDS + 24  # rows of `states` in use, NONE before there are any
+CHOSEN = NOW_FIELDS + 25  # requests preempted in this pass
+GREW = NOW_FIELDS + 26  # 1 where the unfinished prompt has computed what is not in the tree yet
+SGLANG_NOW = NOW_FIELDS + 27
 
 # while a request waits, two columns of its state mean something else
 MATCHED = COMPUTED  # tokens of it that the order found

@@ -64,7 +64,7 @@ from replay.kernels.layout import (
     UNKEYED,
     WAITING,
 )
-from replay.kernels.serving.batch import forget_new, longest_step_since
+from replay.kernels.serving.gaps import forget_new, longest_step_since
 from replay.kernels.serving.heap import STEP, WHO, pop, push, remove
 from replay.kernels.serving.links import put_first, put_last, take_from
 from replay.kernels.serving.sglang_layout import (
