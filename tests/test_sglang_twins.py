@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from replay.config.policies import policy_names
+from replay.config.scenario import Scenario
 from replay.engine import sglang_tables, simulate
 from replay.engine.costing import make_costing
 from replay.engine.plan import Plan, make_plan
@@ -22,6 +24,10 @@ from tests.sglang_recordings import naive_rules, scenario
 from tests.sglang_tables import request_columns, step_columns
 
 MS = 10**6
+COUNTED = (
+    layout.HIT, layout.COLD, layout.CAPACITY_MISS, layout.IN_FLIGHT, layout.GRANULARITY,
+    layout.DISABLED,
+)  # fmt: skip
 
 
 def token_rows(seed: int, *, requests: int, longest: int, pause_ms: int) -> list[dict]:
@@ -217,11 +223,7 @@ def test_the_clock_stops_at_the_horizon():
 
 def test_every_prompt_token_is_in_one_column():
     plan, simulation = replayed(token_rows(6, **CROWD), BUSY | {"lpm": True})
-    counted = (
-        layout.HIT, layout.COLD, layout.CAPACITY_MISS, layout.IN_FLIGHT, layout.GRANULARITY,
-        layout.DISABLED,
-    )  # fmt: skip
-    tokens = simulation.outcome[:, counted].sum(axis=1)
+    tokens = simulation.outcome[:, COUNTED].sum(axis=1)
     assert np.array_equal(tokens, plan.table[:, layout.INPUT_TOKENS])
 
 
@@ -235,3 +237,33 @@ def test_the_longest_gap_between_tokens_spans_the_prompts_computed_meanwhile():
     duration = simulation.steps[:][:, layout.STEP_DURATION_NS].tolist()
     prompt = simulation.steps[:][:, layout.STEP_PREFILL_TOKENS].tolist().index(200)
     assert simulation.outcome[0, layout.ITL_MAX_NS] == duration[prompt] + duration[prompt + 1]
+
+
+@settings(max_examples=60)
+@given(
+    rows=traces,
+    settings=recorded(),
+    policy=st.sampled_from(policy_names("radix")),
+    ttl=st.sampled_from([None, "20ms", "200ms"]),
+    responses=st.booleans(),
+    pins=st.lists(st.floats(0, 0.99), max_size=2),
+)
+def test_everything_taken_is_given_back_in_any_cache(rows, settings, policy, ttl, responses, pins):
+    trace, page = trace_of(rows), settings["pg"]
+    tree = build_tree(trace)
+    pinned = sorted({int(share * tree.edges) for share in pins})
+    told = scenario(settings).model_dump(exclude_unset=True)
+    told["cache"] |= {"policy": policy, "responses": responses, "ttl": ttl}
+    if pinned and not settings["nocache"]:
+        told["cache"]["pinned_prefixes"] = pinned
+    given_scenario = Scenario(**told)
+    blocks = settings["cap"] // page
+    plan = make_plan(trace, tree, given_scenario, block_size=page, capacity_blocks=blocks)
+    t, e = simulate.timed_tables(plan, make_costing(given_scenario, None).cost)
+    free = t.counters[[layout.UNKEYED, layout.IDLE, layout.PINNED_IDLE]].sum()
+    assert free == t.counters[layout.CAPACITY]
+    idle = (layout.RUNNING, layout.DECODING_COUNT, layout.CONTEXT_TOKENS, layout.FINISHING_COUNT)
+    assert not e.now[list(idle)].any()
+    assert not e.phases.any()
+    assert (t.outcome[:, layout.STATUS] != layout.UNFINISHED).all()
+    assert np.array_equal(t.outcome[:, COUNTED].sum(axis=1), plan.table[:, layout.INPUT_TOKENS])
