@@ -254,14 +254,22 @@ def _move(e, to, place, source, at):
 
 @rare
 def merge_sort(t, e, count, by_weight):
-    """Sort the first entries of `sorted` by key and tie, or by weight; equals stay in order."""
+    """Sort the first entries of `sorted` by key and tie, or by weight; equals stay in order.
+
+    What is in order already, mostly all but who has just come, is merged with the rest once.
+    """
+    ordered = min(count, 1)
+    while ordered < count and not _after(t, e, ordered - 1, ordered, by_weight):
+        ordered += 1
     width = 1
-    while width < count:
-        for first in range(0, count - width, 2 * width):
+    while width < count - ordered:
+        for first in range(ordered, count - width, 2 * width):
             middle = first + width
             if _after(t, e, middle - 1, middle, by_weight):
                 _merge(t, e, first, middle, min(middle + width, count), by_weight)
         width *= 2
+    if ordered < count:
+        _merge(t, e, 0, ordered, count, by_weight)
 
 
 @inner
