@@ -227,6 +227,19 @@ def test_every_prompt_token_is_in_one_column():
     assert np.array_equal(tokens, plan.table[:, layout.INPUT_TOKENS])
 
 
+def test_places_in_the_order_of_admissions_are_those_of_the_clock():
+    """Who is never admitted has the place that comes next when it is turned away."""
+    rows = [*token_rows(7, **CROWD), {**token_rows(7, **CROWD)[-1], "tokens": [0] * 500}]
+    _, simulation = replayed(rows, BUSY | {"spf": True})
+    place, admitted_ns = simulation.outcome[:, [layout.ADMISSION, layout.SCHEDULED_NS]].T
+    admitted = place > 0
+    order = np.argsort(place[admitted])
+    assert np.array_equal(np.sort(place[admitted]), np.arange(1, admitted.sum() + 1))
+    assert (np.diff(admitted_ns[admitted][order]) >= 0).all()
+    assert place[-1] < 0
+    assert not admitted[-1]
+
+
 def test_the_longest_gap_between_tokens_spans_the_prompts_computed_meanwhile():
     """Request 0 decodes while 1 is computed: its third token waits for that whole prompt."""
     rows = [

@@ -11,7 +11,6 @@ The loop can stop between any two passes; calling it again goes on from there.
 
 from __future__ import annotations
 
-from replay.kernels.cache.causes import attribute
 from replay.kernels.cache.radix import INSERT_ROWS, MATCH_ROWS, node_rows_left
 from replay.kernels.cache.verbs import at_time, step_ended
 from replay.kernels.cost import UNSPLIT, add_chunk, clear_chunks, step_ns
@@ -93,6 +92,7 @@ from replay.kernels.serving.sglang_layout import (
 )
 from replay.kernels.serving.sglang_order import matches_all, sort_waiting
 from replay.kernels.serving.sglang_running import (
+    count_unseen,
     counted,
     finish,
     finish_decodes,
@@ -230,8 +230,7 @@ def _stop(t, e):
         _end(t, e, now[LAST])
         now[LAST] = NONE
     for request in range(now[NEXT_WAITING], t.plan.shape[0]):
-        if not counted(t, request):
-            attribute(t, request, 0, 0, NONE)
+        count_unseen(t, e, request)
     add_losses(t, e, now[CLOCK_NS])
 
 

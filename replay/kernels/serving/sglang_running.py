@@ -16,6 +16,8 @@ from replay.kernels.cache.causes import attribute, mark_response_seen
 from replay.kernels.cache.radix import drop_pages, evict_until_free, insert_pages
 from replay.kernels.jit import inner, rare
 from replay.kernels.layout import (
+    ADMISSION,
+    ADMISSIONS,
     BLOCK_SIZE,
     CHUNKED_PREFILL,
     CLOCK_NS,
@@ -345,9 +347,16 @@ def retract(t, e, request, others):
 
 
 @rare
+def count_unseen(t, e, request):
+    """Count the prompt of a request that was never looked up to be admitted, unless it was."""
+    if not counted(t, request):
+        t.outcome[request, ADMISSION] = -1 - e.now[ADMISSIONS]
+        attribute(t, request, 0, 0, NONE)
+
+
+@rare
 def refuse(t, e, request):
     """Reject a request that holds nothing."""
-    if not counted(t, request):
-        attribute(t, request, 0, 0, NONE)
+    count_unseen(t, e, request)
     t.outcome[request, STATUS] = REJECTED
     t.state[request, PHASE] = DONE
