@@ -4,8 +4,11 @@
 
 FOLDER holds `vidur_measured.csv` (A100 and H100, dense models, TP 1-8), and where available
 `vidur_cached_prefill_a100.csv` and `llmservingsim_measured.csv` (prefill with cached context,
-decode, mixed steps), in the columns of `replay calibrate`. With --write the measured part of
-docs/accuracy.md and the plots beside it are made again; without, the tables are printed.
+decode, mixed steps), in the columns of `replay calibrate`, and the files that `launches.py`,
+`operators.py`, `modules.py`, `experts.py` and `serving.py` beside this one read. Runs of real
+servers lie beside it in `e2e` and are replayed (`benchmarks/real_servers`). With --write the
+measured parts of docs/accuracy.md and the plots beside it are made again; without, the tables are
+printed.
 """
 
 from __future__ import annotations
@@ -19,17 +22,31 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.cells import cell
+from benchmarks.experts import FILE as EXPERTS
+from benchmarks.experts import expert_table
+from benchmarks.launches import FILE as LAUNCHES
+from benchmarks.launches import launch_table
+from benchmarks.modules import FILE as MODULES
+from benchmarks.modules import module_table
+from benchmarks.operators import FILE as OPERATORS
+from benchmarks.operators import operator_table
+from benchmarks.serving import FILE as SERVING
+from benchmarks.serving import serving_table
 from replay.config.hardware.gpu import uncalibrated_fit
 from replay.gpu.calibrate import (
     calibrate,
     errors,
     fit,
     parameters_in,
-    summary,
 )  # fmt: skip
 from replay.gpu.cost import floor_steps, step_cost, time_steps, uniform_steps
 from replay.gpu.measured import Measured, models_of, read_measured
 from replay.gpu.spec import Gpu, load_gpu, load_model
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.real_servers import page as real_servers
 
 RENAMES = {"Llama-3-8B": "llama-3.1-8b", "Llama-3-70B": "llama-3.1-70b"}
 MAX_TOKENS, MAX_SEQUENCES = 32_768, 512
@@ -146,15 +163,10 @@ def idle_ms(gpu: Gpu) -> dict[int, float]:
 # --- tables ---------------------------------------------------------------------------------
 
 
-def _cell(relative: np.ndarray) -> str:
-    found = summary(relative)
-    return "-" if found is None else f"{found[0]:.1f} / {found[1]:.1f} ({found[2]:+.1f})"
-
-
 def error_table(folder: Path) -> list[str]:
     """Return the Markdown table of errors: as shipped, held out, uncalibrated, naive."""
     lines = [
-        "| measured rows | GPU | phase | rows | as shipped | held out | uncalibrated | naive |",
+        "| measured rows | GPU | phase | rows | fitted here | left out | uncalibrated | naive |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for data in SETS:
@@ -170,7 +182,7 @@ def error_table(folder: Path) -> list[str]:
             naive_errors(gpu, measured),
         )
         for phase, rows in phases(measured).items():
-            cells = " | ".join(_cell(column[rows]) for column in columns)
+            cells = " | ".join(cell(column[rows]) for column in columns)
             count = int(rows.sum())
             lines.append(f"| {data.file} | {data.gpu} | {phase} | {count:,} | {cells} |")
     return lines
@@ -186,7 +198,7 @@ def model_table(folder: Path) -> list[str]:
         held_out = held_out_errors(folder, data)
         for model in np.unique(measured.models):
             own = measured.models == model
-            cells = [_cell(held_out[own & (measured.phase == p)]) for p in ("prefill", "decode")]
+            cells = [cell(held_out[own & (measured.phase == p)]) for p in ("prefill", "decode")]
             lines.append(f"| {data.gpu} | {model} | {cells[0]} | {cells[1]} |")
     return lines
 
@@ -239,9 +251,27 @@ def write_plots(folder: Path, docs: Path) -> list[str]:
             finding=f"Half of the step times on {data.gpu} are within {np.median(off):.0%}",
             subtitle=f"{data.file}, {kind}",
         )
-        write_picture(picture, docs / name)
+        write_picture(picture, docs / name, force=True)
         shown.append(f"![Predicted against measured step times, {data.gpu}]({name})")
     return shown
+
+
+def sections(folder: Path) -> dict[str, list[str]]:
+    """Return the Markdown of each table by its title; those without their rows are left out."""
+    parts = {"Whole steps": error_table(folder), "By model left out": model_table(folder)}
+    more = {
+        "Launches of attention on Hopper": (LAUNCHES, launch_table),
+        "Operators": (OPERATORS, operator_table),
+        "Attention modules": (MODULES, module_table),
+        "Layers of experts": (EXPERTS, expert_table),
+        "Serving points": (SERVING, serving_table),
+    }
+    for title, (file, table) in more.items():
+        if (folder / file).exists():
+            parts[title] = table(folder)
+        else:
+            print(f"{file}: not found, left out", file=sys.stderr)
+    return {**parts, "Idle prompts": idle_table()}
 
 
 def main() -> None:
@@ -250,19 +280,18 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--write", type=Path, metavar="DOCS")
     options = parser.parse_args()
-    parts = [error_table(options.folder), model_table(options.folder), idle_table()]
+    parts = sections(options.folder)
     if options.write is None:
-        print("\n\n".join("\n".join(part) for part in parts))
+        print("\n\n".join("\n".join(lines) for lines in parts.values()))
+        real_servers.tell(options.folder, None)
         return
-    parts.append(write_plots(options.folder, options.write))
-    titles = ("## Errors", "## By model left out", "## Idle prompts", "## Plots")
-    body = "\n\n".join(
-        f"{title}\n\n" + "\n".join(part) for title, part in zip(titles, parts, strict=True)
-    )
+    parts["Plots"] = write_plots(options.folder, options.write)
+    body = "\n\n".join(f"## {title}\n\n" + "\n".join(lines) for title, lines in parts.items())
     page = options.write / "accuracy.md"
     text = page.read_text()
     pattern = re.escape(BEGIN) + ".*?" + re.escape(END)
     page.write_text(re.sub(pattern, lambda _: f"{BEGIN}\n\n{body}\n\n{END}", text, flags=re.S))
+    real_servers.tell(options.folder, options.write)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from replay.analysis.sensitivity import (
 )
 from replay.config.scenario import Scenario
 from replay.engine import costing
-from replay.engine.costing import EngineOverhead, engine_overhead
+from replay.engine.overhead import NOTHING, server_times
 from replay.engine.run import execute, prepare_trace, run_notes
 from replay.errors import ConfigError, InputError, UnknownNameError
 from replay.gpu.calibrate import with_fit
@@ -34,26 +34,27 @@ def run_of(**sections):
 
 def test_ttft_is_queue_and_overhead_and_prefill():
     _, plain = run_of()
-    prepared, named = run_of(engine={"name": "vllm"})
-    without, with_it = plain.tables["requests"], named.tables["requests"]
-    assert without["overhead_ns"].to_list() == [0] * len(without)
-    engine = load_engine("vllm")
-    expected = np.rint(
-        engine.a0_ns.typical + engine.a1_ns_per_token.typical * with_it["input_tokens"].to_numpy()
-    )
-    assert with_it["overhead_ns"].to_list() == expected.tolist()
-    for frame in (without, with_it):
-        parts = frame["queue_ns"] + frame["overhead_ns"] + frame["prefill_ns"]
-        assert parts.equals(frame["ttft_ns"])
-    for column in ("ttft_ns", "e2e_ns", "no_cache_ttft_ns", "no_cache_e2e_ns"):
-        assert (with_it[column] - without[column]).to_list() == expected.tolist()
-    assert named.manifest["step_times"]["overhead_a0_ns"] == engine.a0_ns.typical
-    assert plain.manifest["step_times"]["overhead_a0_ns"] == 0.0
-    assert prepared.costing is not None
-
-
-def test_overhead_is_rounded_to_the_nearest_nanosecond():
-    assert EngineOverhead(0.4, 0.3).of(np.array([1, 2, 4])).tolist() == [1, 1, 2]
+    _, bare = run_of(engine={"name": "vllm", "overhead": "none"})
+    _, named = run_of(engine={"name": "vllm"})
+    times = load_engine("vllm").times("dense", 1, "typical")
+    for run in (plain, bare):
+        assert (
+            run.tables["requests"]["overhead_ns"].to_list() == [0] * run.tables["requests"].height
+        )
+        assert not any(run.manifest["step_times"]["server"].values())
+    frame = named.tables["requests"]
+    tokens = frame["input_tokens"].to_numpy()
+    first = (frame["arrival_ns"] + frame["queue_ns"] + frame["prefill_ns"]).to_numpy()
+    last = (frame["arrival_ns"] + frame["e2e_ns"] - frame["overhead_ns"]).to_numpy()
+    beside = [int(((first <= one) & (last >= one)).sum()) for one in first]
+    own = times.request_ns + times.prompt_token_ns * tokens
+    expected = np.rint(own + times.answer_ns * np.array(beside))
+    assert frame["overhead_ns"].to_list() == expected.tolist()
+    for one in (plain, bare, named):
+        found = one.tables["requests"]
+        parts = found["queue_ns"] + found["overhead_ns"] + found["prefill_ns"]
+        assert parts.equals(found["ttft_ns"])
+    assert named.manifest["step_times"]["server"] == dataclasses.asdict(times)
 
 
 def test_an_engine_that_calls_nccl_pays_its_latency(monkeypatch):
@@ -62,17 +63,19 @@ def test_an_engine_that_calls_nccl_pays_its_latency(monkeypatch):
     for all_reduce in ("graph", "nccl"):
         changed = engine.model_copy(update={"all_reduce": all_reduce})
         monkeypatch.setattr(costing, "load_engine", lambda _, changed=changed: changed)
-        _, result = run_of(engine={"name": "vllm"}, gpu={"tensor_parallel": 2})
+        bare = {"name": "vllm", "overhead": "none"}
+        _, result = run_of(engine=bare, gpu={"tensor_parallel": 2})
         times[all_reduce] = result.tables["requests"]["prefill_ns"].sum()
     assert times["nccl"] > 1.02 * times["graph"]
 
 
 def test_the_ends_of_an_engines_range_can_be_asked_for():
     low, high = (
-        engine_overhead(Scenario(engine={"name": "vllm", "overhead": which}))
+        server_times(Scenario(engine={"name": "vllm", "overhead": which}))
         for which in ("low", "high")
     )
-    assert low.a0_ns < high.a0_ns
+    assert low.request_ns < high.request_ns
+    assert server_times(Scenario(engine={"name": "vllm", "overhead": "none"})) == NOTHING
     with pytest.raises(UnknownNameError, match="unknown engine"):
         run_of(engine={"name": "abacus"})
     with pytest.raises((ConfigError, ValueError), match="no effect without name"):
@@ -89,7 +92,8 @@ def test_a_gpu_without_measurements_is_called_uncalibrated_with_its_error():
 
 
 def test_each_knob_is_turned_up_and_down():
-    prepared, result = run_of(engine={"name": "vllm"})
+    large = {"name": "qwen2.5-32b"}  # its steps take longer than their launch
+    prepared, result = run_of(engine={"name": "vllm"}, model=large)
     band = band_runs(prepared, result)
     knobs = [variant.knob for variant in band]
     assert knobs[0] == "as it is"
@@ -103,7 +107,7 @@ def test_each_knob_is_turned_up_and_down():
             else ("up" in knob or "high" in knob)
         )
         assert (value > base) == slower, knob
-    assert knobs[1].endswith("8%")  # the p90 of prefill on an H100
+    assert knobs[1].endswith("6%")  # the p90 of prefill on an H100
     assert all(variant.token_hit_rate == band[0].token_hit_rate for variant in band)
 
 
@@ -126,19 +130,19 @@ def test_each_knob_turns_by_its_own_error_and_no_efficiency_passes_one(monkeypat
     decode = 1 + gpu.fit.error.decode.p90_percent / 100
     assert prefill != decode
     expected = {
-        "efficiency down 8%": ("attention_efficiency", 1 / prefill),
-        "efficiency up 8%": ("attention_efficiency", prefill),
+        "efficiency down 6%": ("attention_efficiency", 1 / prefill),
+        "efficiency up 6%": ("attention_efficiency", prefill),
         "bandwidth down 6%": ("memory_efficiency", 1 / decode),
         "bandwidth up 6%": ("memory_efficiency", decode),
-        "fixed times up 8%": ("layer_ns", prefill),
-        "fixed times down 8%": ("layer_ns", 1 / prefill),
+        "fixed times up 6%": ("layer_ns", prefill),
+        "fixed times down 6%": ("layer_ns", 1 / prefill),
     }
     assert list(fits) == list(expected)
     for knob, (field, factor) in expected.items():
         assert getattr(fits[knob], field) == pytest.approx(getattr(gpu.fit, field) * factor), knob
-    assert fits["efficiency up 8%"].gemm_efficiency == 1.0
+    assert fits["efficiency up 6%"].gemm_efficiency == 1.0
     assert fits["bandwidth up 6%"].kv_read_efficiency == 1.0
-    untouched = dict.fromkeys((*BANDWIDTH, *FIXED), "efficiency up 8%")
+    untouched = dict.fromkeys((*BANDWIDTH, *FIXED), "efficiency up 6%")
     untouched |= dict.fromkeys((*ARITHMETIC, *FIXED), "bandwidth up 6%")
     for field, knob in untouched.items():
         assert getattr(fits[knob], field) == getattr(gpu.fit, field), field

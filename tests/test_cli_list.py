@@ -21,7 +21,7 @@ def test_gpus_show_peaks_links_fit_and_error():
     assert h100["bf16_tflop_per_s"] == 989
     assert h100["hbm_gb_per_s"] == 3350
     assert (h100["link"], h100["link_gb_per_s"]) == ("scale-up", 450)
-    assert (h100["fit"], h100["prefill_error"]) == ("yes", "2.8/8.3 %")
+    assert (h100["fit"], h100["prefill_error"]) == ("yes", "2.1/6.3 %")
     assert (l4["fit"], l4["prefill_error"]) == ("uncalibrated", "19/34 %")
     assert (l4["link"], l4["fp4_tflop_per_s"]) == ("PCIe", None)
     assert l4["unverified"] == "sms"
@@ -50,7 +50,8 @@ def test_engines_show_a_row_for_each_size_of_gpu():
     rows = [row for row in listed("engines") if row["name"] == "vllm"]
     assert [row["gpu_from_gib"] for row in rows] == [0, 70, 160]
     assert [row["max_batched_tokens"] for row in rows] == [2048, 8192, 16_384]
-    assert rows[0]["a0_ms"] == "25 (15 to 40)"
+    assert rows[0]["request_us"] == "3000 (1500 to 25000)"
+    assert rows[0]["eager_layer_us"] == "550 (300 to 850) +1"
 
 
 def test_hosts_show_their_links_and_prices_their_dates():

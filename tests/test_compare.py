@@ -448,7 +448,7 @@ def test_several_runs_are_ranked(runs):
     assert [name for name in found.tables if name.startswith("delta")] == [
         "delta_b", "delta_c", "delta_d",
     ]  # fmt: skip
-    assert found.said == ("fp8 has the first token soonest, on average: 283ms.",)
+    assert found.said == ("fp8 has the first token soonest, on average: 276ms.",)
 
 
 def test_an_overloaded_run_has_no_place(tmp_path):

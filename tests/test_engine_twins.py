@@ -35,6 +35,7 @@ KINDS = {  # of attention, in the words of tests/naive/attention.py
     "pair": 0.9, "tile_key": 0.7, "tile_start": 1.5, "tile_rows": 4, "heads": 2, "sms": 3,
     "key": 1.3, "row": 0.4, "expand": 0.2, "decode_pair": 0.8, "decode_key": 1.1,
     "decode_row": 0.3, "group": 2, "l2_keys": 9.0, "window": 11.0, "decodes": "apart",
+    "kv_heads": 1, "launch": 0.6, "combine": 0.35, "absorbed": 0, "write": 0.15,
 }  # fmt: skip
 COLUMNS = {
     "pair": cost_kernel.PAIR_NS,
@@ -52,8 +53,12 @@ COLUMNS = {
     "group": cost_kernel.GROUP,
     "l2_keys": cost_kernel.L2_KEYS,
     "window": cost_kernel.WINDOW,
+    "launch": cost_kernel.CHUNK_LAUNCH_NS,
+    "combine": cost_kernel.COMBINE_NS,
+    "absorbed": cost_kernel.ABSORBED_TOKENS,
+    "write": cost_kernel.WRITE_NS,
 }
-DECODES = ("apart", "tiles beside chunks", "always tiles")
+DECODES = ("apart", "tiles beside chunks", "always tiles", "packed")
 COUNTED = {
     "hit": layout.HIT,
     "session_hit": layout.SESSION_HIT,
@@ -113,6 +118,15 @@ def cost_of(most_tokens: int, most_sequences: int, decodes: str = "apart") -> St
         for name, column in COLUMNS.items():
             row[column] = kind[name]
         row[cost_kernel.UNSPLIT] = DECODES.index(decodes)
+        row[cost_kernel.DECODE_LAUNCH_NS] = kind["launch"]
+        if decodes == "packed":
+            row[cost_kernel.TILE_ROWS] /= kind["group"]
+            row[cost_kernel.HEADS] = kind["kv_heads"]
+            row[cost_kernel.DECODE_PIECES] = cost_kernel.pieces_that_fill(
+                float(kind["kv_heads"]), float(kind["sms"])
+            )
+        else:
+            row[cost_kernel.DECODE_LAUNCH_NS] += kind["combine"]
     return StepCost(linear_ns=linear, head_ns=head, attention=attention)
 
 

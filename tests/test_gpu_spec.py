@@ -139,8 +139,8 @@ def test_an_efficiency_above_one_is_refused(tmp_path):
     own = copy_with(
         data_folder("hardware") / "gpus" / "h100-sxm.yaml",
         tmp_path / "mine.yaml",
-        "gemm_efficiency: 0.72",
-        "gemm_efficiency: 1.01",
+        "\n  gemm_efficiency: 0.706",
+        "\n  gemm_efficiency: 1.01",
     )
     with pytest.raises(ConfigError, match=r"fit\.gemm_efficiency"):
         load_gpu(own)

@@ -96,7 +96,7 @@ def test_gpus_with_measurements_are_calibrated():
     calibrated = {gpu.name for gpu in GPUS if gpu.calibrated}
     assert calibrated == {
         "a100-sxm-80gb", "h100-sxm", "h200-sxm", "b200-sxm", "gb200", "b300-sxm", "l40s",
-        "rtx-pro-6000", "rtx-4090", "h20",
+        "rtx-pro-6000", "rtx-4090", "h20", "h20-3e",
     }  # fmt: skip
 
 
@@ -144,19 +144,48 @@ def test_vllm_has_its_defaults_by_size_of_gpu(gpu, tokens, sequences):
 
 
 @pytest.mark.parametrize(
-    ("scheduler", "overhead"),
+    ("key", "value"),
     [
-        ([{"memory_from_bytes": 1, "max_batched_tokens": 1, "max_sequences": 1}], None),
-        ([], None),
-        (None, {"typical": 1.0, "low": 2.0, "high": 3.0}),
+        ("scheduler", [{"memory_from_bytes": 1, "max_batched_tokens": 1, "max_sequences": 1}]),
+        ("scheduler", []),
+        ("request_ns", [{"typical": 1.0, "low": 2.0, "high": 3.0}]),
+        ("answer_ns", []),
+        ("launch_ns", [{"typical": 1, "low": 1, "high": 1, "models": ["sparse"]}]),
     ],
 )
-def test_an_engine_must_cover_every_gpu_and_its_ranges_rise(scheduler, overhead):
+def test_an_engine_must_cover_every_gpu_and_its_ranges_rise(key, value):
     fields = load_engine("vllm").model_dump()
-    fields["scheduler"] = fields["scheduler"] if scheduler is None else scheduler
-    fields["a0_ns"] = overhead or fields["a0_ns"]
-    with pytest.raises(ValidationError):
-        Engine.model_validate(fields)
+    with pytest.raises(ValidationError, match=key):
+        Engine.model_validate(fields | {key: value})
+
+
+@pytest.mark.parametrize("only", [{"models": ["moe"]}, {"tensor_parallel_from": 2}])
+def test_what_comes_first_of_a_servers_times_is_for_every_replica(only):
+    fields = load_engine("vllm").model_dump()
+    some = {"typical": 1.0, "low": 1.0, "high": 1.0, **only}
+    with pytest.raises(ValidationError, match="the first one is for every replica"):
+        Engine.model_validate(fields | {"request_ns": [some]})
+
+
+def test_of_a_servers_times_the_last_that_suits_a_replica_counts():
+    fields = load_engine("vllm").model_dump()
+    ranges = [
+        {"low": 1, "typical": 2, "high": 3},
+        {"low": 4, "typical": 5, "high": 6, "tensor_parallel_from": 2},
+        {"low": 7, "typical": 8, "high": 9, "models": ["moe", "mla"]},
+    ]
+    engine = Engine.model_validate(fields | {"request_ns": ranges})
+    assert engine.times("dense", 1, "typical").request_ns == 2
+    assert engine.times("dense", 4, "low").request_ns == 4
+    assert (
+        engine.times("mla", 1, "high").request_ns == engine.times("mla", 4, "high").request_ns == 9
+    )
+
+
+def test_a_model_is_dense_or_has_experts_or_latents():
+    kinds = {name: load_model(name).kind for name in ("llama-3.1-8b", "mixtral-8x7b", "kimi-k2.5")}
+    assert kinds == {"llama-3.1-8b": "dense", "mixtral-8x7b": "moe", "kimi-k2.5": "mla"}
+    assert load_model("deepseek-v4-flash").kind == "mla"  # compressed
 
 
 def test_a_transfer_takes_its_fixed_time_and_its_bytes():

@@ -10,6 +10,7 @@ from replay.engine.named_engine import UNNAMED, with_engine
 from replay.engine.run import prepare
 from replay.engine.sizing import size_cache
 from replay.errors import DoesNotFitError, InputError, UnknownNameError
+from replay.gpu.spec import load_engine
 
 
 def scenario(**sections) -> Scenario:
@@ -85,12 +86,19 @@ def test_a_share_of_what_weights_leave_is_less_than_one_of_all_memory():
 
 
 def test_notes_say_what_was_taken_and_that_nothing_was_where_no_engine_is_named():
-    (told,) = find_machine(scenario(engine={"name": "vllm", "max_sequences": 64})).notes
+    told, adds = find_machine(scenario(engine={"name": "vllm", "max_sequences": 64})).notes
     assert "of vllm 0.33.0: engine.scheduler vllm, engine.async_scheduling on, " in told
     assert "engine.max_batched_tokens 8,192, engine.chunked_prefill on" in told
     assert "engine.max_sequences" not in told
-    assert "overhead 25 ms a request" in told
+    times = load_engine("vllm").times("dense", 1, "typical")
+    assert f"vllm adds to a request {times.request_ns / 1e6:g} ms and " in adds
+    assert f"to a step {times.after_ns / 1e6:g} ms" in adds
     assert find_machine(scenario()).notes == (UNNAMED,)
+    bare = find_machine(scenario(engine={"name": "sglang", "overhead": "none"})).notes[1]
+    assert bare == "nothing of what sglang takes outside the GPU is counted"
+    given = {"backend": "linear", "linear": {"step_ns": 1, "token_ns": 1, "context_ns": 0}}
+    adds = find_machine(scenario(engine={"name": "vllm"}, gpu=given)).notes[1]
+    assert "steps are as given" in adds
     assert find_machine(scenario(engine={"mode": "untimed"})).notes == ()
 
 

@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 
 from replay.cache.hints import RecomputeCost, hints_of
 from replay.cache.references import references
+from replay.config.hardware.server import ServerTimes
 from replay.config.scenario import Scenario
 from replay.engine import costing as costs
 from replay.engine import generating, outcome, run, simulate, sizing, tables
 from replay.engine import prefix_rows as prefix_rows_module
-from replay.engine.costing import Costing, EngineOverhead
+from replay.engine.costing import Costing
 from replay.engine.plan import make_plan
 from replay.engine.run import RunResult, execute, prepare_trace
 from replay.runs import rows as runs_rows
@@ -58,7 +59,7 @@ from tests.test_engine_twins import (
 )
 
 WIDTH_NS, INTERVALS = 40, 8  # of the timeline, so that it has to widen
-A0_NS, A1_NS = 7, 3
+OVERHEAD_NS = (7, 3, 2)  # a request, a prompt token, an answer beside its first token
 
 
 @pytest.fixture(autouse=True)
@@ -177,7 +178,7 @@ def tables_of(case: Case, *, threads: int = 1) -> RunResult:
     """Return the run whose steps cost what the twin's do, its timeline in small intervals."""
     limits = case.scenario.engine
     few = min(limits.max_sequences, 64)
-    costing = Costing(cost_of(limits.max_batched_tokens, few), EngineOverhead(A0_NS, A1_NS), ())
+    costing = Costing(cost_of(limits.max_batched_tokens, few), ServerTimes(*OVERHEAD_NS), ())
     with (
         patch.object(costs, "make_costing", lambda *_: costing),
         patch.object(sizing, "find_hardware", lambda _: HARDWARE),
@@ -236,7 +237,12 @@ def compare(case: Case, *, threads: int = 1) -> dict[str, pl.DataFrame]:
     requests, twin, steps, end_ns = twin_of(case, case.rules)
     paired = case.timed and case.rules.enabled
     off = twin_of(case, case.off)[0] if paired else [None] * len(requests)
-    clock = Clock(timed=case.timed, hold_ns=case.engine.get("hold", 0), a0_ns=A0_NS, a1_ns=A1_NS)
+    clock = Clock(
+        timed=case.timed,
+        hold_ns=case.engine.get("hold", 0),
+        overhead_ns=OVERHEAD_NS,
+        replays=(requests, off),
+    )
     size = case.rules.block_size
     expected = [
         request_row(row, one, other, size, clock)
@@ -371,7 +377,7 @@ def test_the_time_of_a_request_is_counted_from_its_arrival():
     case = make_case("block", drawn, BLOCK, 9, {**FIXED["block"]}, kept, engine)
     requests = tables_of(case).tables["requests"]
     first, second = requests.to_dicts()
-    overhead = A0_NS + A1_NS * BLOCK
+    overhead = OVERHEAD_NS[0] + OVERHEAD_NS[1] * BLOCK + OVERHEAD_NS[2]  # nobody beside it
     served = first["e2e_ns"] - overhead
     assert second["queue_ns"] == served - 1
     assert second["ttft_ns"] == served - 1 + overhead + second["prefill_ns"]

@@ -12,10 +12,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import polars as pl
 
-from replay.engine.costing import EngineOverhead, engine_overhead, make_costing
+from replay.config.hardware.server import Which
+from replay.config.scenario import Scenario
+from replay.engine.costing import make_costing
+from replay.engine.overhead import NOTHING
 from replay.engine.run import Prepared, RunResult, execute
 from replay.engine.totals import total
 from replay.errors import InputError
@@ -24,13 +28,17 @@ from replay.gpu.spec import Gpu
 from replay.progress import Hook, ignore
 
 ARITHMETIC = (
-    "gemm_efficiency", "attention_efficiency", "fp8_gemm_efficiency", "fp4_gemm_efficiency",
-    "moe_efficiency",
+    "gemm_efficiency", "attention_efficiency", "fp8_gemm_efficiency", "fp8_block_gemm_efficiency",
+    "fp4_gemm_efficiency", "moe_efficiency",
 )  # fmt: skip
 BANDWIDTH = (
-    "memory_efficiency", "kv_read_efficiency", "elementwise_efficiency", "all_reduce_efficiency",
+    "memory_efficiency", "kv_read_efficiency", "kv_write_efficiency", "elementwise_efficiency",
+    "moe_memory_efficiency", "moe_traffic_efficiency", "all_reduce_efficiency",
 )  # fmt: skip
-FIXED = ("layer_ns", "attention_tile_ns", "all_reduce_ns", "moe_layer_ns")
+FIXED = (
+    "layer_ns", "attention_launch_ns", "attention_combine_ns", "attention_tile_ns", "all_reduce_ns",
+    "all_reduce_gpu_ns", "nccl_all_reduce_ns", "moe_layer_ns",
+)  # fmt: skip
 STANDS, TIE = "stands", "tie: the sign depends on the model's error"
 METRICS = ("ttft_mean_ms", "ttft_p50_ms", "ttft_p99_ms", "e2e_mean_ms")
 
@@ -87,24 +95,15 @@ def band_runs(
     )
     found = [_variant("as it is", result)]
     turns = list(_turns(hardware.gpu))
-    overhead = known.overhead
-    ends = [
-        (f"overhead {which}", _end(prepared, which))
-        for which in ("low", "high")
-        if overhead != EngineOverhead()
+    ends: tuple[Which, ...] = ("low", "high") if known.times != NOTHING else ()
+    knobs = [(knob, partial(make_costing, scenario, hardware, gpu=gpu)) for knob, gpu in turns]
+    knobs += [
+        (f"overhead {which}", partial(make_costing, _at_end(scenario, which), hardware))
+        for which in ends
     ]
-    total = len(turns) + len(ends)
-    for done, (knob, gpu) in enumerate(turns):
-        progress(f"Replaying with {knob}", done, total)
-        costing = make_costing(scenario, hardware, gpu=gpu)
-        again = dataclasses.replace(
-            prepared, costing=dataclasses.replace(costing, overhead=overhead)
-        )
-        found.append(_variant(knob, execute(again, threads=threads)))
-    for done, (knob, other) in enumerate(ends, len(turns)):
-        progress(f"Replaying with {knob}", done, total)
-        costing = dataclasses.replace(known, overhead=other)
-        again = dataclasses.replace(prepared, costing=costing)
+    for done, (knob, costing) in enumerate(knobs):
+        progress(f"Replaying with {knob}", done, len(knobs))
+        again = dataclasses.replace(prepared, costing=costing())
         found.append(_variant(knob, execute(again, threads=threads)))
     return found
 
@@ -124,9 +123,9 @@ def _turns(gpu: Gpu) -> list[tuple[str, Gpu]]:
     return turns
 
 
-def _end(prepared: Prepared, which: str) -> EngineOverhead:
-    engine = prepared.scenario.engine.model_copy(update={"overhead": which})
-    return engine_overhead(prepared.scenario.model_copy(update={"engine": engine}))
+def _at_end(scenario: Scenario, which: Which) -> Scenario:
+    engine = scenario.engine.model_copy(update={"overhead": which})
+    return scenario.model_copy(update={"engine": engine})
 
 
 _COLUMNS = [

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from replay.config.hardware import Overhead
     from replay.gpu.spec import Gpu, Model
     from replay.report.tables import Table
 
 GIB, GB, TB = 2**30, 1e9, 1e12
 BILLION = 1e9
-MS_NS = 1e6
+US_NS = 1e3
 
 
 def gpus(names: Sequence[str] = ()) -> Table:
@@ -82,18 +84,24 @@ def _model(model: Model) -> tuple[object, ...]:
 
 
 def engines(names: Sequence[str] = ()) -> Table:
-    """Return serving engines with the defaults of their schedulers and their overheads."""
+    """Return serving engines with the defaults of their schedulers and what they add to the GPU.
+
+    Times are those of any replica, with the range that was seen; +1 says that the engine's file
+    has one more range for some replicas.
+    """
+    from replay.config.hardware.server import ServerTimes
     from replay.gpu.spec import engine_names, load_engine
     from replay.report.tables import Table
 
+    added = [field.name.removesuffix("_ns") for field in fields(ServerTimes)]
     columns = (
         "name", "version", "gpu_from_gib", "max_batched_tokens", "max_sequences",
         "rules", "async_scheduling", "chunked_prefill", "mixed_steps", "block_size",
-        "memory_utilization", "all_reduce", "a0_ms", "a1_ns_per_token", "unverified",
+        "memory_utilization", "all_reduce", *(f"{name}_us" for name in added), "unverified",
     )  # fmt: skip
     rows = []
     for engine in map(load_engine, names or engine_names()):
-        a0, a1 = engine.a0_ns, engine.a1_ns_per_token
+        times = [_ranges(getattr(engine, f"{name}_ns")) for name in added]
         rows += [
             (
                 engine.name,
@@ -108,13 +116,19 @@ def engines(names: Sequence[str] = ()) -> Table:
                 engine.block_size,
                 engine.memory_utilization,
                 engine.all_reduce,
-                f"{a0.typical / MS_NS:g} ({a0.low / MS_NS:g} to {a0.high / MS_NS:g})",
-                f"{a1.typical:g} ({a1.low:g} to {a1.high:g})",
+                *times,
                 ", ".join(engine.unverified),
             )
             for size in engine.scheduler
         ]
     return Table(columns, rows)
+
+
+def _ranges(found: Sequence[Overhead]) -> str:
+    first, *others = found
+    more = f" +{len(others)}" if others else ""
+    typical, low, high = (f"{value / US_NS:g}" for value in (first.typical, first.low, first.high))
+    return f"{typical} ({low} to {high}){more}"
 
 
 def hosts(names: Sequence[str] = ()) -> Table:

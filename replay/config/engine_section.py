@@ -50,13 +50,14 @@ class EngineSection(Section):
 
     name: str | None = Field(
         None,
-        description="serving engine, see `replay list engines`: its overhead and all-reduce are "
-        "modelled, and keys of its scheduler, memory and kind of cache that are not given are its "
-        "own; default: none, and TTFT has no overhead",
+        description="serving engine, see `replay list engines`: what it takes outside the GPU and "
+        "its all-reduce are counted, and keys of its scheduler, memory and kind of cache that are "
+        "not given are its own; default: none, and TTFT has no overhead",
     )
-    overhead: Literal["low", "typical", "high"] | None = Field(
+    overhead: Literal["none", "low", "typical", "high"] | None = Field(
         None,
-        description="which end of the engine's range of overheads; default: typical (needs name)",
+        description="which end of the range of what the engine takes outside the GPU, or none of "
+        "it; default: typical (needs name)",
     )
     mode: Literal["timed", "untimed"] = Field(
         "timed", description="untimed: no GPU; each request completes before the next, or see hold"

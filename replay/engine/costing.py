@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from replay.config.backends import TAKES_NUMBERS
 from replay.config.engine_section import EngineSection
+from replay.config.hardware.server import ServerTimes
 from replay.config.scenario import Scenario
+from replay.engine.overhead import NOTHING, EngineOverhead, overhead_of, server_times, without_steps
 from replay.engine.sizing import Hardware
 from replay.errors import InputError
 from replay.gpu.backends import Wanted, compile_cost
-from replay.gpu.cost import StepCost
+from replay.gpu.cost import StepCost, with_server
 from replay.gpu.replica import Replica
 from replay.gpu.spec import Gpu, load_engine
 
@@ -22,27 +23,17 @@ LONGEST_PROMPT = 2**20  # as EngineSection.max_prefill_tokens is at most
 
 
 @dataclass(frozen=True, slots=True)
-class EngineOverhead:
-    """What a request takes outside the GPU: `a0_ns`, and `a1_ns` for each prompt token.
-
-    It comes on top of the clock of the engine, which goes on with other requests meanwhile.
-    """
-
-    a0_ns: float = 0.0
-    a1_ns: float = 0.0
-
-    def of(self, input_tokens: np.ndarray) -> np.ndarray:
-        """Return the overhead of requests by their prompt tokens, int64 in ns."""
-        return np.rint(self.a0_ns + self.a1_ns * input_tokens).astype(np.int64)
-
-
-@dataclass(frozen=True, slots=True)
 class Costing:
-    """The cost tables of a run's steps, its overhead, and notes on both."""
+    """The cost tables of a run's steps, what its server adds, and notes on both."""
 
     cost: StepCost
-    overhead: EngineOverhead
+    times: ServerTimes
     notes: tuple[str, ...]
+
+    @property
+    def overhead(self) -> EngineOverhead:
+        """What the server adds to requests; what it adds to steps is in `cost`."""
+        return overhead_of(self.times)
 
 
 def make_costing(
@@ -54,17 +45,21 @@ def make_costing(
     `compile_cost` raises.
     """
     tokens, sequences = longest_step(scenario.engine), scenario.engine.max_sequences
-    backend, overhead = scenario.gpu.backend, engine_overhead(scenario)
+    backend, times = scenario.gpu.backend, server_times(scenario)
     if backend == TAKES_NUMBERS:
         given = scenario.gpu.linear.model_dump().values()
         compiled = compile_cost(backend, Wanted(None, tokens, sequences, linear=tuple(given)))
-        return Costing(compiled.cost, overhead, compiled.notes)
+        return Costing(compiled.cost, without_steps(times), compiled.notes)
     assert hardware is not None  # it was looked up for every other backend
     table = None if scenario.gpu.table is None else Path(scenario.gpu.table)
     replica = _replica(scenario, hardware, gpu or hardware.gpu)
     compiled = compile_cost(backend, Wanted(replica, tokens, sequences, table))
     notes = (*compiled.notes, *calibration_notes(hardware.gpu))
-    return Costing(compiled.cost, overhead, notes)
+    if times == NOTHING:
+        return Costing(compiled.cost, times, notes)
+    graphed = load_engine(str(scenario.engine.name)).graphed_tokens(sequences)
+    cost = with_server(compiled.cost, times, hardware.model.layers, graphed)
+    return Costing(cost, times, notes)
 
 
 def longest_step(engine: EngineSection) -> int:
@@ -94,9 +89,10 @@ def _any_length(engine: EngineSection) -> bool:
 
 
 def _replica(scenario: Scenario, hardware: Hardware, gpu: Gpu) -> Replica:
-    all_reduce = "graph"
+    all_reduce, layer_share = "graph", 1.0
     if scenario.engine.name is not None:
-        all_reduce = load_engine(scenario.engine.name).all_reduce
+        engine = load_engine(scenario.engine.name)
+        all_reduce, layer_share = engine.all_reduce, engine.layer_share
     return Replica(
         gpu,
         hardware.model,
@@ -104,16 +100,8 @@ def _replica(scenario: Scenario, hardware: Hardware, gpu: Gpu) -> Replica:
         weight_dtype=scenario.model.weight_dtype,
         kv_dtype=scenario.model.kv_dtype,
         all_reduce="nccl" if all_reduce == "nccl" else "graph",
+        layer_share=layer_share,
     )
-
-
-def engine_overhead(scenario: Scenario) -> EngineOverhead:
-    """Return the overhead of the engine a scenario names, none where it names none."""
-    if scenario.engine.name is None:
-        return EngineOverhead()
-    engine = load_engine(scenario.engine.name)
-    which = scenario.engine.overhead or "typical"
-    return EngineOverhead(getattr(engine.a0_ns, which), getattr(engine.a1_ns_per_token, which))
 
 
 def calibration_notes(gpu: Gpu) -> tuple[str, ...]:
@@ -136,6 +124,5 @@ def costing_record(scenario: Scenario, gpu: Gpu | None, costing: Costing) -> dic
         "calibrated": None if gpu is None else gpu.calibrated,
         "prefill_error_p90_percent": None if error is None else error.prefill.p90_percent,
         "decode_error_p90_percent": None if error is None else error.decode.p90_percent,
-        "overhead_a0_ns": costing.overhead.a0_ns,
-        "overhead_a1_ns_per_token": costing.overhead.a1_ns,
+        "server": dataclasses.asdict(costing.times),
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from replay.runs.rows import Rows
 from replay.schema import CARRIED, REQUESTS, TRACE, column_names
 
 if TYPE_CHECKING:
+    from replay.engine.overhead import EngineOverhead
     from replay.trace.frame import Trace
 
 _STATUSES = {
@@ -76,8 +76,9 @@ class RequestTable:
     """The table `requests` of a run, which makes any of its rows.
 
     `global_prefix` int[R] is how deep each prompt is what most start with, `turn` int[R] the
-    request whose turn it contains, -1 for none. `overhead_of` returns from prompt lengths what
-    requests take outside the GPU in ns; None where no time passes. What was hit and why the rest
+    request whose turn it contains, -1 for none. `overhead` is what requests take outside the GPU;
+    None where no time passes. `answers` int[R] is `answers_beside` of the replay, and
+    `no_cache_answers` that of its pair; None where they take no time. What was hit and why the rest
     was not is null unless `content_known`.
     """
 
@@ -88,7 +89,9 @@ class RequestTable:
     others: Alternatives | None
     global_prefix: np.ndarray
     turn: np.ndarray
-    overhead_of: Callable[[np.ndarray], np.ndarray] | None
+    overhead: EngineOverhead | None
+    answers: np.ndarray | None
+    no_cache_answers: np.ndarray | None
     content_known: bool
 
     def rows(self) -> Rows:
@@ -121,8 +124,10 @@ class RequestTable:
         columns["forgotten_tokens"] = frame.get_column("forgotten_tokens", default=absent)
         columns |= self._evictors(rows)
         columns |= self._admissions(rows)
-        columns |= self._latencies(self.main, rows)
-        paired = {} if self.baseline is None else self._latencies(self.baseline, rows)
+        columns |= self._latencies(self.main, self.answers, rows)
+        paired = {}
+        if self.baseline is not None:
+            paired = self._latencies(self.baseline, self.no_cache_answers, rows)
         for name in _PAIRED:
             columns[f"no_cache_{name}"] = paired.get(name, absent)
         if not self.content_known:
@@ -135,7 +140,7 @@ class RequestTable:
 
     @property
     def _timed(self) -> bool:
-        return self.overhead_of is not None
+        return self.overhead is not None
 
     def _evictors(self, rows: slice) -> dict[str, pl.Series]:
         """Return by whom and when the first block that each request missed was evicted."""
@@ -169,12 +174,11 @@ class RequestTable:
     def premature_ns(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
         """Return what `replay.engine.causality` says of some requests; nothing where untimed."""
         turn = self.turn[rows].astype(np.int64)
-        if self.overhead_of is None:
+        if not self._timed:
             return np.zeros(len(turn), np.int64), np.zeros(len(turn), np.bool_)
         outcome, before = self.main.outcome, np.maximum(turn, 0)
         status = outcome[before, layout.STATUS]
-        overhead = self.overhead_of(self.plan.table[before, layout.INPUT_TOKENS])
-        done = outcome[before, layout.DONE_NS] + overhead
+        done = outcome[before, layout.DONE_NS] + self._overhead_ns(self.answers, before)
         return premature_ns(
             turn,
             self.plan.table[rows, layout.ARRIVAL_NS],
@@ -182,13 +186,21 @@ class RequestTable:
             status == layout.REJECTED,
         )
 
-    def _latencies(self, simulation: Simulation, rows: slice) -> dict[str, pl.Series]:
+    def _overhead_ns(self, answers: np.ndarray | None, rows: slice | np.ndarray) -> np.ndarray:
+        tokens = self.plan.table[rows, layout.INPUT_TOKENS]
+        if self.overhead is None:
+            return np.zeros_like(tokens)
+        beside = np.zeros_like(tokens) if answers is None else answers[rows]
+        return self.overhead.of(tokens, beside)
+
+    def _latencies(
+        self, simulation: Simulation, answers: np.ndarray | None, rows: slice
+    ) -> dict[str, pl.Series]:
         outcome, timed = simulation.outcome, self._timed
         status = outcome[rows, layout.STATUS]
         arrival = self.plan.table[rows, layout.ARRIVAL_NS]
-        tokens = self.plan.table[rows, layout.INPUT_TOKENS]
         output_tokens = self.plan.table[rows, layout.OUTPUT_TOKENS]
-        extra = np.zeros_like(arrival) if self.overhead_of is None else self.overhead_of(tokens)
+        extra = self._overhead_ns(answers, rows)
         scheduled = outcome[rows, layout.SCHEDULED_NS]
         first, done = outcome[rows, layout.FIRST_TOKEN_NS], outcome[rows, layout.DONE_NS]
         completed = (status == layout.COMPLETED) & timed

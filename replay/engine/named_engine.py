@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
+from replay.config.backends import TAKES_NUMBERS
 from replay.config.defaults import is_given, with_defaults
 from replay.config.scenario import Scenario
 
@@ -75,14 +77,35 @@ def engine_notes(scenario: Scenario) -> list[str]:
     taken = [
         f"{path} {_word(value)}" for path, value in defaults.items() if not is_given(scenario, path)
     ]
-    which = scenario.engine.overhead or "typical"
-    a0_ms = getattr(engine.a0_ns, which) / 1e6
-    a1_us = getattr(engine.a1_ns_per_token, which) / 1e3
-    doubt = ", an estimate" if "a0_ns" in engine.unverified else ""
     return [
-        f"of {engine.name} {engine.version}: {', '.join(taken) or 'nothing'}; overhead "
-        f"{a0_ms:g} ms a request and {a1_us:g} us a prompt token{doubt}"
+        f"of {engine.name} {engine.version}: {', '.join(taken) or 'nothing'}",
+        *server_notes(scenario, engine),
     ]
+
+
+def server_notes(scenario: Scenario, engine: Engine) -> list[str]:
+    """Return what a named engine adds to the time of its GPUs, and which of it is an estimate."""
+    from replay.engine.overhead import server_times
+
+    if scenario.engine.overhead == "none":
+        return [f"nothing of what {engine.name} takes outside the GPU is counted"]
+    times = server_times(scenario)
+    of_request = (
+        f"{times.request_ns / 1e6:g} ms and {times.prompt_token_ns / 1e3:g} us a prompt token, and "
+        f"{times.answer_ns / 1e3:g} us for each answer that goes out with its first token"
+    )
+    doubtful = [name for name in dataclasses.asdict(times) if name in engine.unverified]
+    doubt = f" (estimates: {', '.join(doubtful)})" if doubtful else ""
+    if scenario.gpu.backend == TAKES_NUMBERS:
+        return [f"{engine.name} adds to a request {of_request}; steps are as given{doubt}"]
+    graphed = engine.graphed_tokens(with_engine(scenario).engine.max_sequences)
+    of_step = (
+        f"{times.after_ns / 1e6:g} ms, and it lasts no less than its launch on the CPU: "
+        f"{times.launch_ns / 1e6:g} ms, {times.launch_request_ns / 1e3:g} us a request, with a "
+        f"prompt {times.launch_layer_ns / 1e3:g} us a layer, and beyond {graphed} tokens, too many "
+        f"for its CUDA graphs, {times.eager_layer_ns / 1e3:g} us more"
+    )
+    return [f"{engine.name} adds to a request {of_request}; to a step {of_step}{doubt}"]
 
 
 def _word(value: object) -> str:

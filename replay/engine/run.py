@@ -152,9 +152,22 @@ def _request_table(
         others,
         global_prefix=narrowed(global_prefix_tokens(prepared.tree)),
         turn=narrowed(contained_turns(prepared.trace, tree)),
-        overhead_of=prepared.costing.overhead.of if prepared.costing else None,
+        overhead=None if prepared.costing is None else prepared.costing.overhead,
+        answers=_answers(prepared, main),
+        no_cache_answers=None if baseline is None else _answers(prepared, baseline),
         content_known=prepared.content_known,
     )
+
+
+def _answers(prepared: Prepared, simulation: Simulation) -> np.ndarray | None:
+    """Return how many answers go out with each first token; None where that takes no time."""
+    if prepared.costing is None or not prepared.costing.overhead.answer_ns:
+        return None
+    from replay.engine.overhead import answers_beside
+
+    outcome, rows = simulation.outcome, slice(None)
+    first, done = outcome[rows, layout.FIRST_TOKEN_NS], outcome[rows, layout.DONE_NS]
+    return narrowed(answers_beside(first, done))
 
 
 def _scenario_record(prepared: Prepared, scenario: Scenario) -> dict[str, Any]:

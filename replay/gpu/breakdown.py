@@ -58,8 +58,9 @@ def break_down(replica: Replica, cost: StepCost, step: Step) -> Breakdown:
     parts["LM head"] = float(head_ns(replica, np.array([float(step.sampled)]))[0])
     chunk = _attention_ns(replica, step, decodes=False)
     both = _attention_ns(replica, step, decodes=True)
-    parts["attention of the prompt"] = chunk
-    parts["attention of decodes"] = both - chunk
+    beside = max(both - chunk, 0.0)  # where they share a launch they may cost nothing more
+    parts["attention of the prompt"] = both - beside
+    parts["attention of decodes"] = beside
     known = sum(parts.values())
     handed_over = parts["between stages"]
     inside = max(total - handed_over, 0.0) / replica.pipeline_parallel

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from replay.config.hardware import ServerTimes
 from replay.errors import InputError
 from replay.gpu.attention import attention_table
 from replay.gpu.floor import floor_table
@@ -45,6 +46,10 @@ def _no_floor() -> Floats:
     return np.zeros(kernel.FLOORS)
 
 
+def _no_host() -> Floats:
+    return np.zeros(kernel.HOSTS)
+
+
 @dataclass(frozen=True, slots=True)
 class StepCost:
     """Everything an engine needs to time its steps; see `replay.kernels.cost` for the rule.
@@ -60,6 +65,7 @@ class StepCost:
     head_ns: Floats
     attention: Floats
     floor: Floats = dataclasses.field(default_factory=_no_floor)
+    host: Floats = dataclasses.field(default_factory=_no_host)
     prefill_new: Floats = dataclasses.field(default_factory=_nothing)
     prefill_cached: Floats = dataclasses.field(default_factory=_nothing)
     prefill_factor: Floats = dataclasses.field(default_factory=_no_grid)
@@ -102,6 +108,21 @@ def replica_cost(replica: Replica, *, max_batched_tokens: int, max_sequences: in
         floor=floor_table(replica),
     )
     return checked(cost, replica.gpu.name)
+
+
+def with_server(cost: StepCost, times: ServerTimes, layers: int, graph_tokens: int) -> StepCost:
+    """Return the same tables with what a server adds to each step of a model of so many layers.
+
+    `graph_tokens` are those of the largest step with prompts that is launched as CUDA graphs.
+    """
+    host = _no_host()
+    host[kernel.HOST_STEP_NS] = times.launch_ns
+    host[kernel.HOST_REQUEST_NS] = times.launch_request_ns
+    host[kernel.HOST_PROMPT_NS] = times.launch_layer_ns * layers
+    host[kernel.HOST_AFTER_NS] = times.after_ns
+    host[kernel.HOST_GRAPH_TOKENS] = graph_tokens
+    host[kernel.HOST_EAGER_NS] = times.eager_layer_ns * layers
+    return dataclasses.replace(cost, host=host)
 
 
 def checked(cost: StepCost, name: str) -> StepCost:

@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from replay.config.hardware import BYTES_PER_VALUE
+from replay.config.hardware.layers import Mla
 from replay.gpu.gemms import Gemm, attention_gemms, mlp_gemms, router_gemms
 from replay.gpu.replica import Replica, WeightKind
 from replay.units import NS_PER_S
 
 RESIDUAL_PASSES = 8  # hidden-wide reads and writes of a layer: two fused residual adds with norm
 ALL_REDUCES = 2  # after attention and after the MLP
+EXPERT_PASSES = 4.0  # hidden-wide: a row is gathered, put out again, read and added up
 STATE_FLOP = 6  # per key and value of a linear layer's state: decay, update and read, each 2
 
 Floats = NDArray[np.float64]
@@ -31,12 +33,12 @@ def linear_parts(replica: Replica, tokens: Floats) -> dict[str, Floats]:
     parts = {
         "attention projections": gemms_ns(replica, projections, tokens, dense),
         "MLP": gemms_ns(replica, mlp_gemms(model, gpus), tokens, dense),
-        "experts": _experts_ns(replica, tokens)
+        "experts": experts_ns(replica, tokens)
         + gemms_ns(replica, router_gemms(model), tokens, plain),
         "state of linear layers": _states_ns(replica, tokens),
         "element-wise": _elementwise_ns(replica, tokens),
-        "fixed time of layers": np.full_like(tokens, model.layers * replica.gpu.fit.layer_ns),
-        "all-reduce": _all_reduces_ns(replica, tokens),
+        "fixed time of layers": np.full_like(tokens, _layers_ns(replica)),
+        "all-reduce": all_reduces_ns(replica, tokens),
         "between stages": _handovers_ns(replica, tokens),
     }
     busy = tokens > 0
@@ -75,6 +77,10 @@ def _soft_max(first: Floats, second: Floats) -> Floats:
     return np.sqrt(np.sqrt(first**4 + second**4))
 
 
+def _layers_ns(replica: Replica) -> float:
+    return replica.model.layers * replica.gpu.fit.layer_ns * replica.layer_share
+
+
 def touched_experts(replica: Replica, tokens: Floats) -> Floats:
     """Return the routed experts of one layer that a step reads, were each token to pick any."""
     moe = replica.model.moe
@@ -83,23 +89,34 @@ def touched_experts(replica: Replica, tokens: Floats) -> Floats:
     return moe.experts * (1.0 - (1.0 - moe.experts_per_token / moe.experts) ** tokens)
 
 
-def _experts_ns(replica: Replica, tokens: Floats) -> Floats:
-    """Return the routed experts' time: chosen weights read, chosen products computed."""
+def experts_ns(replica: Replica, tokens: Floats, touched: Floats | None = None) -> Floats:
+    """Return the routed experts' time: chosen weights read, chosen products computed.
+
+    `touched` is how many experts of a layer a step reads, where that is known.
+    """
     model, gpu, fit = replica.model, replica.gpu, replica.gpu.fit
     moe = model.moe
     if moe is None:
         return np.zeros_like(tokens)
     kind = replica.weights("expert")
+    share, padded_rows, layer_ns = kind.share, fit.moe_padded_rows, fit.moe_layer_ns
+    if kind.name in fit.experts:
+        own = fit.experts[kind.name]
+        share, padded_rows, layer_ns = own.share, own.padded_rows, own.layer_ns
     weights = model.expert_parameters / replica.tensor_parallel
+    if touched is None:
+        touched = touched_experts(replica, tokens)
     rows = tokens * moe.experts_per_token
-    flop_per_s = kind.flop_per_s * min(fit.moe_efficiency * kind.share, 1.0)
-    compute = rows * (2.0 * weights / flop_per_s * NS_PER_S)
+    flop_per_s = kind.flop_per_s * min(fit.moe_efficiency * share, 1.0)
+    compute = (rows + touched * padded_rows) * (2.0 * weights / flop_per_s * NS_PER_S)
+    read_bytes_per_s = gpu.hbm_bytes_per_s * fit.moe_memory_efficiency
+    memory = touched * (weights * kind.weight_bytes / read_bytes_per_s * NS_PER_S)
     width = moe.expert_hidden or model.hidden
-    values = 2.0 * width + (model.mlp_matrices + 1) * moe.ffn / replica.tensor_parallel
-    moved = touched_experts(replica, tokens) * weights * kind.weight_bytes
-    moved = moved + rows * values * BYTES_PER_VALUE
-    memory = moved * (NS_PER_S / (gpu.hbm_bytes_per_s * fit.memory_efficiency))
-    return moe.layers * (_soft_max(compute, memory) + fit.moe_layer_ns)
+    values = EXPERT_PASSES * width
+    values += (model.mlp_matrices + 1) * moe.ffn / replica.tensor_parallel
+    traffic_bytes_per_s = gpu.hbm_bytes_per_s * fit.moe_traffic_efficiency
+    traffic = rows * (values * BYTES_PER_VALUE / traffic_bytes_per_s * NS_PER_S)
+    return moe.layers * (_soft_max(compute, memory) + traffic + layer_ns)
 
 
 def _states_ns(replica: Replica, tokens: Floats) -> Floats:
@@ -121,6 +138,8 @@ def _elementwise_ns(replica: Replica, tokens: Floats) -> Floats:
     for group in model.attention_groups:
         heads = (group.heads + group.stored_kv_heads(gpus)) / gpus
         values += 2.0 * heads * group.key_dim * group.layers
+        if group.kind == "mla" and model.mla is not None:
+            values += latent_values(model.mla) * group.heads / gpus * group.layers
     if model.dense_layers:
         values += model.mlp_matrices * model.ffn / gpus * model.dense_layers
     if model.moe is not None and model.moe.shared_ffn:
@@ -129,17 +148,28 @@ def _elementwise_ns(replica: Replica, tokens: Floats) -> Floats:
     return tokens * (values * BYTES_PER_VALUE / bytes_per_s * NS_PER_S)
 
 
-def _all_reduces_ns(replica: Replica, tokens: Floats) -> Floats:
-    """Return ring all-reduces of the residual stream: each GPU sends 2(N-1)/N of the data."""
+def latent_values(mla: Mla) -> float:
+    """Return what is copied for one head: queries as they meet the latent, keys and values made."""
+    return 2.0 * (mla.cached_values + mla.key_dim + mla.v_head_dim)
+
+
+def all_reduces_ns(replica: Replica, tokens: Floats) -> Floats:
+    """Return all all-reduces of the residual stream: each GPU sends 2(N-1)/N of the data."""
     gpus = replica.tensor_parallel
     if gpus == 1:
         return np.zeros_like(tokens)
     gpu, fit = replica.gpu, replica.gpu.fit
-    bytes_per_s = gpu.link_bytes_per_s * fit.all_reduce_efficiency
-    graph = replica.all_reduce == "graph"
-    latency = fit.all_reduce_ns if graph else fit.nccl_all_reduce_ns
-    sent = 2.0 * (gpus - 1) / gpus * replica.model.hidden * BYTES_PER_VALUE
-    each = latency + tokens * (sent / bytes_per_s * NS_PER_S)
+    sent = 2.0 * (gpus - 1) / gpus * replica.model.hidden * BYTES_PER_VALUE * NS_PER_S
+    shared = fit.all_reduce_efficiency * (2.0 / gpus) ** fit.all_reduce_crowding
+    latency = fit.nccl_all_reduce_ns + (gpus - 2) * fit.all_reduce_gpu_ns
+    reached = shared
+    if fit.nccl_efficiency is not None:
+        reached = min(fit.nccl_efficiency * (gpus / 2.0) ** fit.nccl_growth, 1.0)
+    each = latency + tokens * (sent / (gpu.link_bytes_per_s * reached))
+    if replica.all_reduce == "graph":  # a kernel of the engine's own, as long as it is faster
+        latency = fit.all_reduce_ns + (gpus - 2) * fit.all_reduce_gpu_ns
+        own = latency + tokens * (sent / (gpu.link_bytes_per_s * shared))
+        each = np.minimum(own, each)
     return ALL_REDUCES * replica.model.layers * each
 
 

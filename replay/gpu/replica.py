@@ -18,7 +18,8 @@ class Replica:
 
     `weight_dtype` native is as published. With FP8 or FP4 weights the products run in that type
     where the GPU has a peak for it, else the weights are widened on the way and only their bytes
-    are saved, as INT4 and MXFP4 kernels do.
+    are saved, as INT4 and MXFP4 kernels do. `layer_share` is what an engine's kernels take of the
+    fixed time of a layer.
     """
 
     gpu: Gpu
@@ -28,6 +29,7 @@ class Replica:
     weight_dtype: str = NATIVE
     kv_dtype: str = "bf16"
     all_reduce: AllReduce = "graph"
+    layer_share: float = 1.0
 
     def check(self) -> None:
         """Raise InputError where the model cannot be spread so, UnknownNameError for a type."""
@@ -51,25 +53,37 @@ class Replica:
         dtype = self.model.dtype_of(part, self.weight_dtype)
         size = float(WEIGHT_DTYPE_BITS[dtype] / 8)
         if dtype == "fp8" and gpu.fp8_flop_per_s:
-            share = fit.fp8_gemm_efficiency / fit.gemm_efficiency
-            return WeightKind(size, 1.0, gpu.fp8_flop_per_s, share)
+            blocks = self.weight_dtype == NATIVE
+            reached = fit.fp8_block_gemm_efficiency if blocks else fit.fp8_gemm_efficiency
+            name = "fp8_block" if blocks else "fp8"
+            return WeightKind(size, 1.0, gpu.fp8_flop_per_s, reached / fit.gemm_efficiency, name)
         if dtype == "fp4" and gpu.fp4_flop_per_s:
             share = fit.fp4_gemm_efficiency / fit.gemm_efficiency
-            return WeightKind(size, 0.5, gpu.fp4_flop_per_s, share)
-        return WeightKind(size, BYTES_PER_VALUE, gpu.bf16_flop_per_s, 1.0)
+            return WeightKind(size, 0.5, gpu.fp4_flop_per_s, share, dtype)
+        if dtype == "mxfp4" and self._activations_in_fp8 and gpu.fp8_flop_per_s:
+            return WeightKind(size, 1.0, gpu.fp8_flop_per_s, 1.0, "mxfp4_fp8")
+        return WeightKind(size, BYTES_PER_VALUE, gpu.bf16_flop_per_s, 1.0, dtype)
+
+    @property
+    def _activations_in_fp8(self) -> bool:
+        """Whether MXFP4 experts get FP8 inputs: in an FP8 model, by kernels of Blackwell."""
+        in_fp8 = self.model.dtype_of("linear", self.weight_dtype) == "fp8"
+        return in_fp8 and self.gpu.fp4_flop_per_s is not None
 
 
 @dataclass(frozen=True, slots=True)
 class WeightKind:
     """Bytes of a weight and of an input, the peak they meet at, and how much of it is reached.
 
-    `share` is relative to the efficiency of a bf16 product.
+    `share` is relative to the efficiency of a bf16 product; `name` is the type as `fit.experts`
+    has it. Published FP8 weights have scales for blocks of 128, those made FP8 one for a matrix.
     """
 
     weight_bytes: float
     input_bytes: float
     flop_per_s: float
     share: float
+    name: str = "bf16"
 
 
 def _check_stages(model: Model, stages: int) -> None:

@@ -2,12 +2,14 @@
 
 A step costs
 
-    linear[T] + head[r] + attention of every kind of layer, and never less than the floor
+    max(linear[T] + head[r] + attention of every kind of layer, host) + what follows it
 
-nanoseconds, rounded up: T new tokens in the step, r rows of them sampled. `linear` and `head` are
-tables. Attention depends on who is in the step and is computed here from one row of coefficients
-a kind of layer (full, sliding window, latent), all layers of that kind folded in. The floor is
-the arithmetic at the peak or the bytes at the nominal bandwidth, whichever is more.
+nanoseconds, rounded up, and never less than the floor: T new tokens in the step, r rows of them
+sampled. `linear` and `head` are tables. `host` is what the CPU takes to start a step, which grows
+with its requests and hides behind the GPU where that takes longer. Attention depends on who is in
+the step and is computed here from one row of coefficients a kind of layer (full, sliding window,
+latent), all layers of that kind folded in. The floor is the arithmetic at the peak or the bytes at
+the nominal bandwidth, whichever is more.
 
 Prompt chunks are summed first (`add_chunk`, one call a chunk), because all chunks of a step share
 one launch: the unit of its work is a tile, `TILE_ROWS` query rows of one head that one SM takes
@@ -21,6 +23,13 @@ chunks in one step are 128 tiles, still one wave: 1.64 ms, not four times that.
 Where decodes share a launch with prompt chunks, FlashAttention-2 takes each of their query heads
 as one tile, unsplit, and reads the KV of one KV head again for each wave that its query heads
 fill, unless the L2 cache holds it (`UNSPLIT`).
+
+FlashAttention-3 (`PACKED`) makes one launch of whatever is in the step. The query heads that share
+a KV head are rows of one tile, and where tiles leave SMs idle their keys are cut into pieces: how
+many at most follows from the longest chunk of the launch, how many for a tile from the work of
+all. The same 16 tokens after 65,536 cached ones are 8 tiles, of 8 KV heads, in 15 pieces each:
+reading the keys takes longer than they do. A chunk of 512 tokens fills the SMs, so beside it
+nothing is cut, not even a decode over 32,768 keys.
 """
 
 from __future__ import annotations
@@ -30,6 +39,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from replay.kernels.corrections import factor
 from replay.kernels.jit import inner
 
 # attention float64[K, COEFFICIENTS]: one row a kind of layer
@@ -48,11 +58,18 @@ DECODE_ROW_NS = 11  # what a decode moves besides its keys
 GROUP = 12  # query heads that share one KV head
 L2_KEYS = 13  # keys of one KV head that the L2 cache holds
 WINDOW = 14  # keys a query sees at most
-UNSPLIT = 15  # 1 where decodes beside chunks are tiles, 2 where decodes alone are too
+UNSPLIT = 15  # 1 where decodes beside chunks are tiles, 2 where decodes alone are too, 3 PACKED
 FLOOR_PAIR_NS = 16  # arithmetic of one pair at the peak, chunks
 FLOOR_KEY_NS = 17  # one key at the nominal bandwidth
 FLOOR_DECODE_PAIR_NS = 18
-COEFFICIENTS = 19
+CHUNK_LAUNCH_NS = 19  # fixed time of a launch with prompt chunks
+DECODE_LAUNCH_NS = 20  # and of one of decodes
+ABSORBED_TOKENS = 21  # chunks of at most so many tokens are worked as decodes are (latents)
+WRITE_NS = 22  # K and V of one new token, put into the cache by a kernel of its own
+COMBINE_NS = 23  # fixed time more of a launch that cuts tiles: their pieces are put together
+DECODE_PIECES = 24  # of a tile at most, where no chunk is longer than a tile (PACKED)
+ABSORBED_PAIR_NS = 25  # arithmetic of one pair of a chunk worked as decodes are
+COEFFICIENTS = 26
 
 # sums float64[K, SUMS]: the prompt chunks of a step together
 PAIRS = 0
@@ -64,7 +81,11 @@ KEYS = 5
 ROWS = 6
 EXPANDED = 7
 CHUNKS = 8
-SUMS = 9
+MOST_NEW = 9  # tokens of the longest chunk
+ABSORBED_PAIRS = 10  # of PAIRS, KEYS and ROWS those of chunks worked as decodes are
+ABSORBED_KEYS = 11
+ABSORBED_ROWS = 12
+SUMS = 13
 
 # floor float64[FLOORS]: what no software can beat, besides attention
 TOKEN_NS = 0  # arithmetic of one token's GEMMs at the peak
@@ -73,9 +94,28 @@ WEIGHTS_NS = 2  # the weights that any step reads, at the nominal bandwidth
 HEAD_WEIGHTS_NS = 3
 FLOORS = 4
 
+# host float64[HOSTS]: the CPU's part of a step
+HOST_STEP_NS = 0  # to start a step, while the GPU works on what it already has
+HOST_REQUEST_NS = 1  # more of it for each request in the step
+HOST_PROMPT_NS = 2  # more of it where a step has prompt chunks: launches that are in no graph
+HOST_AFTER_NS = 3  # what no work of the GPU hides
+HOST_GRAPH_TOKENS = 4  # tokens of the largest step with prompt chunks that is launched as graphs
+HOST_EAGER_NS = 5  # more of it to start a larger one, kernel by kernel
+HOSTS = 6
+
 UNLIMITED = 2.0**53  # keys of a window that never ends; finite, so that none of it is none
 ALWAYS = 2.0
+PACKED = 3.0
 L2_FULL = 0.7  # share of the L2 cache from which keys start to be read again
+
+# FlashAttention-3, hopper/heuristics.h and flash_prepare_scheduler.cu
+SPLIT_KEYS = 128  # keys of a block: pieces are whole blocks
+UNSPLIT_BLOCKS = 4  # a tile of so few blocks is never cut
+FULL = 0.8  # share of the SMs from which tiles are not cut
+FILLED = 0.85  # share of its waves that a number of pieces must fill
+MARGIN = 1.1  # pieces are sized for that much more work than there is
+MOST_PIECES = 32.0  # what a CUDA graph of the engine leaves room for
+DECODE_TILE = 0.5  # of the time of a key, where a launch of decodes alone has narrower tiles
 
 
 class CostTables(NamedTuple):
@@ -90,6 +130,7 @@ class CostTables(NamedTuple):
     head_ns: np.ndarray  # [max_sequences + 1], 0 at 0
     attention: np.ndarray  # [K, COEFFICIENTS]
     floor: np.ndarray  # [FLOORS]
+    host: np.ndarray  # [HOSTS]
     prefill_new: np.ndarray  # [N], log(1 + tokens), rising
     prefill_cached: np.ndarray  # [C]
     prefill_factor: np.ndarray  # [N, C]
@@ -114,7 +155,7 @@ def soft_max(first, second):
 def clear_chunks(sums):
     """Forget the chunks of the last step."""
     for kind in range(sums.shape[0]):
-        if sums[kind, TILES] > 0.0:
+        if sums[kind, CHUNKS] + sums[kind, TILES] > 0.0:
             for field in range(SUMS):
                 sums[kind, field] = 0.0
 
@@ -132,19 +173,31 @@ def add_chunk(attention, sums, new_tokens, cached_tokens):
     new = float(new_tokens)
     cached = float(cached_tokens)
     for kind in range(attention.shape[0]):
-        rows = attention[kind, TILE_ROWS]
         window = attention[kind, WINDOW]
         seen = min(cached + new, window + new)
+        pairs = _pairs(new, cached, window)
+        sums[kind, PAIRS] += pairs
+        sums[kind, KEYS] += seen
+        sums[kind, ROWS] += new
+        sums[kind, CHUNKS] += 1.0
+        if new <= attention[kind, ABSORBED_TOKENS]:
+            sums[kind, ABSORBED_PAIRS] += pairs
+            sums[kind, ABSORBED_KEYS] += seen
+            sums[kind, ABSORBED_ROWS] += new
+            continue
+        rows = attention[kind, TILE_ROWS]
         tiles = math.ceil(new / rows) * attention[kind, HEADS]
         start = attention[kind, TILE_START_KEYS]
         average = min(cached + 0.5 * (new + rows), window + rows) + start
         longest = min(cached + new, window + rows) + start
-        sums[kind, PAIRS] += _pairs(new, cached, window)
-        sums[kind, KEYS] += seen
-        sums[kind, ROWS] += new
         sums[kind, EXPANDED] += min(cached, window)
-        sums[kind, CHUNKS] += 1.0
-        _deal(sums, kind, attention[kind, SMS], tiles, average, longest)
+        sums[kind, MOST_NEW] = max(sums[kind, MOST_NEW], new)
+        if attention[kind, UNSPLIT] == PACKED:  # dealt out with the decodes, when all are known
+            sums[kind, TILES] += tiles
+            sums[kind, WORK] += tiles * (min(average, longest) - start)
+            sums[kind, SPAN] = max(sums[kind, SPAN], longest - start)
+        else:
+            _deal(sums, kind, attention[kind, SMS], tiles, average, longest)
 
 
 @inner
@@ -180,39 +233,60 @@ def attention_ns(attention, sums, decodes, context_tokens, longest_context):
     total = 0.0
     for kind in range(attention.shape[0]):
         total += _kind_ns(attention, sums, kind, decodes, context_tokens, longest_context)
+        total += (sums[kind, ROWS] + decodes) * attention[kind, WRITE_NS]
     return total
 
 
 @inner
 def _kind_ns(attention, sums, kind, decodes, context_tokens, longest_context):
-    window = attention[kind, WINDOW]
-    chunk_rows = sums[kind, ROWS]
-    keys = min(float(context_tokens), decodes * window)
-    unsplit = attention[kind, UNSPLIT]
-    by_tile = decodes > 0 and unsplit > 0.0 and (chunk_rows > 0.0 or unsplit == ALWAYS)
-    read_ns = keys * attention[kind, DECODE_KEY_NS]
-    decode_ns = 0.0
-    if by_tile:
-        read_ns *= _reads(attention, kind, decodes, keys)
-        start = attention[kind, TILE_START_KEYS]
-        tiles = decodes * attention[kind, HEADS]
-        longest = min(float(longest_context), window) + start
-        _deal(sums, kind, attention[kind, SMS], tiles, keys / decodes + start, longest)
-    read_ns += decodes * attention[kind, DECODE_ROW_NS]
-    if not by_tile and decodes > 0:
-        decode_ns = soft_max(keys * attention[kind, DECODE_PAIR_NS], read_ns)
-        read_ns = 0.0
-    elif chunk_rows == 0.0 and decodes == 0:
+    chunk_rows = sums[kind, ROWS] - sums[kind, ABSORBED_ROWS]
+    requests = decodes + sums[kind, ABSORBED_ROWS]
+    if chunk_rows + requests == 0.0:
         return 0.0
-    if chunk_rows == 0.0 and not by_tile:
-        return decode_ns
-    pair_ns = sums[kind, PAIRS] * attention[kind, PAIR_NS]
-    if by_tile:
-        pair_ns += keys * attention[kind, DECODE_PAIR_NS]
-    compute_ns = max(pair_ns, sums[kind, SPAN] * attention[kind, TILE_KEY_NS])
-    read_ns += sums[kind, KEYS] * attention[kind, KEY_NS] + chunk_rows * attention[kind, ROW_NS]
+    keys = min(float(context_tokens), decodes * attention[kind, WINDOW])
+    unsplit = attention[kind, UNSPLIT]
+    if unsplit == PACKED:
+        return _packed_ns(attention, sums, kind, decodes, keys, longest_context)
+    if decodes > 0 and unsplit > 0.0 and (chunk_rows > 0.0 or unsplit == ALWAYS):
+        read_ns = _deal_decodes(attention, sums, kind, decodes, keys, longest_context)
+        decode_pair_ns = keys * attention[kind, DECODE_PAIR_NS]
+        return _chunks_ns(attention, sums, kind, chunk_rows, decode_pair_ns, read_ns)
+    total = 0.0
+    if requests > 0:
+        pair_ns = keys * attention[kind, DECODE_PAIR_NS]
+        pair_ns += sums[kind, ABSORBED_PAIRS] * attention[kind, ABSORBED_PAIR_NS]
+        read = keys + sums[kind, ABSORBED_KEYS]
+        total += attention[kind, DECODE_LAUNCH_NS] + soft_max(
+            pair_ns,
+            read * attention[kind, DECODE_KEY_NS] + requests * attention[kind, DECODE_ROW_NS],
+        )
+    if chunk_rows > 0.0:
+        total += _chunks_ns(attention, sums, kind, chunk_rows, 0.0, 0.0)
+    return total
+
+
+@inner
+def _chunks_ns(attention, sums, kind, chunk_rows, decode_pair_ns, decode_read_ns):
+    """Return a launch of tiles: chunks, and what decodes that are tiles of it add to it."""
+    pair_ns = (sums[kind, PAIRS] - sums[kind, ABSORBED_PAIRS]) * attention[kind, PAIR_NS]
+    span_ns = sums[kind, SPAN] * attention[kind, TILE_KEY_NS]
+    compute_ns = max(pair_ns + decode_pair_ns, span_ns)
+    keys = sums[kind, KEYS] - sums[kind, ABSORBED_KEYS]
+    read_ns = keys * attention[kind, KEY_NS] + chunk_rows * attention[kind, ROW_NS]
     expand_ns = sums[kind, EXPANDED] * attention[kind, EXPAND_NS]
-    return soft_max(compute_ns, read_ns) + expand_ns + decode_ns
+    work_ns = soft_max(compute_ns, read_ns + decode_read_ns)
+    return attention[kind, CHUNK_LAUNCH_NS] + work_ns + expand_ns
+
+
+@inner
+def _deal_decodes(attention, sums, kind, decodes, keys, longest_context):
+    """Deal decodes out as tiles beside those of chunks; return the time of their reads."""
+    start = attention[kind, TILE_START_KEYS]
+    tiles = decodes * attention[kind, HEADS]
+    longest = min(float(longest_context), attention[kind, WINDOW]) + start
+    _deal(sums, kind, attention[kind, SMS], tiles, keys / decodes + start, longest)
+    reads = _reads(attention, kind, decodes, keys)
+    return keys * attention[kind, DECODE_KEY_NS] * reads + decodes * attention[kind, DECODE_ROW_NS]
 
 
 @inner
@@ -227,6 +301,77 @@ def _reads(attention, kind, decodes, keys):
     again = max(min(waves, group), 1.0) - 1.0
     full = keys / attention[kind, L2_KEYS]
     return 1.0 + again * min(max((full - L2_FULL) / (1.0 - L2_FULL), 0.0), 1.0)
+
+
+@inner
+def _packed_ns(attention, sums, kind, decodes, keys, longest_context):
+    """Return one launch of chunks and decodes whose tiles are cut into pieces over idle SMs.
+
+    A tile is given its share of the launch's work and a tenth; chunks are cut as their mean is.
+    """
+    sms = attention[kind, SMS]
+    chunk_tiles = sums[kind, TILES]
+    narrow = 1.0 if chunk_tiles > 0.0 else DECODE_TILE
+    start = attention[kind, TILE_START_KEYS] / narrow
+    tiles = decodes * attention[kind, HEADS]
+    longest = min(float(longest_context), attention[kind, WINDOW])
+    most = _most_pieces(attention, sums, kind, max(sums[kind, SPAN], longest))
+    work = sums[kind, WORK] + keys * attention[kind, HEADS]
+    size = max(math.ceil(MARGIN * work / (SPLIT_KEYS * sms)), 1.0) * SPLIT_KEYS
+    pieces = 0.0
+    span = 0.0
+    shortest = UNLIMITED
+    if decodes > 0:
+        each = keys / decodes
+        cut = min(most, math.ceil(each / size))
+        pieces = tiles * cut
+        shortest = each / cut
+        span = longest / min(most, math.ceil(longest / size))
+    if chunk_tiles > 0.0:
+        mean = sums[kind, WORK] / chunk_tiles
+        cut = min(most, math.ceil(mean / size))
+        pieces += chunk_tiles * cut
+        shortest = min(shortest, mean / cut)
+        span = max(span, sums[kind, SPAN] / min(most, math.ceil(sums[kind, SPAN] / size)))
+    waves = pieces / sms
+    idle = math.ceil(waves) - waves
+    span = max(span + start, work / sms + waves * start + idle * (shortest + start))
+    pair_ns = sums[kind, PAIRS] * attention[kind, PAIR_NS] + keys * attention[kind, DECODE_PAIR_NS]
+    read_ns = sums[kind, KEYS] * attention[kind, KEY_NS] + keys * attention[kind, DECODE_KEY_NS]
+    read_ns += sums[kind, ROWS] * attention[kind, ROW_NS] + decodes * attention[kind, DECODE_ROW_NS]
+    launch_ns = attention[kind, CHUNK_LAUNCH_NS if chunk_tiles > 0.0 else DECODE_LAUNCH_NS]
+    if pieces > tiles + chunk_tiles:
+        launch_ns += attention[kind, COMBINE_NS]
+    return launch_ns + soft_max(max(pair_ns, span * attention[kind, TILE_KEY_NS] * narrow), read_ns)
+
+
+def pieces_that_fill(tiles, sms):
+    """Return the fewest pieces a tile with which so many tiles fill their waves of SMs.
+
+    Plain Python, for coefficients; kernels call the compiled one.
+    """
+    if tiles >= FULL * sms:
+        return 1.0
+    pieces = math.ceil(FILLED * sms / tiles)
+    while pieces * tiles / sms < FILLED * math.ceil(pieces * tiles / sms):
+        pieces += 1
+    return min(float(pieces), MOST_PIECES)
+
+
+_pieces_that_fill = inner(pieces_that_fill)
+
+
+@inner
+def _most_pieces(attention, sums, kind, keys):
+    """Return the pieces of a tile at most, `keys` being those of the longest tile."""
+    blocks = keys * (1.0 / SPLIT_KEYS)
+    if blocks <= UNSPLIT_BLOCKS:
+        return 1.0
+    most = attention[kind, DECODE_PIECES]
+    if sums[kind, MOST_NEW] > attention[kind, TILE_ROWS]:
+        tiles = math.ceil(sums[kind, MOST_NEW] / attention[kind, TILE_ROWS])
+        most = _pieces_that_fill(tiles * attention[kind, HEADS], attention[kind, SMS])
+    return min(most, math.ceil(blocks))
 
 
 # --- the whole step -------------------------------------------------------------------------
@@ -273,67 +418,14 @@ def step_ns(tables, sums, decodes, context_tokens, longest_context, sampled):
         cached = (sums[0, KEYS] - new) / max(sums[0, CHUNKS], 1.0)
     attention = attention_ns(tables.attention, sums, decodes, context_tokens, longest_context)
     total = tables.linear_ns[tokens] + tables.head_ns[sampled] + attention
-    if measured and tokens > 0:
-        total *= _factor(tables, new, cached, decodes, context_tokens)
-    return math.ceil(max(total, floor))
-
-
-# --- corrections ----------------------------------------------------------------------------
-
-
-@inner
-def _factor(tables, new, cached, decodes, context_tokens):
-    """Return the measured correction of a step: that of its prompts and that of its decodes.
-
-    Where it has both, each counts by the linear time that its tokens would take alone.
-    """
-    prefill_weight = 0.0
-    decode_weight = 0.0
-    prefill = 1.0
-    decode = 1.0
+    if tokens == 0:
+        return 0
+    if measured:
+        total *= factor(tables, new, cached, decodes, context_tokens)
+    host = tables.host
+    host_ns = host[HOST_STEP_NS] + (sums[0, CHUNKS] + decodes) * host[HOST_REQUEST_NS]
     if new > 0:
-        prefill_weight = tables.linear_ns[new]
-        if tables.prefill_factor.size > 0:
-            prefill = _between(
-                tables.prefill_new,
-                tables.prefill_cached,
-                tables.prefill_factor,
-                math.log(1.0 + new),
-                math.log(1.0 + cached),
-            )
-    if decodes > 0:
-        decode_weight = tables.linear_ns[decodes]
-        if tables.decode_factor.size > 0:
-            decode = _between(
-                tables.decode_batch,
-                tables.decode_context,
-                tables.decode_factor,
-                math.log(1.0 + decodes),
-                math.log(1.0 + context_tokens / decodes),
-            )
-    weight = prefill_weight + decode_weight
-    return (prefill * prefill_weight + decode * decode_weight) / weight
-
-
-@inner
-def _place(axis, value):
-    """Return the last point of a rising axis not past `value`, and the share of the way on."""
-    last = axis.shape[0] - 1
-    if last == 0 or value <= axis[0]:
-        return 0, 0.0
-    if value >= axis[last]:
-        return last - 1, 1.0
-    at = np.searchsorted(axis, value, side="right") - 1
-    return at, (value - axis[at]) / (axis[at + 1] - axis[at])
-
-
-@inner
-def _between(rows, columns, grid, row, column):
-    """Return a bilinear interpolation; what lies outside takes the value at the border."""
-    up, down = _place(rows, row)
-    left, right = _place(columns, column)
-    below = min(up + 1, rows.shape[0] - 1)
-    beside = min(left + 1, columns.shape[0] - 1)
-    first = grid[up, left] * (1.0 - right) + grid[up, beside] * right
-    second = grid[below, left] * (1.0 - right) + grid[below, beside] * right
-    return first * (1.0 - down) + second * down
+        host_ns += host[HOST_PROMPT_NS]
+        if tokens > host[HOST_GRAPH_TOKENS]:
+            host_ns += host[HOST_EAGER_NS]
+    return math.ceil(max(total, floor, host_ns) + host[HOST_AFTER_NS])

@@ -7,6 +7,7 @@ attention, dense MLPs and experts; compressed and linear layers have tests of th
 
 import math
 
+from replay.config.hardware.gpu import ModuleFit
 from tests.naive import attention as naive_attention
 from tests.naive.attention import four_norm
 
@@ -33,10 +34,11 @@ def kv_heads_of(group, gpus):
 # --- products -------------------------------------------------------------------------------
 
 
-def gemm_ns(gpu, rows, inner, columns, dtype="bf16"):
+def gemm_ns(gpu, rows, inner, columns, dtype="bf16", blocks=False):
     peak, share, width, values = gpu.bf16_flop_per_s, gpu.fit.gemm_efficiency, WIDTHS[dtype], 2.0
     if dtype == "fp8" and gpu.fp8_flop_per_s:
         peak, share, values = gpu.fp8_flop_per_s, gpu.fit.fp8_gemm_efficiency, 1.0
+        share = gpu.fit.fp8_block_gemm_efficiency if blocks else share
     if dtype == "fp4" and gpu.fp4_flop_per_s:
         peak, share, values = gpu.fp4_flop_per_s, gpu.fit.fp4_gemm_efficiency, 0.5
     flop = 2 * rows * inner * columns
@@ -50,29 +52,34 @@ def linear_ns(gpu, model, gpus, tokens, weight_dtype="native", **_):
     if tokens == 0:
         return 0.0
     dtype = model.dtype_of("linear", weight_dtype)
+    blocks = weight_dtype == "native"
     total, values = 0.0, 0.0
     for group in model.attention_groups:
         for _ in range(group.layers):
             for inner, columns in projections(model, group, gpus):
-                total += gemm_ns(gpu, tokens, inner, columns, dtype)
+                total += gemm_ns(gpu, tokens, inner, columns, dtype, blocks)
             values += 8 * model.hidden
             values += 2 * (group.heads / gpus + kv_heads_of(group, gpus)) * group.key_dim
+            if group.kind == "mla":
+                mla = model.mla
+                each = mla.kv_lora_rank + mla.qk_rope_head_dim + group.key_dim + group.value_dim
+                values += 2 * each * group.heads / gpus
             total += gpu.fit.layer_ns
             if gpus > 1:
                 total += 2 * all_reduce_ns(gpu, gpus, 2 * tokens * model.hidden)
     for _ in range(model.dense_layers):
         width = model.ffn / gpus
-        total += gemm_ns(gpu, tokens, model.hidden, 2 * width, dtype)
-        total += gemm_ns(gpu, tokens, width, model.hidden, dtype)
+        total += gemm_ns(gpu, tokens, model.hidden, 2 * width, dtype, blocks)
+        total += gemm_ns(gpu, tokens, width, model.hidden, dtype, blocks)
         values += 3 * width
     moe = model.moe
     for _ in range(moe.layers if moe else 0):
-        total += gemm_ns(gpu, tokens, model.hidden, moe.experts) + gpu.fit.moe_layer_ns
+        total += gemm_ns(gpu, tokens, model.hidden, moe.experts)
         total += experts_ns(gpu, model, gpus, tokens, weight_dtype)
         if moe.shared_ffn:
             width = moe.shared_ffn / gpus
-            total += gemm_ns(gpu, tokens, model.hidden, 2 * width, dtype)
-            total += gemm_ns(gpu, tokens, width, model.hidden, dtype)
+            total += gemm_ns(gpu, tokens, model.hidden, 2 * width, dtype, blocks)
+            total += gemm_ns(gpu, tokens, width, model.hidden, dtype, blocks)
             values += 3 * width
     bandwidth = gpu.hbm_bytes_per_s * gpu.fit.elementwise_efficiency
     return total + 1e9 * 2 * tokens * values / bandwidth
@@ -97,29 +104,46 @@ def projections(model, group, gpus):
 
 def experts_ns(gpu, model, gpus, tokens, weight_dtype):
     """Return the routed experts of one layer; which of them are read is a matter of chance."""
-    moe = model.moe
+    moe, fit = model.moe, gpu.fit
     dtype = model.dtype_of("expert", weight_dtype)
-    peak, share = gpu.bf16_flop_per_s, gpu.fit.moe_efficiency
+    peak, share, kind = gpu.bf16_flop_per_s, 1.0, dtype
     if dtype == "fp8" and gpu.fp8_flop_per_s:
+        kind = "fp8_block" if weight_dtype == "native" else "fp8"
         peak = gpu.fp8_flop_per_s
-        share *= gpu.fit.fp8_gemm_efficiency / gpu.fit.gemm_efficiency
+        reached = fit.fp8_block_gemm_efficiency if kind == "fp8_block" else fit.fp8_gemm_efficiency
+        share = reached / fit.gemm_efficiency
+    padded, fixed = fit.moe_padded_rows, fit.moe_layer_ns
+    if kind in fit.experts:
+        share = fit.experts[kind].share
+        padded, fixed = fit.experts[kind].padded_rows, fit.experts[kind].layer_ns
     weights = 3 * model.hidden * moe.ffn / gpus
     untouched = 1.0
     for _ in range(tokens):
         untouched *= 1 - moe.experts_per_token / moe.experts
+    touched = moe.experts * (1 - untouched)
     rows = tokens * moe.experts_per_token
-    moved = moe.experts * (1 - untouched) * weights * WIDTHS[dtype]
-    moved += rows * (2 * model.hidden + 4 * moe.ffn / gpus) * 2
-    return 1e9 * four_norm(
-        2 * rows * weights / (peak * share),
-        moved / (gpu.hbm_bytes_per_s * gpu.fit.memory_efficiency),
+    computed = 2 * (rows + touched * padded) * weights
+    passed = rows * (4 * model.hidden + 4 * moe.ffn / gpus) * 2
+    return fixed + 1e9 * (
+        four_norm(
+            computed / (peak * min(fit.moe_efficiency * share, 1.0)),
+            touched * weights * WIDTHS[dtype] / (gpu.hbm_bytes_per_s * fit.moe_memory_efficiency),
+        )
+        + passed / (gpu.hbm_bytes_per_s * fit.moe_traffic_efficiency)
     )
 
 
 def all_reduce_ns(gpu, gpus, data_bytes):
-    sent = 2 * (gpus - 1) / gpus * data_bytes
-    return gpu.fit.all_reduce_ns + 1e9 * sent / (
-        gpu.link_bytes_per_s * gpu.fit.all_reduce_efficiency
+    fit = gpu.fit
+    sent = 1e9 * 2 * (gpus - 1) / gpus * data_bytes / gpu.link_bytes_per_s
+    share = fit.all_reduce_efficiency * (2 / gpus) ** fit.all_reduce_crowding
+    more = (gpus - 2) * fit.all_reduce_gpu_ns
+    library = share
+    if fit.nccl_efficiency:
+        library = min(1.0, fit.nccl_efficiency * (gpus / 2) ** fit.nccl_growth)
+    return more + min(
+        fit.all_reduce_ns + sent / share,
+        fit.nccl_all_reduce_ns + sent / library,
     )
 
 
@@ -143,16 +167,23 @@ def kind_of(gpu, model, group, gpus, kv_dtype="bf16", **_):
         expand = 2 * mla.kv_lora_rank * made / (gpu.bf16_flop_per_s * fit.gemm_efficiency)
     flop_per_s = gpu.bf16_flop_per_s * fit.attention_efficiency
     rows = fit.attention_tile_rows
-    tile_key = 2 * dims * rows / (flop_per_s / gpu.sms)
+    worked = max(dims, fit.attention_least_width)
+    tile_key = 2 * worked * rows / (flop_per_s / gpu.sms)
     values = group.kv_values * kv_heads * {"bf16": 2, "fp8": 1}[kv_dtype]
     bandwidth = gpu.hbm_bytes_per_s * fit.memory_efficiency
     row_bytes = heads * dims * 2
     one_head = values / kv_heads
-    tiles = fit.mixed_decode == "by_tile" and group.kind != "mla"
-    beside = "always tiles" if heads == kv_heads else "tiles beside chunks"
+    decodes = "apart"
+    if group.kind != "mla" and fit.mixed_decode == "by_tile":
+        alone = heads == kv_heads or group.window is not None
+        decodes = "always tiles" if alone else "tiles beside chunks"
+    if group.kind != "mla" and fit.mixed_decode == "packed":
+        decodes = "packed"
+    module = fit.modules.get("latent" if group.kind == "mla" else "", ModuleFit())
+    written = group.kv_values * kv_heads * (2 + {"bf16": 2, "fp8": 1}[kv_dtype])
     scale = 1e9 * layers
     return {
-        "pair": scale * 2 * dims * heads / flop_per_s,
+        "pair": scale * 2 * worked * heads / flop_per_s,
         "tile_key": scale * tile_key,
         "tile_start": fit.attention_tile_ns / 1e9 / tile_key,
         "tile_rows": rows,
@@ -167,7 +198,15 @@ def kind_of(gpu, model, group, gpus, kv_dtype="bf16", **_):
         "group": heads / kv_heads,
         "l2_keys": gpu.l2_bytes / one_head if gpu.l2_bytes else FOREVER,
         "window": group.window or FOREVER,
-        "decodes": beside if tiles else "apart",
+        "decodes": decodes,
+        "kv_heads": kv_heads,
+        "launch": layers * (fit.attention_launch_ns + module.layer_ns),
+        "prompt": layers * module.prompt_layer_ns,
+        "absorbed_pair": scale * 2 * decode_dims * heads / flop_per_s / module.absorbed_share,
+        "combine": layers * fit.attention_combine_ns,
+        "absorbed": fit.absorbed_tokens if group.kind == "mla" else 0,
+        "write": scale * written / (gpu.hbm_bytes_per_s * fit.kv_write_efficiency)
+        + layers * module.row_ns,
     }
 
 

@@ -115,14 +115,32 @@ def causality(drawn: list[dict], twins: list[Request], clock: Clock, end_ns: int
 
 
 class Clock:
-    """Whether time passes, how long untimed requests are held, and the overhead of a request."""
+    """Whether time passes, how long untimed requests are held, and the overhead of a request.
 
-    def __init__(self, *, timed: bool, hold_ns: int = 0, a0_ns: int = 0, a1_ns: int = 0) -> None:
+    That is so much for each, for each prompt token, and for each request of the same replay that
+    gets a token when it gets its first, itself among them.
+    """
+
+    def __init__(
+        self,
+        *,
+        timed: bool,
+        hold_ns: int = 0,
+        overhead_ns: tuple[int, int, int] = (0, 0, 0),
+        replays: tuple[list[Request], ...] = (),
+    ) -> None:
         self.timed, self.hold_ns = timed, hold_ns
-        self.a0_ns, self.a1_ns = a0_ns, a1_ns
+        self.of_each, self.replays = overhead_ns, replays
 
     def overhead_ns(self, twin: Request) -> int:
-        return self.a0_ns + self.a1_ns * len(twin.prompt)
+        request_ns, prompt_token_ns, answer_ns = self.of_each
+        (beside,) = [twins for twins in self.replays if any(one is twin for one in twins)]
+        answers = sum(
+            0 < other.first_token_ns <= twin.first_token_ns
+            and not 0 < other.done_ns < twin.first_token_ns
+            for other in beside
+        )
+        return request_ns + prompt_token_ns * len(twin.prompt) + answer_ns * answers
 
 
 def latencies(twin: Request, clock: Clock) -> dict:

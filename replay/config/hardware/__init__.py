@@ -18,6 +18,7 @@ from replay.config.hardware.host import Host, Link, Links
 from replay.config.hardware.model import NATIVE, Model
 from replay.config.hardware.prices import Price, Prices
 from replay.config.hardware.section import Efficiency, HardwareSection, SourcedFile
+from replay.config.hardware.server import Overhead, ServerTimes
 
 __all__ = [
     "BYTES_PER_VALUE",
@@ -36,8 +37,10 @@ __all__ = [
     "Link",
     "Links",
     "Model",
+    "Overhead",
     "Price",
     "Prices",
+    "ServerTimes",
     "SourcedFile",
     "kv_bytes_in",
     "weight_bytes_in",

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from replay.config.engine_section import Scheduler
 from replay.config.hardware.gpu import Gpu
-from replay.config.hardware.section import Efficiency, FixedNs, HardwareSection, SourcedFile
+from replay.config.hardware.section import Efficiency, HardwareSection, SourcedFile
+from replay.config.hardware.server import ModelKind, Overheads, ServerTimes, Which, chosen
 
 StepTokens = Annotated[int, Field(ge=1, le=2**20)]
 NonNegativeBytes = Annotated[int, Field(ge=0, le=2**60)]
-
-
-class Overhead(HardwareSection):
-    """A time outside the GPU, with the range that was seen."""
-
-    typical: FixedNs
-    low: FixedNs
-    high: FixedNs
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Overhead:
-        if not self.low <= self.typical <= self.high:
-            raise ValueError("low, typical and high must not fall")
-        return self
 
 
 class SchedulerDefaults(HardwareSection):
@@ -65,8 +53,37 @@ class Engine(SourcedFile):
     all_reduce: Literal["graph", "nccl"] = Field(
         description="graph: one custom kernel in a CUDA graph; nccl: eager NCCL calls"
     )
-    a0_ns: Overhead = Field(description="time a request spends outside the GPU before its token")
-    a1_ns_per_token: Overhead = Field(description="more of it for each prompt token")
+    layer_share: Annotated[float, Field(gt=0, le=2)] = Field(
+        1.0,
+        description="share of a GPU's layer_ns that its kernels take: fewer where it fuses more",
+    )
+    graph_tokens: Annotated[int, Field(ge=0, le=2**20)] = Field(
+        description="tokens of the largest step with prompts that is launched as CUDA graphs"
+    )
+    graph_tokens_per_sequence: Annotated[int, Field(ge=1, le=2**10)] | None = Field(
+        None, description="no more than so many for each of max_sequences; default: no such limit"
+    )
+    request_ns: Overheads = Field(
+        description="a request outside the GPU, until its first token is out: received, handed "
+        "over, answered"
+    )
+    prompt_token_ns: Overheads = Field(description="more of it for each prompt token: tokenising")
+    answer_ns: Overheads = Field(
+        description="more of it for each request that gets a token with its first one: answers go "
+        "out one after another"
+    )
+    launch_ns: Overheads = Field(
+        description="a step's work on the CPU, hidden where the GPU takes longer"
+    )
+    launch_request_ns: Overheads = Field(description="more of it for each request in the step")
+    launch_layer_ns: Overheads = Field(
+        description="more of it for each layer of a step with prompts, whose attention is in no "
+        "CUDA graph"
+    )
+    eager_layer_ns: Overheads = Field(
+        description="more of it for each layer of one beyond graph_tokens: kernel by kernel"
+    )
+    after_ns: Overheads = Field(description="what no work of the GPU hides, in every step")
 
     @model_validator(mode="after")
     def _every_gpu_has_defaults(self) -> Engine:
@@ -91,3 +108,18 @@ class Engine(SourcedFile):
             if one.memory_from_bytes <= gpu.memory_bytes
             and gpu.architecture not in one.except_architectures
         ][-1]
+
+    def graphed_tokens(self, max_sequences: int) -> int:
+        """Return the tokens of the largest step with prompts that is launched as CUDA graphs."""
+        if self.graph_tokens_per_sequence is None:
+            return self.graph_tokens
+        return min(self.graph_tokens, self.graph_tokens_per_sequence * max_sequences)
+
+    def times(self, kind: ModelKind, tensor_parallel: int, which: Which) -> ServerTimes:
+        """Return what it takes outside the GPU on a replica, at one end of what was seen."""
+        return ServerTimes(
+            **{
+                field.name: chosen(getattr(self, field.name), kind, tensor_parallel, which)
+                for field in fields(ServerTimes)
+            }
+        )

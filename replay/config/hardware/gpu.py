@@ -17,6 +17,9 @@ from replay.config.hardware.section import (
 )
 
 Rows = Annotated[int, Field(ge=1, le=10**9)]
+PaddedRows = Annotated[float, Field(ge=0, le=2**12)]
+ExpertType = Literal["fp8", "fp8_block", "fp4", "int4", "mxfp4", "mxfp4_fp8"]
+ModuleKind = Literal["latent", "sparse_latent", "compressed", "sparse_compressed", "sparse"]
 
 
 class ErrorBand(HardwareSection):
@@ -39,6 +42,37 @@ class FitError(HardwareSection):
     mixed: ErrorBand | None = Field(None, description="prompt chunks and decodes in one step")
 
 
+class ExpertFit(HardwareSection):
+    """How routed experts of one weight type run on a GPU, beside those in bf16."""
+
+    share: Annotated[float, Field(gt=0, le=10)] = Field(
+        description="share of the type's peak over that of bf16: times moe_efficiency"
+    )
+    padded_rows: PaddedRows = Field(description="as moe_padded_rows")
+    layer_ns: FixedNs = Field(description="as moe_layer_ns")
+
+
+class ModuleFit(HardwareSection):
+    """What layers of one kind of attention add to its arithmetic and its bytes on a GPU."""
+
+    layer_ns: FixedNs = Field(0, description="fixed time more per layer: its small kernels")
+    prompt_layer_ns: FixedNs = Field(
+        0, description="more of it per layer where a step has prompt chunks: launches in no graph"
+    )
+    row_ns: FixedNs = Field(
+        0, description="time of each new token: compression, choice of the keys, copies"
+    )
+    share: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="share of attention_efficiency that chunks reach on the keys picked"
+    )
+    absorbed_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="share of attention_efficiency of chunks that meet a latent as decodes do"
+    )
+    index_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="share of attention_efficiency that chunks reach on the index"
+    )
+
+
 class GpuFit(HardwareSection):
     """The parameters of the cost model on one GPU; `docs/gpu-model.md` has the formulas."""
 
@@ -49,8 +83,17 @@ class GpuFit(HardwareSection):
     attention_efficiency: Efficiency = Field(
         description="attention share of bf16_flop_per_s, of the whole GPU and of one SM alike"
     )
+    attention_least_width: Annotated[int, Field(ge=0, le=2**12)] = Field(
+        0,
+        description="width of key and value together that a pair costs at least: narrow heads wait "
+        "for their exponentials",
+    )
     kv_read_efficiency: Efficiency = Field(
         description="share of hbm_bytes_per_s that decode attention reads KV at"
+    )
+    kv_write_efficiency: Efficiency = Field(
+        1.0,
+        description="share of hbm_bytes_per_s that K and V of new tokens are put into the cache at",
     )
     elementwise_efficiency: Efficiency = Field(
         description="share of hbm_bytes_per_s of norms, rotary embedding, activation and residuals"
@@ -61,47 +104,109 @@ class GpuFit(HardwareSection):
     attention_tile_ns: FixedNs = Field(
         4_000, description="fixed time of one attention tile: it starts, and writes its rows"
     )
-    mixed_decode: Literal["apart", "by_tile"] = Field(
+    attention_launch_ns: FixedNs = Field(
+        0,
+        description="fixed time of an attention launch, its schedule included; 0 where layer_ns "
+        "holds it",
+    )
+    attention_combine_ns: FixedNs = Field(
+        0, description="more of it where tiles are cut over their keys: pieces are put together"
+    )
+    mixed_decode: Literal["apart", "by_tile", "packed"] = Field(
         "apart",
         description="decodes beside prompt chunks cost what they do alone (apart), or each of "
-        "their query heads is one tile (by_tile: FlashAttention-2)",
+        "their query heads is one tile (by_tile: FlashAttention-2), or query heads of a KV head "
+        "share tiles whose keys are split over idle SMs (packed: FlashAttention-3)",
+    )
+    absorbed_tokens: Annotated[int, Field(ge=0, le=2**16)] = Field(
+        0,
+        description="prompt chunks of a latent up to this long are worked as decodes are, their "
+        "queries meeting the latent itself",
+    )
+    modules: dict[ModuleKind, ModuleFit] = Field(
+        default_factory=dict,
+        description="kinds of attention that take more than their arithmetic and their bytes",
     )
     layer_ns: FixedNs = Field(description="fixed time per layer: launches, tails, small kernels")
-    all_reduce_ns: FixedNs = Field(description="latency of one all-reduce")
+    all_reduce_ns: FixedNs = Field(description="latency of one all-reduce of two GPUs")
+    all_reduce_gpu_ns: FixedNs = Field(0, description="latency more for each GPU beyond two")
     all_reduce_efficiency: Efficiency = Field(
-        description="share of link_bytes_per_s that an all-reduce moves data at"
+        description="share of link_bytes_per_s that an all-reduce of two GPUs moves data at"
+    )
+    all_reduce_crowding: Annotated[float, Field(ge=0, le=4)] = Field(
+        0.0,
+        description="x in the share of N GPUs, (2 / N)^x of that of two: 0 where each has a link "
+        "of its own to a switch, above where they share bridges (PCIe)",
     )
     nccl_all_reduce_ns: FixedNs = Field(
-        35_000, description="latency of one all-reduce as an eager NCCL call"
+        35_000, description="latency of one all-reduce as an NCCL call"
+    )
+    nccl_efficiency: Efficiency | None = Field(
+        None,
+        description="share of link_bytes_per_s that NCCL reaches between two GPUs: engines take it "
+        "for large messages; null: as all_reduce_efficiency",
+    )
+    nccl_growth: Annotated[float, Field(ge=0, le=2)] = Field(
+        0.0,
+        description="x in NCCL's share of N GPUs, (N / 2)^x of that of two: switches add up",
     )
     fp8_gemm_efficiency: Efficiency = Field(0.6, description="GEMM share of fp8_flop_per_s")
-    fp4_gemm_efficiency: Efficiency = Field(0.5, description="GEMM share of fp4_flop_per_s")
+    fp8_block_gemm_efficiency: Efficiency = Field(
+        0.55, description="GEMM share of fp8_flop_per_s with scales for blocks of 128"
+    )
+    fp4_gemm_efficiency: Efficiency = Field(0.45, description="GEMM share of fp4_flop_per_s")
     moe_efficiency: Efficiency = Field(
-        0.45, description="share of the peak that the GEMMs of routed experts reach"
+        0.6, description="share of the peak that the GEMMs of routed experts reach in bf16"
+    )
+    moe_padded_rows: PaddedRows = Field(
+        80, description="rows more that each expert touched computes: its tiles are not full"
+    )
+    moe_memory_efficiency: Efficiency = Field(
+        0.94, description="share of hbm_bytes_per_s that weights of experts are read at"
+    )
+    moe_traffic_efficiency: Efficiency = Field(
+        0.7,
+        description="share of hbm_bytes_per_s that rows are gathered, activated and added up at",
     )
     moe_layer_ns: FixedNs = Field(
         30_000, description="fixed time more per layer with experts: routing and sorting"
+    )
+    experts: dict[ExpertType, ExpertFit] = Field(
+        default_factory=dict,
+        description="experts of other types than bf16; one that is left out is as bf16, times the "
+        "ratio of its GEMMs",
     )
     provenance: str = Field(description="where each parameter comes from")
     error: FitError
 
 
-_WIDE_TILES = ("hopper", "blackwell", "blackwell-ultra")  # 128 query rows a tile; others 64
-_FLASH_ATTENTION_2 = ("ampere", "ada", "blackwell-rtx")  # what serving engines run there
+_TILE_ROWS = {"hopper": 128, "blackwell": 256, "blackwell-ultra": 256}  # others 64
+_MIXED_DECODE: dict[str, Literal["by_tile", "packed"]] = {  # by the kernels that engines run there
+    "ampere": "by_tile",
+    "ada": "by_tile",
+    "blackwell-rtx": "by_tile",
+    "hopper": "packed",
+}
+_LEAST_WIDTH = {"hopper": 152, "blackwell": 256, "blackwell-ultra": 256}
+_ABSORBED_TOKENS = {"hopper": 512}  # vLLM, FlashAttnMLA; the kernels of others: none
 
 
 def uncalibrated_fit(architecture: str) -> GpuFit:
     """Return what is assumed of a GPU without measurements: the means over those that have some."""
-    wide = architecture in _WIDE_TILES
     return GpuFit(
         gemm_efficiency=0.78,
         memory_efficiency=0.82,
         attention_efficiency=0.55,
         kv_read_efficiency=0.82,
         elementwise_efficiency=0.8,
-        attention_tile_rows=128 if wide else 64,
-        mixed_decode="by_tile" if architecture in _FLASH_ATTENTION_2 else "apart",
-        layer_ns=30_000,
+        attention_least_width=_LEAST_WIDTH.get(architecture, 0),
+        attention_tile_rows=_TILE_ROWS.get(architecture, 64),
+        attention_launch_ns=9_000,
+        attention_combine_ns=1_500,
+        kv_write_efficiency=0.5,
+        mixed_decode=_MIXED_DECODE.get(architecture, "apart"),
+        absorbed_tokens=_ABSORBED_TOKENS.get(architecture, 0),
+        layer_ns=20_000,
         all_reduce_ns=8_000,
         all_reduce_efficiency=0.6,
         provenance="no measurements of this GPU: means over the GPUs that were fitted",

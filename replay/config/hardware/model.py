@@ -9,6 +9,7 @@ from pydantic import model_validator
 from replay.config.hardware.attention import AttentionGroup
 from replay.config.hardware.decoder import MOST_PARAMETERS, Decoder
 from replay.config.hardware.dtypes import weight_bytes_in
+from replay.config.hardware.server import ModelKind
 from replay.config.hardware.shapes import attention_groups
 
 NATIVE = "native"
@@ -44,6 +45,13 @@ class Model(Decoder):
             return words[0]
         counts = [group.layers for group in self.attention_groups]
         return ", ".join(f"{word} x{count}" for word, count in zip(words, counts, strict=True))
+
+    @property
+    def kind(self) -> ModelKind:
+        """Which of the kinds that engines take unlike times for."""
+        if any(group.kind in ("mla", "compressed") for group in self.attention_groups):
+            return "mla"
+        return "dense" if self.moe is None else "moe"
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from replay.report.tables import Table
 CAME_TO = (
     ("trace", "name"), ("trace", "sha256"), ("trace", "requests"), ("cache", "block_size"),
     ("cache", "capacity_blocks"), ("cache", "kv_bytes_per_token"), ("step_times", "overhead_a0_ns"),
-    ("step_times", "overhead_a1_ns_per_token"),
+    ("step_times", "overhead_a1_ns_per_token"), ("step_times", "server"),
 )  # fmt: skip
 
 
@@ -40,8 +40,8 @@ def _facts(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield key, _text(value)
     for part, name in CAME_TO:
         value = (manifest.get(part) or {}).get(name)
-        if value is not None:
-            yield f"replayed.{part}.{name}", _text(value)
+        for key, leaf in _leaves("", {name: value} if value is not None else {}):
+            yield f"replayed.{part}.{key}", _text(leaf)
     if "replay_version" in manifest:
         yield "replayed.by_version", _text(manifest["replay_version"])
 

@@ -1,0 +1,69 @@
+"""What a server adds to the time of its GPUs: by request, beside the clock, and by step, in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from replay.config.hardware.server import ServerTimes
+from replay.config.scenario import Scenario
+from replay.gpu.spec import load_engine, load_model
+
+NOTHING = ServerTimes()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOverhead:
+    """What a request takes outside the GPU until its first token is out, in ns.
+
+    It takes `request_ns`, `prompt_token_ns` for each prompt token, and `answer_ns` for each request
+    that gets a token when it gets its first: answers go out one after another, the newest last. It
+    comes on top of the clock of the engine, which goes on with other requests meanwhile.
+    """
+
+    request_ns: float = 0.0
+    prompt_token_ns: float = 0.0
+    answer_ns: float = 0.0
+
+    def of(self, input_tokens: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        """Return the overhead of requests, int64 in ns, by prompt tokens and `answers_beside`."""
+        own = self.request_ns + self.prompt_token_ns * input_tokens
+        return np.rint(own + self.answer_ns * answers).astype(np.int64)
+
+
+def server_times(scenario: Scenario) -> ServerTimes:
+    """Return what the engine that a scenario names adds, nothing where it names none.
+
+    Raises UnknownNameError for an engine and a model.
+    """
+    engine = scenario.engine
+    if engine.name is None or engine.overhead == "none":
+        return NOTHING
+    kind = load_model(scenario.model.name).kind
+    which = engine.overhead or "typical"
+    return load_engine(engine.name).times(kind, scenario.gpu.tensor_parallel, which)
+
+
+def without_steps(times: ServerTimes) -> ServerTimes:
+    """Return what a server adds to requests alone: for steps that are given as they are."""
+    return ServerTimes(times.request_ns, times.prompt_token_ns, times.answer_ns)
+
+
+def overhead_of(times: ServerTimes) -> EngineOverhead:
+    """Return of what a server adds that of requests."""
+    return EngineOverhead(times.request_ns, times.prompt_token_ns, times.answer_ns)
+
+
+def answers_beside(first_ns: np.ndarray, done_ns: np.ndarray) -> np.ndarray:
+    """Return how many requests get a token when each gets its first, itself among them, int64[R].
+
+    `first_ns` int64[R] is when a request had its first token and `done_ns` int64[R] its last, 0
+    where it never did. Those are counted that have had their first by then and not yet their last,
+    or just then, so one that was preempted and waits counts among them.
+    """
+    had_first = first_ns > 0
+    begun, ended = np.sort(first_ns[had_first]), np.sort(done_ns[had_first & (done_ns > 0)])
+    begun_by = np.searchsorted(begun, first_ns, side="right")
+    ended_before = np.searchsorted(ended, first_ns, side="left")
+    return np.where(had_first, begun_by - ended_before, 0)
