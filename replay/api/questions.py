@@ -12,7 +12,7 @@ from replay.api.answers import Answer
 from replay.api.progress import Progress, working
 from replay.api.scenarios import CACHE_KEYS, SCENARIO_KEYS, CacheKeys, ScenarioKeys, scenario_of
 from replay.api.traces import Path_, Trace, share_of, source_of
-from replay.compiling.parts import CONTENT, CURVES, QUEUES, RANKS, READING, engine_part
+from replay.compiling.parts import CONTENT, CURVES, QUEUES, RANKS, READING, part_of
 from replay.report.frames import table_frame
 from replay.units import parse_duration_ns
 
@@ -202,7 +202,7 @@ def gain(
     from replay.answers.gains import gain_answer, gain_table
 
     found = scenario_of(scenario, SCENARIO_KEYS, {"cache.kind": "session_store"})
-    part = engine_part(found.engine.mode, found.cache.kind)
+    part = part_of(found)
     with working(progress, READING, CONTENT, CURVES, part) as hook:
         answer = gain_answer(source_of(trace), found, hook)
     table = table_frame(gain_table(answer))

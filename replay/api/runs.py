@@ -19,7 +19,7 @@ from replay.api.html_page import Page
 from replay.api.progress import Progress, working
 from replay.api.scenarios import SCENARIO_KEYS, ScenarioKeys, scenario_of
 from replay.api.traces import Trace, source_of
-from replay.compiling.parts import CONTENT, CURVES, READING, engine_part
+from replay.compiling.parts import CONTENT, CURVES, READING, part_of
 from replay.config.load import load_scenario
 from replay.engine.run import RunResult
 from replay.errors import InputError
@@ -225,7 +225,7 @@ def run(
     if output is not None:
         check_target(path_of("output", output), force)
     source = source_of(trace)
-    part = engine_part(found.engine.mode, found.cache.kind)
+    part = part_of(found)
     with working(progress, READING, CONTENT, CURVES, part) as hook:
         prepared = source.prepared(found, hook)
         ran = replayed(prepared, threads=threads, sensitivity=sensitivity, progress=hook)
@@ -321,7 +321,7 @@ def explained(
     from replay.answers.sources import FileSource
 
     held = trace if trace is not None else run._trace
-    engine = engine_part(run.manifest["mode"], run._result.scenario.cache.kind)
+    engine = part_of(run._result.scenario)
     with working(progress, READING, CONTENT, engine) as hook:
         if held is None:
             yield from explain_requests(folder, requests, progress=hook)

@@ -134,9 +134,9 @@ def _make(
     from replay.cli.output import note
     from replay.cli.progress import compile_first, progress
     from replay.cli.trace_options import read_trace
-    from replay.compiling.parts import CONTENT, CURVES, READING, engine_part
+    from replay.compiling.parts import CONTENT, CURVES, READING, part_of
 
-    parts = [engine_part(one.engine.mode, one.cache.kind) for one in scenarios if one is not None]
+    parts = [part_of(one) for one in scenarios if one is not None]
     patience_s = compile_first(READING, CONTENT, CURVES, *dict.fromkeys(parts))
     folders = []
     with progress("Starting", patience_s=patience_s) as bar:

@@ -50,7 +50,7 @@ def explain(
 
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import check_output, read_beside
-    from replay.compiling.parts import CONTENT, READING, engine_part
+    from replay.compiling.parts import CONTENT, READING, part_of
     from replay.config.load import load_scenario
     from replay.runs.layout import SCENARIO
     from replay.runs.open import open_run
@@ -58,8 +58,8 @@ def explain(
     inputs = [run, trace, *read_beside(parameters)]
     chosen = check_output(format, output, force=force, inputs=inputs)
     opened = open_run(run)
-    kind = load_scenario(opened.folder / SCENARIO).cache.kind
-    patience_s = compile_first(READING, CONTENT, engine_part(opened.manifest["mode"], kind))
+    engine = part_of(load_scenario(opened.folder / SCENARIO))
+    patience_s = compile_first(READING, CONTENT, engine)
     with progress("Starting", patience_s=patience_s) as bar:
         from replay.analysis.explain import explain_request
         from replay.analysis.story import sentences

@@ -39,13 +39,13 @@ def gain(
     """
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import check_output, read_beside
-    from replay.compiling.parts import CONTENT, CURVES, READING, engine_part
+    from replay.compiling.parts import CONTENT, CURVES, READING, part_of
 
     inputs = [trace, *read_beside(parameters)]
     check_output(format, output, force=force, inputs=inputs)
     claim_plot(plot, force=force, inputs=inputs)
     scenario = read_scenario(parameters, {"cache.kind": "session_store"})
-    engine = engine_part(scenario.engine.mode, scenario.cache.kind)
+    engine = part_of(scenario)
     patience_s = compile_first(READING, CONTENT, CURVES, engine)
     with progress("Starting", patience_s=patience_s) as bar:
         from replay.answers.gains import gain_answer, gain_table

@@ -78,14 +78,13 @@ def _explain(
     The trace is read with the options that the run's own command had.
     """
     from replay.cli.progress import compile_first
-    from replay.compiling.parts import READING, engine_part
+    from replay.compiling.parts import READING, part_of
     from replay.config.load import load_scenario
     from replay.runs.layout import SCENARIO
     from replay.runs.trace_path import trace_path
 
     trace_path(run, trace)  # before anything is compiled for it
-    kind = load_scenario(run.folder / SCENARIO).cache.kind
-    compile_first(READING, engine_part(run.manifest["mode"], kind))
+    compile_first(READING, part_of(load_scenario(run.folder / SCENARIO)))
     from replay.analysis.explain import explain_requests
 
     format_name, options = _read_before(run)

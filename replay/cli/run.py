@@ -73,13 +73,13 @@ def run(
     """
     from replay.cli.progress import compile_first, progress
     from replay.cli.targets import claim_run, read_beside
-    from replay.compiling.parts import CONTENT, CURVES, READING, engine_part
+    from replay.compiling.parts import CONTENT, CURVES, READING, part_of
 
     scenario = read_scenario(parameters, {"engine.steps": True} if steps else None)
     target = output or _default_folder(trace)
     if not dry_run:
         claim_run(target, force=force, inputs=[trace, *read_beside(parameters)])
-    engine = engine_part(scenario.engine.mode, scenario.cache.kind)
+    engine = part_of(scenario)
     patience_s = compile_first(READING, CONTENT, CURVES, engine)
     with progress("Starting", patience_s=patience_s) as bar:
         from replay.answers.running import replayed, write_ran

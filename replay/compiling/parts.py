@@ -5,7 +5,10 @@ Nothing heavy is imported here: whether kernels must be compiled is asked before
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from replay.config.scenario import Scenario
 
 
 class Part(NamedTuple):
@@ -29,15 +32,28 @@ QUEUES = "queue policies"
 RANKS = "ranked policies"
 COSTS = "costs"
 GENERATOR = "generator"
+SGLANG = "timed radix sglang"
 
 
 def engine_part(mode: str, kind: str) -> str:
-    """Return the part that replays in a mode, `timed` or `untimed`, with a kind of cache."""
+    """Return the part that replays in a mode, `timed` or `untimed`, with a kind of cache.
+
+    That is with vLLM's scheduler, where time passes; SGLang's is a part of its own.
+    """
     return f"{mode} {kind}"
+
+
+def part_of(scenario: Scenario) -> str:
+    """Return the part that replays a scenario."""
+    engine = scenario.engine
+    if engine.mode == "timed" and engine.scheduler == "sglang":
+        return SGLANG
+    return engine_part(engine.mode, scenario.cache.kind)
 
 
 # The longest first, so that two processes end at about the same time.
 PARTS = (
+    Part(SGLANG, 25, ("replay_sglang-RadixTables",)),
     *(
         Part(engine_part(mode, kind), seconds, (f"replay_{mode}-{tables}",))
         for mode, seconds in (("timed", 10), ("untimed", 6))

@@ -78,9 +78,10 @@ def _trace() -> Trace:
     return _two_requests([[0, 1], [0, 2]])
 
 
-def _compile_engine(mode: str, kind: str) -> None:
+def _compile_engine(mode: str, kind: str, scheduler: str = "vllm") -> None:
     """Replay two requests in one kind of cache."""
-    execute(prepare_trace(_trace(), Scenario(engine={"mode": mode}, cache={"kind": kind})))
+    engine = {"mode": mode} if scheduler == "vllm" else {"mode": mode, "scheduler": scheduler}
+    execute(prepare_trace(_trace(), Scenario(engine=engine, cache={"kind": kind})))
 
 
 def _compile_reading() -> None:
@@ -136,6 +137,7 @@ _COMPILE: dict[str, Callable[[], None]] = {
         for mode in ("timed", "untimed")
         for kind in ("block", "radix", "session_store")
     },
+    parts.SGLANG: partial(_compile_engine, "timed", "radix", "sglang"),
     parts.QUEUES: partial(_compile_policies, _LRU | {one.name for one in QUEUE_POLICIES}),
     parts.RANKS: partial(_compile_policies, {one.name for one in RANKED_POLICIES}),
     parts.CURVES: partial(_compile_policies, _LRU | {"min", "min_bypass"}),

@@ -1,6 +1,6 @@
 """What became of the requests of a replay, in a fraction of the memory the kernels take.
 
-The kernels keep 360 bytes a request (`state` and `outcome` of replay/kernels/layout.py), all 0
+The kernels keep 420 bytes a request (`state` and `outcome` of replay/kernels/layout.py), all 0
 until it is looked at and never touched again once it is done. So its rows are taken out as soon as
 it and all before it are done, into a column each of as few bytes as its values need, and their
 memory is given back: what stays is 50 to 130 bytes a request.

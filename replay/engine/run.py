@@ -25,6 +25,7 @@ from replay.engine.overload import judge_overload
 from replay.engine.plan import Plan, make_plan
 from replay.engine.prefix_rows import edge_totals, prefix_rows
 from replay.engine.prepare import Prepared, bound_of, prepare, prepare_trace, run_notes
+from replay.engine.refusals import refusals
 from replay.engine.simulate import Simulation, simulate_timed, simulate_untimed
 from replay.engine.sizing import Sizing
 from replay.engine.steps import step_rows
@@ -124,7 +125,7 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
             "simulate_ns": simulated - started,
             "tables_ns": time.perf_counter_ns() - simulated,
         },
-        "notes": run_notes(prepared),
+        "notes": [*run_notes(prepared), *(refusals(plan, main.outcome) if timed else ())],
     }
     return RunResult(rows, record, scenario)
 

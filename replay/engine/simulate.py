@@ -6,6 +6,7 @@ doubled; they go on where they stopped, and the result does not depend on where 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,13 +18,14 @@ from replay.engine.sglang_tables import make_sglang_engine
 from replay.engine.steps import StepLog
 from replay.engine.tables import (
     STEPS_A_CALL,
+    AnyEngine,
     grown,
     make_engine,
     make_tables,
     with_more_peaks,
 )
 from replay.kernels import layout
-from replay.kernels.layout import Engine, Tables
+from replay.kernels.layout import Tables
 from replay.kernels.serving.advance import (
     FINISHED,
     NEEDS_PEAKS,
@@ -132,14 +134,15 @@ def timed_tables(
     harvest: Harvest | None = None,
     log: StepLog | None = None,
     progress: Hook = ignore,
-) -> tuple[Tables, Engine]:
+) -> tuple[Tables, AnyEngine]:
     """Return the tables at the end, or soon after the first so many requests left the queue.
 
     The steps of a plan that keeps them are put into `log`.
     """
     tables = make_tables(plan, rows=2 * int(plan.rules[layout.ROW_RESERVE]), harvest=harvest)
     sglang = plan.rules[layout.SCHEDULER] == layout.SGLANG
-    engine = (make_sglang_engine if sglang else make_engine)(plan, cost, bin_ns=NS_PER_S)
+    make: Callable[..., AnyEngine] = make_sglang_engine if sglang else make_engine
+    engine = make(plan, cost, bin_ns=NS_PER_S)
     replay = replay_sglang if sglang else replay_timed
     total = plan.requests if requests is None else requests
     finished = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from replay.kernels.serving.sglang_layout import SglangEngine
 if TYPE_CHECKING:
     from replay.gpu.cost import StepCost
 
-AnyEngine = TypeVar("AnyEngine", Engine, SglangEngine)
+AnyEngine = Engine | SglangEngine
 
 BINS = 1024  # intervals of the timeline; they widen as time goes on
 _COUNTED_FROM_ZERO = (

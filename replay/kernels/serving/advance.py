@@ -109,14 +109,15 @@ def _wake(t, e):
     """Let arrivals up to the clock join the queue, or jump to the next; False when all is done."""
     now = e.now
     while True:
+        if now[RUNNING] + now[WAITING_COUNT] + now[FLIGHTS] == 0:
+            if now[ARRIVED] == t.plan.shape[0]:
+                return False
+            now[CLOCK_NS] = max(now[CLOCK_NS], t.plan[now[ARRIVED], ARRIVAL_NS])
         let_in(t, e)
         at_time(t, now[CLOCK_NS])
         busy = now[RUNNING] + now[WAITING_COUNT] + now[FLIGHTS] > 0
         if busy or now[CLOCK_NS] >= t.rules[HORIZON_NS]:
             return True
-        if now[ARRIVED] == t.plan.shape[0]:
-            return False
-        now[CLOCK_NS] = max(now[CLOCK_NS], t.plan[now[ARRIVED], ARRIVAL_NS])
 
 
 @rare

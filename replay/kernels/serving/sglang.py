@@ -11,7 +11,6 @@ The loop can stop between any two passes; calling it again goes on from there.
 
 from __future__ import annotations
 
-from replay.kernels.cache.causes import attribute
 from replay.kernels.cache.radix import INSERT_ROWS, MATCH_ROWS, node_rows_left
 from replay.kernels.cache.verbs import at_time, step_ended
 from replay.kernels.cost import UNSPLIT, add_chunk, clear_chunks, step_ns
@@ -93,6 +92,7 @@ from replay.kernels.serving.sglang_layout import (
 )
 from replay.kernels.serving.sglang_order import matches_all, sort_waiting
 from replay.kernels.serving.sglang_running import (
+    count_unseen,
     counted,
     finish,
     finish_decodes,
@@ -184,15 +184,14 @@ def _advance(t, e):
     planned = _plan(t, e, batch)
     if planned:
         _launch(t, e, batch)
-    if t.rules[ASYNC]:
-        if before != NONE:
-            _end(t, e, before)
-    elif planned:
-        _end(t, e, batch)
-    now[LAST] = batch if planned else NONE
+    after = batch if planned else NONE
+    ends = before if t.rules[ASYNC] else after
+    if ends != NONE:
+        _end(t, e, ends)
+    now[LAST] = after
     while now[NEXT_WAITING] < now[ARRIVED] and counted(t, now[NEXT_WAITING]):
         now[NEXT_WAITING] += 1
-    if planned or (before != NONE and t.rules[ASYNC]):
+    if planned or ends != NONE:
         now[STUCK] = 0
         return True
     if _waiting(e) > 0 or now[DECODING_COUNT] > 0 or now[UNFINISHED_PROMPT] != NONE:
@@ -231,8 +230,7 @@ def _stop(t, e):
         _end(t, e, now[LAST])
         now[LAST] = NONE
     for request in range(now[NEXT_WAITING], t.plan.shape[0]):
-        if not counted(t, request):
-            attribute(t, request, 0, 0, NONE)
+        count_unseen(t, e, request)
     add_losses(t, e, now[CLOCK_NS])
 
 

@@ -11,8 +11,10 @@ from __future__ import annotations
 from replay.kernels.cache.causes import attribute, mark_seen
 from replay.kernels.cache.pool import name_evictor
 from replay.kernels.cache.radix import evict_until_free, lock_match
-from replay.kernels.jit import inner
+from replay.kernels.jit import inner, rare
 from replay.kernels.layout import (
+    ADMISSION,
+    ADMISSIONS,
     BLOCK_SIZE,
     CAPACITY_MISS,
     CHUNKED_PREFILL,
@@ -158,7 +160,7 @@ def _add_part(t, e, batch, request, tokens):
     _charge(t, e, tokens, may_generate)
 
 
-@inner
+@rare
 def admit(t, e, batch):
     """Plan a batch of prompts; return whether there is one."""
     now = e.now
@@ -308,6 +310,8 @@ def _start(t, e, request, hit):
         if outcome[request, CAPACITY_MISS] > 0:
             name_evictor(t, request, hit)
         mark_seen(t, request)
+        now[ADMISSIONS] += 1
+        outcome[request, ADMISSION] = now[ADMISSIONS]
         outcome[request, SCHEDULED_NS] = now[CLOCK_NS]
     else:
         outcome[request, RECOMPUTED] += max(state[request, LOST] - computed, 0)

@@ -6,7 +6,6 @@ it is computed again as a prompt of its own prompt and what it has generated.
 
 from __future__ import annotations
 
-from replay.kernels.cache.radix import evict_until_free
 from replay.kernels.jit import inner, rare
 from replay.kernels.layout import (
     ASYNC,
@@ -49,6 +48,7 @@ from replay.kernels.serving.sglang_running import (
     give_up,
     join_queue,
     leave_out,
+    make_free,
     pages_opened,
     refuse,
     retract,
@@ -58,16 +58,14 @@ from replay.kernels.serving.sglang_running import (
 @inner
 def _fits(t, e):
     """Return whether the pages that all need for a token each are there, or made free."""
-    opened = pages_opened(t, e)
-    evict_until_free(t, opened, NONE)
-    return t.counters[UNKEYED] >= opened
+    return make_free(t, pages_opened(t, e))
 
 
 @inner
 def _decode_all(t, e, batch):
     """Give all that run a token's slot in this batch; a page each is made free for them."""
     now = e.now
-    evict_until_free(t, now[DECODING_COUNT], NONE)
+    make_free(t, now[DECODING_COUNT])
     t.counters[UNKEYED] -= pages_opened(t, e)
     now[LAUNCHED] += 1
     e.batches[batch, DECODES] = now[DECODING_COUNT]

@@ -6,7 +6,7 @@ is cached: then it knows how many tokens each will generate.
 
 from __future__ import annotations
 
-from replay.kernels.jit import inner
+from replay.kernels.jit import inner, rare
 from replay.kernels.layout import (
     BLOCK_SIZE,
     INPUT_TOKENS,
@@ -62,7 +62,7 @@ def _insert_as_sglang_does(t, e, request):
         _insert_at(t, e, request, at)
 
 
-@inner
+@rare
 def fits_to_the_end(t, e, batch, request, need):
     """Return whether a request can be admitted so that all that run can end."""
     now = e.now

@@ -11,7 +11,7 @@ import math
 
 from replay.kernels.cache.radix import match_pages
 from replay.kernels.cache.radix_layout import ABOVE, COUNTED_IN, CREATED, STOP_PAGE, WEIGHT
-from replay.kernels.jit import inner
+from replay.kernels.jit import inner, rare
 from replay.kernels.layout import (
     BLOCK_SIZE,
     DFS_WEIGHT,
@@ -58,9 +58,14 @@ def tokens_waiting(t, request):
     return t.plan[request, INPUT_TOKENS] + t.state[request, EMITTED]
 
 
-@inner
+@rare
 def look_up(t, request, tokens):
     """Return (pages, idle) of the longest prefix of a request's first tokens in the tree."""
+    return _look_up(t, request, tokens)
+
+
+@inner
+def _look_up(t, request, tokens):
     limit = min(tokens // t.rules[BLOCK_SIZE], t.plan[request, PATH_BLOCKS])
     if t.plan[request, SKIPS]:
         limit = 0
@@ -78,7 +83,7 @@ def matches_all(t, waiting):
     return order == SPF or order == DFS_WEIGHT
 
 
-@inner
+@rare
 def sort_waiting(t, e):
     """Put the queue in order."""
     now = e.now
@@ -113,7 +118,7 @@ def _refresh(t, e, first, count):
     if t.rules[ENABLED] and e.now[ORDERINGS] % REFRESH_EVERY == 0:
         for back in range(min(count, REFRESHED)):
             request = e.queue[first + min(count, REFRESHED) - 1 - back]
-            look_up(t, request, tokens_waiting(t, request))
+            _look_up(t, request, tokens_waiting(t, request))
     e.now[ORDERINGS] += 1
 
 
@@ -247,16 +252,24 @@ def _move(e, to, place, source, at):
     e.ties[to, place] = e.ties[source, at]
 
 
-@inner
+@rare
 def merge_sort(t, e, count, by_weight):
-    """Sort the first entries of `sorted` by key and tie, or by weight; equals stay in order."""
+    """Sort the first entries of `sorted` by key and tie, or by weight; equals stay in order.
+
+    What is in order already, mostly all but who has just come, is merged with the rest once.
+    """
+    ordered = min(count, 1)
+    while ordered < count and not _after(t, e, ordered - 1, ordered, by_weight):
+        ordered += 1
     width = 1
-    while width < count:
-        for first in range(0, count - width, 2 * width):
+    while width < count - ordered:
+        for first in range(ordered, count - width, 2 * width):
             middle = first + width
             if _after(t, e, middle - 1, middle, by_weight):
                 _merge(t, e, first, middle, min(middle + width, count), by_weight)
         width *= 2
+    if ordered < count:
+        _merge(t, e, 0, ordered, count, by_weight)
 
 
 @inner

@@ -16,6 +16,8 @@ from replay.kernels.cache.causes import attribute, mark_response_seen
 from replay.kernels.cache.radix import drop_pages, evict_until_free, insert_pages
 from replay.kernels.jit import inner, rare
 from replay.kernels.layout import (
+    ADMISSION,
+    ADMISSIONS,
     BLOCK_SIZE,
     CHUNKED_PREFILL,
     CLOCK_NS,
@@ -30,6 +32,7 @@ from replay.kernels.layout import (
     DONE_NS,
     EMITTED,
     ENABLED,
+    ENTRIES,
     FINISHING_COUNT,
     HELD,
     IGNORE_EOS,
@@ -60,6 +63,7 @@ from replay.kernels.layout import (
     STEP_PREEMPTIONS,
     TARGET,
     TOTAL_PREEMPTIONS,
+    UNKEYED,
     WAITING,
 )
 from replay.kernels.serving.gaps import forget_new, longest_step_since
@@ -247,7 +251,7 @@ def _free_row(t, e, request):
     e.now[RUNNING] -= 1
 
 
-@inner
+@rare
 def finish(t, e, request):
     """Put a request that has all its tokens into the tree and give back what it held."""
     now = e.now
@@ -276,6 +280,19 @@ def finish_decodes(t, e):
 
 
 @inner
+def make_free(t, pages):
+    """Evict until so many pages are free, or nothing can be evicted; return whether they are."""
+    if t.counters[UNKEYED] < pages and t.counters[ENTRIES] > 0:
+        _evict(t, pages)
+    return t.counters[UNKEYED] >= pages
+
+
+@rare
+def _evict(t, pages):
+    evict_until_free(t, pages, NONE)
+
+
+@rare
 def insert_upto(t, request, tokens):
     """Put the whole pages of a request's first tokens into the tree."""
     if t.rules[ENABLED]:
@@ -298,7 +315,7 @@ def join_queue(t, e, request):
     now[QUEUE_STOP] += 1
 
 
-@inner
+@rare
 def give_up(t, e, request):
     """Take the place of a running request, or of an unfinished one, for good or for now.
 
@@ -326,13 +343,20 @@ def retract(t, e, request, others):
     t.outcome[request, PREEMPTIONS] += 1
     e.now[STEP_PREEMPTIONS] += 1
     e.now[TOTAL_PREEMPTIONS] += 1
-    evict_until_free(t, pages_of(t, RETRACT_TOKENS * others), NONE)
+    make_free(t, pages_of(t, RETRACT_TOKENS * others))
 
 
-@inner
+@rare
+def count_unseen(t, e, request):
+    """Count the prompt of a request that was never looked up to be admitted, unless it was."""
+    if not counted(t, request):
+        t.outcome[request, ADMISSION] = -1 - e.now[ADMISSIONS]
+        attribute(t, request, 0, 0, NONE)
+
+
+@rare
 def refuse(t, e, request):
     """Reject a request that holds nothing."""
-    if not counted(t, request):
-        attribute(t, request, 0, 0, NONE)
+    count_unseen(t, e, request)
     t.outcome[request, STATUS] = REJECTED
     t.state[request, PHASE] = DONE
