@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from replay.config.backends import TAKES_NUMBERS
-from replay.config.defaults import is_given, with_defaults
+from replay.config.defaults import is_given, with_defaults, word_of
 from replay.config.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -75,7 +75,9 @@ def engine_notes(scenario: Scenario) -> list[str]:
     engine = load_engine(scenario.engine.name)
     defaults = _defaults(scenario, engine)
     taken = [
-        f"{path} {_word(value)}" for path, value in defaults.items() if not is_given(scenario, path)
+        f"{path} {word_of(value)}"
+        for path, value in defaults.items()
+        if not is_given(scenario, path)
     ]
     return [
         f"of {engine.name} {engine.version}: {', '.join(taken) or 'nothing'}",
@@ -106,9 +108,3 @@ def server_notes(scenario: Scenario, engine: Engine) -> list[str]:
         f"for its CUDA graphs, {times.eager_layer_ns / 1e3:g} us more"
     )
     return [f"{engine.name} adds to a request {of_request}; to a step {of_step}{doubt}"]
-
-
-def _word(value: object) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return f"{value:,}" if isinstance(value, int) else str(value)
