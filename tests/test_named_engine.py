@@ -173,3 +173,19 @@ def test_what_no_engine_brings_is_refused_at_its_key(section, keys, told):
     assert "engine.async_scheduling on, " in str(caught.value.hint)
     with pytest.raises(ValidationError):  # and where none is named, at once
         scenario(**{section: keys})
+
+
+def added(**sections) -> str:
+    return find_machine(scenario(**sections)).notes[1]
+
+
+def test_notes_say_which_steps_have_no_graph_and_only_estimates_that_count():
+    without = "launched without CUDA graphs"
+    assert f"in every step with prompts, {without}" in added(engine={"name": "tensorrt-llm"})
+    alone = added(engine={"name": "vllm", "max_sequences": 1})
+    assert f"in every step with prompts and more than 2 tokens, {without}" in alone
+    assert "(estimates: launch_ns, launch_request_ns)" in alone
+    given = {"backend": "linear", "linear": {"step_ns": 1, "token_ns": 1, "context_ns": 0}}
+    assert added(engine={"name": "vllm"}, gpu=given).endswith("steps are as given")
+    of_sglang = added(engine={"name": "sglang"}, gpu=given)
+    assert of_sglang.endswith("(estimates: request_ns, prompt_token_ns, answer_ns)")
