@@ -31,6 +31,13 @@ def _capacity(value: object) -> object:
     return str(value)
 
 
+def _listed(value: object) -> object:
+    """Return what stands between the commas of a text, a number as a list of itself."""
+    if isinstance(value, str):
+        return value.split(",")
+    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 PromptTokens = Annotated[int, Field(ge=1, le=2**31)]
 CapacityText = Annotated[str, BeforeValidator(_capacity)]
 if TYPE_CHECKING:
@@ -60,7 +67,7 @@ class SessionStoreSection(Section):
     prefix_eviction_policy: StorePolicy = Field(
         "lru", description="which stored prefix makes room for another"
     )
-    prefix_lengths: tuple[PromptTokens, ...] = Field(
+    prefix_lengths: Annotated[tuple[PromptTokens, ...], BeforeValidator(_listed)] = Field(
         DEFAULT_PREFIX_LENGTHS,
         min_length=1,
         max_length=1000,
@@ -138,7 +145,9 @@ class CacheSection(Section):
     ttl: DurationNs | None = Field(
         None, description="drop KV that nobody used for longer than this; default: never"
     )
-    pinned_prefixes: tuple[Annotated[int, Field(ge=0, le=2**31)], ...] = Field(
+    pinned_prefixes: Annotated[
+        tuple[Annotated[int, Field(ge=0, le=2**31)], ...], BeforeValidator(_listed)
+    ] = Field(
         (),
         max_length=10_000,
         description="prefixes that are never evicted once computed, as `prefix_id` of a run's "
