@@ -54,3 +54,16 @@ def test_a_block_scenario_contradicts_the_command(trace):
     result = CliRunner().invoke(main, ["gain", str(trace), "--set", "cache.kind=block"])
     assert result.exit_code == 2
     assert "cache.kind" in result.output
+
+
+def test_an_engine_over_another_cache_is_replayed_by_rules_that_know_the_store(trace):
+    def asked(*more):
+        return CliRunner().invoke(main, ["gain", str(trace), "--engine", "sglang", *more])
+
+    done = asked()
+    assert done.exit_code == 0, done.output
+    assert "the session store is replayed with engine.scheduler vllm: that of sglang" in done.stderr
+    refused = asked("--set", "engine.ignore_eos=on")
+    assert refused.exit_code == 2
+    assert "engine.ignore_eos has no effect when scheduler is vllm" in refused.stderr
+    assert "session store" not in asked("--set", "engine.scheduler=vllm").stderr

@@ -310,3 +310,12 @@ def test_no_first_token_comes_sooner_than_the_gpu_can_compute_it(gpu, tmp_path):
         cached = row["hit_tokens"]
         flop = 2 * 6.98e9 * new + 4 * 32 * 4096 * new * (cached + new / 2)
         assert row["ttft_ns"] / 1e9 >= flop / peak
+
+
+def test_steps_and_a_setting_that_contradicts_it_are_named_as_given(trace, tmp_path):
+    done = CliRunner().invoke(
+        main,
+        ["run", str(trace), "--steps", "--set", "engine.steps=maybe", "-o", str(tmp_path / "run")],
+    )
+    assert done.exit_code == 2
+    assert "given twice, as --set engine.steps=maybe and as --steps" in done.stderr

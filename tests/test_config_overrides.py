@@ -93,3 +93,16 @@ def test_problems_of_the_file_and_of_options_come_together(tmp_path, monkeypatch
         "s.yaml:1:7: seed: must be a whole number (got 'x')",
         "--set cache.block_size=y: cache.block_size: must be a whole number (got 'y')",
     ]
+
+
+@pytest.mark.parametrize(("written", "expected"), [("1,10", (1, 10)), ("10", (10,)), ("[5]", (5,))])
+def test_lists_may_be_texts_with_commas(written, expected):
+    setting = parse_setting(f"cache.pinned_prefixes={written}")
+    assert load_scenario(None, [setting]).cache.pinned_prefixes == expected
+    store = [parse_setting("cache.kind=session_store")]
+    key = "cache.session_store.prefix_lengths"
+    found = load_scenario(None, [*store, parse_setting(f"{key}={written}")])
+    assert found.cache.session_store.prefix_lengths == expected
+    assert problems_of(f"{key}=1,x") == [
+        f"--set {key}=1,x: {key}: must be a whole number (got 'x')"
+    ]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import yaml
+from pydantic import ValidationError
 
+from replay.config.dump import dump_scenario
 from replay.config.scenario import Scenario
 from replay.engine.machine import find_machine
 from replay.engine.named_engine import UNNAMED, with_engine
@@ -114,3 +117,75 @@ def test_notes_say_what_was_taken_and_that_nothing_was_where_no_engine_is_named(
 def test_names_are_looked_up_before_the_trace_is_read(tmp_path, sections, error):
     with pytest.raises(error):
         prepare(tmp_path / "there is no such trace", scenario(**sections))
+
+
+GIVEN_TO_SGLANG = [
+    ("engine", {"order": "lpm"}),
+    ("engine", {"ignore_eos": True}),
+    ("engine", {"max_prefill_tokens": 100}),
+    ("engine", {"mixed_steps": False}),
+    ("engine", {"max_batched_tokens": 100}),
+    ("engine", {"scheduler": "sglang"}),
+    ("cache", {"policy": "lfu"}),
+    ("cache", {"policy": "fifo", "radix": {"tree": "classic"}}),
+]
+
+
+@pytest.mark.parametrize(("section", "keys"), GIVEN_TO_SGLANG)
+def test_keys_are_checked_beside_what_the_engine_brings(section, keys):
+    sections = {"engine": {"name": "sglang"}, "cache": {}}
+    sections[section] |= keys
+    found = with_engine(scenario(**sections))
+    dumped = getattr(found, section).model_dump(mode="json", exclude_defaults=True)
+    assert keys.items() <= {**getattr(found, section).model_dump(), **dumped}.items()
+    assert reloaded(found) == found
+
+
+def reloaded(found: Scenario) -> Scenario:
+    return Scenario.model_validate(yaml.safe_load(dump_scenario(found)))
+
+
+def test_the_engine_says_how_many_run_at_once():
+    found = with_engine(scenario(engine={"name": "vllm", "max_active_sequences": 512}))
+    assert found.engine.max_active_sequences == 512
+    with pytest.raises(InputError, match=r"engine\.max_active_sequences \(512\).* \(256\)"):
+        with_engine(
+            scenario(engine={"name": "vllm", "max_active_sequences": 512}, gpu={"name": "l4"})
+        )
+
+
+@pytest.mark.parametrize(
+    ("section", "keys", "told"),
+    [
+        ("engine", {"order": "lpm"}, r"engine\.scheduler vllm knows the orders fcfs, priority"),
+        ("engine", {"ignore_eos": True}, r"engine\.ignore_eos has no effect when scheduler is"),
+        ("engine", {"mixed_steps": False}, r"engine\.mixed_steps off is not how"),
+        ("engine", {"max_batched_tokens": 100}, r"engine\.max_batched_tokens \(100\) must be"),
+        ("cache", {"policy": "lfu"}, r"cache\.policy: kind block knows lru \(got 'lfu'\)"),
+        ("cache", {"radix": {"tree": "classic"}}, r"cache\.radix has no effect when kind is block"),
+    ],
+)
+def test_what_no_engine_brings_is_refused_at_its_key(section, keys, told):
+    sections = {"engine": {"name": "vllm"}, "cache": {}}
+    sections[section] |= keys
+    with pytest.raises(InputError, match=told) as caught:
+        with_engine(scenario(**sections))
+    assert "engine.async_scheduling on, " in str(caught.value.hint)
+    with pytest.raises(ValidationError):  # and where none is named, at once
+        scenario(**{section: keys})
+
+
+def added(**sections) -> str:
+    return find_machine(scenario(**sections)).notes[1]
+
+
+def test_notes_say_which_steps_have_no_graph_and_only_estimates_that_count():
+    without = "launched without CUDA graphs"
+    assert f"in every step with prompts, {without}" in added(engine={"name": "tensorrt-llm"})
+    alone = added(engine={"name": "vllm", "max_sequences": 1})
+    assert f"in every step with prompts and more than 2 tokens, {without}" in alone
+    assert "(estimates: launch_ns, launch_request_ns)" in alone
+    given = {"backend": "linear", "linear": {"step_ns": 1, "token_ns": 1, "context_ns": 0}}
+    assert added(engine={"name": "vllm"}, gpu=given).endswith("steps are as given")
+    of_sglang = added(engine={"name": "sglang"}, gpu=given)
+    assert of_sglang.endswith("(estimates: request_ns, prompt_token_ns, answer_ns)")

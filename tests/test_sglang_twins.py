@@ -181,6 +181,20 @@ def test_where_the_kernel_pauses_changes_nothing(monkeypatch):
     assert np.array_equal(whole.bins, paused.bins)
 
 
+def test_passes_that_come_to_nothing_are_over_at_once(monkeypatch):
+    """However long prompts may have to wait, with nothing to decode it takes no time."""
+    rows, calls = token_rows(7, requests=20, longest=20, pause_ms=20), []
+    _, long = replayed(rows, BUSY | {"pdi": 1000})
+    plan = plan_of(rows, BUSY | {"pdi": 2**20})
+    monkeypatch.setattr(simulate, "STEPS_A_CALL", 100)
+    longest = simulate.simulate_timed(
+        plan, make_costing(scenario(BUSY), None).cost, progress=lambda *at: calls.append(at)
+    )
+    assert np.array_equal(long.outcome, longest.outcome)
+    assert np.array_equal(long.steps[:], longest.steps[:])
+    assert len(calls) < 20
+
+
 def test_tables_that_grow_change_nothing(monkeypatch):
     rows = token_rows(3, **CROWD)
     _, whole = replayed(rows, BUSY)

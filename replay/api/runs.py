@@ -221,7 +221,9 @@ def run(
     """
     if threads not in (1, 2):
         raise InputError(f"threads must be 1 or 2 (got {threads!r})")
-    found = scenario_of(scenario, SCENARIO_KEYS, {"engine.steps": True} if steps else None)
+    found = scenario_of(
+        scenario, SCENARIO_KEYS, {"engine.steps": True} if steps else None, fixed_by="steps"
+    )
     if output is not None:
         check_target(path_of("output", output), force)
     source = source_of(trace)

@@ -49,8 +49,11 @@ def scenario_of(
     given: Mapping[str, Any],
     known: Iterable[str],
     fixed: Mapping[str, object] | None = None,
+    *,
+    fixed_by: str = "this call",
 ) -> Scenario:
-    """Return the scenario that keywords describe; `fixed` are keys that the call decides.
+    """Return the scenario that keywords describe; `fixed` are keys that the call decides,
+    or its keyword `fixed_by`.
 
     Raises UnknownNameError for a keyword that is not `known`, and ConfigError with every problem.
     """
@@ -63,7 +66,7 @@ def scenario_of(
         text = named if isinstance(named, str) else ",".join(named)
         overrides.append(Override("trace.separate_by", text, "separate_by"))
     overrides += _settings(() if given.get("set") is None else given["set"])
-    overrides += [Override(path, value, "this call") for path, value in (fixed or {}).items()]
+    overrides += [Override(path, value, fixed_by) for path, value in (fixed or {}).items()]
     return load_scenario(path_if("config", given.get("config")), overrides)
 
 

@@ -86,12 +86,15 @@ def scenario_options(command: Command, *, leave_out: Container[str] = ()) -> Com
 
 
 def read_scenario(
-    parameters: Mapping[str, Any], fixed: Mapping[str, object] | None = None
+    parameters: Mapping[str, Any],
+    fixed: Mapping[str, object] | None = None,
+    *,
+    fixed_by: str = "this command",
 ) -> Scenario:
     """Return the scenario that the values of `scenario_options` describe.
 
-    `fixed` are keys that the command itself decides. Raises ConfigError with every problem, each
-    named after the option or the line it stands in.
+    `fixed` are keys that the command itself decides, or its option `fixed_by`. Raises ConfigError
+    with every problem, each named after the option or the line it stands in.
     """
     from replay.config.load import load_scenario
     from replay.config.overrides import Override, parse_setting
@@ -102,7 +105,7 @@ def read_scenario(
     if parameters.get("separate_by") is not None:  # of `trace_options`
         overrides.append(Override("trace.separate_by", parameters["separate_by"], "--separate-by"))
     overrides += [parse_setting(text) for text in parameters["settings"]]
-    overrides += [Override(path, value, "this command") for path, value in (fixed or {}).items()]
+    overrides += [Override(path, value, fixed_by) for path, value in (fixed or {}).items()]
     return load_scenario(parameters["config"], overrides)
 
 

@@ -75,7 +75,9 @@ def run(
     from replay.cli.targets import claim_run, read_beside
     from replay.compiling.parts import CONTENT, CURVES, READING, part_of
 
-    scenario = read_scenario(parameters, {"engine.steps": True} if steps else None)
+    scenario = read_scenario(
+        parameters, {"engine.steps": True} if steps else None, fixed_by="--steps"
+    )
     target = output or _default_folder(trace)
     if not dry_run:
         claim_run(target, force=force, inputs=[trace, *read_beside(parameters)])

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import (
     BeforeValidator,
     Field,
     PositiveInt,
-    ValidationInfo,
-    field_validator,
     model_validator,
 )
 
 from replay.config.policies import policy_names
-from replay.config.section import DurationNs, Section
+from replay.config.section import DurationNs, Section, refused_at
 from replay.errors import InputError
 from replay.units import Capacity, parse_capacity
 
@@ -30,6 +29,13 @@ def _capacity(value: object) -> object:
     except InputError as error:
         raise ValueError(f"{error.message}; {error.hint or ''}".rstrip("; ")) from error
     return str(value)
+
+
+def _listed(value: object) -> object:
+    """Return what stands between the commas of a text, a number as a list of itself."""
+    if isinstance(value, str):
+        return value.split(",")
+    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 PromptTokens = Annotated[int, Field(ge=1, le=2**31)]
@@ -61,7 +67,7 @@ class SessionStoreSection(Section):
     prefix_eviction_policy: StorePolicy = Field(
         "lru", description="which stored prefix makes room for another"
     )
-    prefix_lengths: tuple[PromptTokens, ...] = Field(
+    prefix_lengths: Annotated[tuple[PromptTokens, ...], BeforeValidator(_listed)] = Field(
         DEFAULT_PREFIX_LENGTHS,
         min_length=1,
         max_length=1000,
@@ -139,7 +145,9 @@ class CacheSection(Section):
     ttl: DurationNs | None = Field(
         None, description="drop KV that nobody used for longer than this; default: never"
     )
-    pinned_prefixes: tuple[Annotated[int, Field(ge=0, le=2**31)], ...] = Field(
+    pinned_prefixes: Annotated[
+        tuple[Annotated[int, Field(ge=0, le=2**31)], ...], BeforeValidator(_listed)
+    ] = Field(
         (),
         max_length=10_000,
         description="prefixes that are never evicted once computed, as `prefix_id` of a run's "
@@ -151,35 +159,48 @@ class CacheSection(Section):
         "ends, or when its request completes",
     )
 
-    @field_validator("policy")
-    @classmethod
-    def _policy_of_the_kind(cls, value: str, info: ValidationInfo) -> str:
-        kind = info.data.get("kind")
-        known = policy_names(kind) if kind in ("block", "radix") else (value,)
-        if value not in known:
-            raise ValueError(f"kind {kind} knows {', '.join(known)} (got {value!r})")
-        return value
-
     @model_validator(mode="after")
-    def _keys_of_the_kind(self) -> CacheSection:
+    def _keys_of_a_given_kind(self) -> CacheSection:
+        if self.kind_given:
+            self.check_kind()
+        return self
+
+    @property
+    def kind_given(self) -> bool:
+        """Whether somebody said which kind it is; where nobody did, a named engine says it."""
+        return "kind" in self.model_fields_set
+
+    def check_kind(self, *section: str) -> None:
+        """Check what depends on the kind, which may be a named engine's.
+
+        Raises ValidationError at the key, below `section` where that is where this cache stands.
+        """
+        known = policy_names(self.kind) if self.kind in ("block", "radix") else (self.policy,)
+        if self.policy not in known:
+            what = f"kind {self.kind} knows {', '.join(known)} (got {self.policy!r})"
+            raise refused_at((*section, "policy"), what)
+        for what in self._of_another_kind():
+            raise refused_at(section, what)
+
+    def _of_another_kind(self) -> Iterator[str]:
+        """Yield what is wrong with keys that were given and have no effect on this kind."""
         for section in ("session_store", "radix"):
             default = type(self).model_fields[section].default
             if self.kind != section and getattr(self, section) != default:
-                raise ValueError(f"{section} has no effect when kind is {self.kind}")
+                yield f"{section} has no effect when kind is {self.kind}"
         refused = {"radix": _NOT_OF_RADIX, "session_store": _NOT_OF_SESSION_STORE}
         for key, default, why in refused.get(self.kind, ()):
             if getattr(self, key) != default:
-                raise ValueError(f"{key} has no effect when kind is {self.kind}: {why}")
+                yield f"{key} has no effect when kind is {self.kind}: {why}"
         if self.kind == "session_store" and self.block_size not in (None, 1):
-            raise ValueError("block_size has no effect when kind is session_store: it is 1 token")
+            yield "block_size has no effect when kind is session_store: it is 1 token"
         for key, policies in _RADIX_KEYS.items():
             default = RadixSection.model_fields[key].default
             if self.policy not in policies and getattr(self.radix, key) != default:
-                raise ValueError(
+                yield (
                     f"radix.{key} has no effect when policy is {self.policy}: it matters to "
                     f"{' and '.join(policies)}"
                 )
-        return self
 
     @property
     def caching(self) -> bool:

@@ -166,8 +166,17 @@ class EngineSection(Section):
             raise ValueError("overhead has no effect without name: it is that of a named engine")
         return self
 
+    def settled(self, *keys: str) -> bool:
+        """Return whether these keys are what a run has: given, or without an engine to fill them.
+
+        What depends on others is checked once the named engine's own values are in.
+        """
+        return self.name is None or self.model_fields_set.issuperset(keys)
+
     @model_validator(mode="after")
     def _keys_of_the_scheduler(self) -> EngineSection:
+        if not self.settled("scheduler"):
+            return self
         for scheduler, keys in _OF_ONE_SCHEDULER.items():
             for key in keys if scheduler != self.scheduler else ():
                 if getattr(self, key) != type(self).model_fields[key].default:
@@ -181,8 +190,6 @@ class EngineSection(Section):
                 f"scheduler {self.scheduler} knows the orders {', '.join(known)} (got "
                 f"{self.order!r})"
             )
-        if self.order != "priority" and self.priority_preemption_threshold != 10:
-            raise ValueError("priority_preemption_threshold has no effect without order priority")
         if self.scheduler == "vllm" and self.mixed_steps is False:
             raise ValueError(
                 "mixed_steps off is not how scheduler vllm works: engine.scheduler sglang with "
@@ -191,8 +198,17 @@ class EngineSection(Section):
         return self
 
     @model_validator(mode="after")
+    def _preemption_by_priority(self) -> EngineSection:
+        if self.order != "priority" and self.priority_preemption_threshold != 10:
+            raise ValueError("priority_preemption_threshold has no effect without order priority")
+        return self
+
+    @model_validator(mode="after")
     def _limits_of_a_step(self) -> EngineSection:
-        if self.scheduler == "vllm" and self.max_batched_tokens < self.max_sequences:
+        by_vllm = self.settled("scheduler", "max_batched_tokens") and self.scheduler == "vllm"
+        if not self.settled("max_sequences"):
+            return self
+        if by_vllm and self.max_batched_tokens < self.max_sequences:
             raise ValueError(
                 f"max_batched_tokens ({self.max_batched_tokens}) must be at least max_sequences "
                 f"({self.max_sequences}): every running request decodes one token a step"

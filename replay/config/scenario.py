@@ -190,9 +190,18 @@ class Scenario(Section):
         return named - {"gpu"} if self.gpu.backend == TAKES_NUMBERS and not gpu else named
 
     @model_validator(mode="after")
+    def _keys_of_the_kind(self) -> Scenario:
+        if self.engine.name is None and not self.cache.kind_given:
+            self.cache.check_kind("cache")
+        return self
+
+    @model_validator(mode="after")
     def _cache_of_the_scheduler(self) -> Scenario:
         engine, cache = self.engine, self.cache
-        if engine.scheduler != "sglang":
+        settled = engine.settled("scheduler", "chunked_prefill", "max_batched_tokens") and (
+            engine.name is None or cache.model_fields_set >= {"kind", "enabled"}
+        )
+        if not settled or engine.scheduler != "sglang":
             return self
         if cache.kind != "radix":
             raise ValueError(

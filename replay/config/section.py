@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+)
+from pydantic_core import InitErrorDetails
 
 from replay.errors import InputError
 from replay.units import MAX_DURATION_NS, parse_duration_ns
@@ -16,6 +24,14 @@ class Section(BaseModel):
     """A part of a document: no unknown keys, no changes after it was read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def refused_at(path: tuple[str, ...], what: str) -> ValidationError:
+    """Return an error for a validator to raise that stands at a key below what it validates."""
+    details = InitErrorDetails(
+        type="value_error", loc=path, input={}, ctx={"error": ValueError(what)}
+    )
+    return ValidationError.from_exception_data("section", [details])
 
 
 def _duration(value: object) -> object:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 from replay.config.backends import TAKES_NUMBERS
-from replay.config.defaults import is_given, with_defaults
+from replay.config.defaults import is_given, with_defaults, word_of
 from replay.config.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -18,6 +17,9 @@ UNNAMED = (
     "no engine is named: TTFT is queueing and GPU time, and what a server adds before the first "
     "token (receiving, tokenising, answering) is not counted; --engine vllm counts it"
 )
+
+_OF_A_REQUEST = ("request_ns", "prompt_token_ns", "answer_ns")
+_OF_A_STEP = ("launch_ns", "launch_request_ns", "launch_layer_ns", "eager_layer_ns", "after_ns")
 
 
 def with_engine(scenario: Scenario) -> Scenario:
@@ -54,6 +56,13 @@ def _defaults(scenario: Scenario, engine: Engine) -> dict[str, object]:
     }
 
 
+def rules_of(name: str) -> str:
+    """Return the scheduler by whose rules a named engine is replayed; raises as `with_engine`."""
+    from replay.gpu.spec import load_engine
+
+    return load_engine(name).rules
+
+
 def default_block_size(scenario: Scenario) -> int | None:
     """Return the block size of the engine named, for traces without one; None where none is."""
     if scenario.engine.name is None:
@@ -75,7 +84,9 @@ def engine_notes(scenario: Scenario) -> list[str]:
     engine = load_engine(scenario.engine.name)
     defaults = _defaults(scenario, engine)
     taken = [
-        f"{path} {_word(value)}" for path, value in defaults.items() if not is_given(scenario, path)
+        f"{path} {word_of(value)}"
+        for path, value in defaults.items()
+        if not is_given(scenario, path)
     ]
     return [
         f"of {engine.name} {engine.version}: {', '.join(taken) or 'nothing'}",
@@ -90,25 +101,22 @@ def server_notes(scenario: Scenario, engine: Engine) -> list[str]:
     if scenario.engine.overhead == "none":
         return [f"nothing of what {engine.name} takes outside the GPU is counted"]
     times = server_times(scenario)
+    given = scenario.gpu.backend == TAKES_NUMBERS
+    used = _OF_A_REQUEST if given else (*_OF_A_REQUEST, *_OF_A_STEP)
     of_request = (
         f"{times.request_ns / 1e6:g} ms and {times.prompt_token_ns / 1e3:g} us a prompt token, and "
         f"{times.answer_ns / 1e3:g} us for each answer that goes out with its first token"
     )
-    doubtful = [name for name in dataclasses.asdict(times) if name in engine.unverified]
-    doubt = f" (estimates: {', '.join(doubtful)})" if doubtful else ""
-    if scenario.gpu.backend == TAKES_NUMBERS:
-        return [f"{engine.name} adds to a request {of_request}; steps are as given{doubt}"]
     graphed = engine.graphed_tokens(with_engine(scenario).engine.max_sequences)
+    doubtful = [name for name in used if name in engine.unverified]
+    doubt = f" (estimates: {', '.join(doubtful)})" if doubtful else ""
+    if given:
+        return [f"{engine.name} adds to a request {of_request}; steps are as given{doubt}"]
+    beyond = f"with prompts and more than {graphed:,} tokens" if graphed else "with prompts"
     of_step = (
         f"{times.after_ns / 1e6:g} ms, and it lasts no less than its launch on the CPU: "
         f"{times.launch_ns / 1e6:g} ms, {times.launch_request_ns / 1e3:g} us a request, with a "
-        f"prompt {times.launch_layer_ns / 1e3:g} us a layer, and beyond {graphed} tokens, too many "
-        f"for its CUDA graphs, {times.eager_layer_ns / 1e3:g} us more"
+        f"prompt {times.launch_layer_ns / 1e3:g} us a layer, and {times.eager_layer_ns / 1e3:g} us "
+        f"more a layer in every step {beyond}, launched without CUDA graphs"
     )
     return [f"{engine.name} adds to a request {of_request}; to a step {of_step}{doubt}"]
-
-
-def _word(value: object) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -208,6 +208,10 @@ def _advance(t, e):
 def _unstick(t, e):
     """Reject one that SGLang would wait for in vain: nothing runs, and it is not admitted."""
     now = e.now
+    if now[DECODING_COUNT] == 0:  # passes to go without prompts come to nothing: all at once
+        now[PASS] += now[WAIT_PASSES]
+        now[STUCK] += now[WAIT_PASSES]
+        now[WAIT_PASSES] = 0
     now[STUCK] += 1
     if now[STUCK] <= t.rules[PREFILL_DECODE_INTERVAL] + 1:
         return
