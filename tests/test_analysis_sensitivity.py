@@ -190,3 +190,11 @@ def test_without_a_pair_there_is_nothing_to_compare():
     _, result = run_of(engine={"baseline": False})
     prepared, _ = run_of(engine={"baseline": False})
     assert verdicts(band_runs(prepared, result)) == []
+
+
+def test_linear_step_times_have_no_edges_and_it_is_said_what_to_do():
+    numbers = {"step_ns": 1_000_000, "token_ns": 1_000, "context_ns": 1}
+    prepared, result = run_of(gpu={"backend": "linear", "linear": numbers})
+    with pytest.raises(InputError, match=r"gpu\.backend linear") as told:
+        band_runs(prepared, result)
+    assert "leave --sensitivity out" in told.value.hint

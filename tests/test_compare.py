@@ -517,3 +517,111 @@ def test_the_runs_that_completed_nothing_are_named(tmp_path):
     apart = [written(tmp_path / f"half{odd}", rows) for odd, rows in enumerate(halves)]
     with pytest.raises(InputError, match=r"^no request completed in every run"):
         compared(*apart)
+
+
+# --- what the servers of two runs are taken for ---------------------------------------------------
+
+SERVER = {"launch_ns": 2e6, "after_ns": 0.5e6, "launch_request_ns": 0.0, "launch_layer_ns": 0.0,
+          "eager_layer_ns": 0.0}  # fmt: skip
+
+
+def of_server(name: str | None, overhead: str | None = None, **times: float) -> dict:
+    """Return what the manifest of a run by an engine says, which may be off as `times` say."""
+    record = FITTED | {
+        "server": SERVER,
+        "server_range": {"low": SERVER, "high": SERVER},
+        "request_overhead": dict.fromkeys(("mean_less_ns", "most_less_ns"), times.get("less", 0.0))
+        | dict.fromkeys(("mean_more_ns", "most_more_ns"), times.get("more", 0.0)),
+    }
+    engine = {"name": name, "overhead": overhead}
+    scenario = run_fixture.manifest().get("scenario") or {}
+    return {"step_times": record, "scenario": scenario | {"engine": engine}}
+
+
+def test_what_ranges_of_two_servers_allow_for_is_unjudged(tmp_path):
+    """The other may be 18 ms less, the one 22 ms more: 1.08 times 100 + 22 + 18 ms is the end."""
+    found = judge(tmp_path, of_server("vllm", more=22e6), of_server("sglang", less=18e6))
+    assert found.verdict(TIMED, 100.0, 107.9) == "tie"
+    assert found.verdict(TIMED, 100.0, 108.1) == "unjudged"
+    assert found.verdict(TIMED, 100.0, 151.1) == "unjudged"
+    assert found.verdict(TIMED, 100.0, 151.3) == "stands"
+
+
+def test_steps_of_two_servers_may_be_longer_at_the_ends(tmp_path):
+    one, other = of_server("vllm"), of_server("sglang")
+    other["step_times"] = other["step_times"] | {
+        "server_range": {"low": SERVER, "high": SERVER | {"launch_ns": 4.5e6}}
+    }
+    found = judge(tmp_path, one, other)
+    gaps = Metric("itl_mean_ms", "ms", of_time=True)
+    assert found.verdict(gaps, 100.0, 215.0) == "unjudged"  # 5 of 2.5 ms a step, times the error
+    assert found.verdict(gaps, 100.0, 217.0) == "stands"
+
+
+def test_one_server_errs_the_same_way_in_both(tmp_path):
+    one, other = (of_server("sglang", less=18e6, more=130e6) for _ in range(2))
+    found = judge(tmp_path, one, other)
+    assert found.verdict(TIMED, 10.0, 10.9) == "stands"
+    assert judge(tmp_path / "x", of_server(None), of_server("vllm", "none")).verdict(
+        TIMED, 10.0, 10.9
+    ) == "stands"  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "other", [of_server("vllm"), {"scenario": {"engine": {"name": "vllm"}}}], ids=["new", "old"]
+)
+def test_a_run_without_a_server_is_not_judged_against_one_with(tmp_path, other):
+    rows, slow = run_fixture.request_rows(), run_fixture.request_rows()
+    for row in slow:
+        row["ttft_ns"] = row["ttft_ns"] and 50 * row["ttft_ns"]
+    found = compared(
+        written(tmp_path / "bare", rows, **of_server(None)),
+        written(tmp_path / "named", slow, **other),
+    )
+    assert delta_of(found)["ttft_mean_ms"]["verdict"] == "unjudged"
+    assert "bare counts nothing of what a server takes" in " ".join(found.said)
+    assert {row["verdict"] for row in rows_of(found.tables["gained"])} == {None}
+
+
+def test_engines_at_the_ends_of_their_ranges(tmp_path):
+    """Real runs: each end of one against each of the other, and bounds that hold these."""
+    trace = replay.load_trace(SAMPLE)
+    made = {}
+    for name in ("vllm", "sglang"):
+        for ends in (False, True):
+            run = replay.run(
+                trace, gpu="h100-sxm", model="llama-3.1-8b", engine=name, sensitivity=ends
+            )
+            made[name, ends] = run.save(tmp_path / f"{name}-{ends}")
+    plain = compared(made["vllm", False], made["sglang", False])
+    turned = compared(made["vllm", True], made["sglang", True])
+    for name in ("ttft_mean_ms", "ttft_p50_ms", "e2e_mean_ms"):
+        bands = [
+            open_run(made[one, True]).manifest["sensitivity"]["runs"] for one in ("vllm", "sglang")
+        ]
+        alone = [
+            [run for run in band if run["knob"] == "as it is" or run["knob"].startswith("overhead")]
+            for band in bands
+        ]
+        differences = {
+            b["metrics"][name] > a["metrics"][name] for a in alone[0] for b in alone[1]
+        } | {b["metrics"][name] > a["metrics"][name] for a, b in zip(*bands, strict=True)}
+        assert len(alone[0]) == 3
+        expected = "stands" if len(differences) == 1 else "tie"
+        assert delta_of(turned)[name]["verdict"] == expected
+        assert delta_of(plain)[name]["verdict"] in ("tie", "unjudged")
+    told = open_run(made["sglang", False]).manifest["step_times"]
+    assert told["server_range"]["high"]["request_ns"] == 150e6
+    assert told["request_overhead"]["most_more_ns"] >= 130e6
+
+
+def test_what_linear_step_times_cannot_do_is_not_advised(tmp_path):
+    rows, other = other_rows(3)
+    linear = {"step_times": {"backend": "linear"}}
+    found = compared(
+        written(tmp_path / "a", rows, **linear), written(tmp_path / "b", other, **linear)
+    )
+    assert found.verdicts
+    assert not any("--sensitivity" in line for line in found.verdicts)
+    found = compared(written(tmp_path / "c", rows), written(tmp_path / "d", other))
+    assert any("--sensitivity" in line for line in found.verdicts)

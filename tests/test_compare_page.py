@@ -158,7 +158,7 @@ def test_overloaded_runs_are_told_first_and_their_waits_not_compared(made):
 
 def test_step_times_of_an_untold_error_are_not_judged(made):
     page = composed(made["before"], made["table"])
-    assert "by step times of unknown error" in headline(page.found)
+    assert "by times of unknown error" in headline(page.found)
     captions = {shown.name: shown.drawn.caption for shown in page.figures}
     assert captions["gained_waits"].endswith("nobody can tell what differs in table.")
     assert captions["waits"].endswith("whether that differs nobody can tell.")

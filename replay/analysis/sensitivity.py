@@ -83,10 +83,15 @@ def band_runs(
     """
     hardware, scenario, known = prepared.sizing.hardware, prepared.scenario, prepared.costing
     if known is None:
-        raise InputError("--sensitivity turns the knobs of step times: the run is untimed")
+        raise InputError(
+            "--sensitivity turns the knobs of step times: the run is untimed",
+            hint="leave --sensitivity out, or --untimed",
+        )
     if scenario.gpu.backend != "roofline":
         raise InputError(
-            f"--sensitivity turns the knobs of the roofline (gpu.backend {scenario.gpu.backend})"
+            f"--sensitivity turns the knobs of the roofline (gpu.backend {scenario.gpu.backend})",
+            hint="leave --sensitivity out, or give --set gpu.backend=roofline and a GPU: how wrong "
+            "other step times are, nobody told",
         )
     assert hardware is not None  # the roofline is that of a GPU
     engine = scenario.engine.model_copy(update={"steps": False})  # of the run itself alone

@@ -7,11 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from replay.config.backends import TAKES_NUMBERS
 from replay.config.engine_section import EngineSection
 from replay.config.hardware.server import ServerTimes
 from replay.config.scenario import Scenario
-from replay.engine.overhead import NOTHING, EngineOverhead, overhead_of, server_times, without_steps
+from replay.engine.overhead import (
+    NOTHING,
+    EngineOverhead,
+    overhead_of,
+    request_ends,
+    server_range,
+    server_times,
+    without_steps,
+)
 from replay.engine.sizing import Hardware
 from replay.errors import InputError
 from replay.gpu.backends import Wanted, compile_cost
@@ -116,13 +126,29 @@ def calibration_notes(gpu: Gpu) -> tuple[str, ...]:
     )
 
 
-def costing_record(scenario: Scenario, gpu: Gpu | None, costing: Costing) -> dict[str, Any]:
-    """Return what the manifest of a run says about its step times; `gpu` None where none is."""
+def costing_record(
+    scenario: Scenario,
+    gpu: Gpu | None,
+    costing: Costing,
+    input_tokens: np.ndarray,
+    answers: np.ndarray | None,
+) -> dict[str, Any]:
+    """Return what the manifest of a run says about its step times; `gpu` None where none is.
+
+    `input_tokens` and `answers` are those of `request_ends`.
+    """
     error = None if gpu is None else gpu.fit.error
+    low, high = server_range(scenario)
+    if answers is None and high.answer_ns:  # nobody counted them: at most all that run at once
+        answers = np.full(1, scenario.engine.max_sequences, np.int64)
+    if scenario.gpu.backend == TAKES_NUMBERS:
+        low, high = without_steps(low), without_steps(high)
     return {
         "backend": scenario.gpu.backend,
         "calibrated": None if gpu is None else gpu.calibrated,
         "prefill_error_p90_percent": None if error is None else error.prefill.p90_percent,
         "decode_error_p90_percent": None if error is None else error.decode.p90_percent,
         "server": dataclasses.asdict(costing.times),
+        "server_range": {"low": dataclasses.asdict(low), "high": dataclasses.asdict(high)},
+        "request_overhead": request_ends(costing.times, (low, high), input_tokens, answers),
     }

@@ -45,6 +45,40 @@ def server_times(scenario: Scenario) -> ServerTimes:
     return load_engine(engine.name).times(kind, scenario.gpu.tensor_parallel, which)
 
 
+def server_range(scenario: Scenario) -> tuple[ServerTimes, ServerTimes]:
+    """Return the least and the most that the engine named was seen to add, nothing for none.
+
+    Raises what `server_times` does.
+    """
+    engine = scenario.engine
+    if engine.name is None or engine.overhead == "none":
+        return NOTHING, NOTHING
+    kind, named = load_model(scenario.model.name).kind, load_engine(engine.name)
+    gpus = scenario.gpu.tensor_parallel
+    return named.times(kind, gpus, "low"), named.times(kind, gpus, "high")
+
+
+def request_ends(
+    times: ServerTimes,
+    ends: tuple[ServerTimes, ServerTimes],
+    input_tokens: np.ndarray,
+    answers: np.ndarray | None,
+) -> dict[str, float]:
+    """Return how far what requests take outside the GPU may be from what it was taken for, in ns.
+
+    `input_tokens` int64[R] are of all requests, `answers` int64[R] as of `answers_beside`, None
+    where answering takes no time. `less` and `more` are how far below and above it the ends of
+    what was seen are, as mean over the requests and of the request with most of it.
+    """
+    beside = np.zeros(1, np.int64) if answers is None else answers
+    used, low, high = (overhead_of(one).of(input_tokens, beside) for one in (times, *ends))
+    found: dict[str, float] = {}
+    for name, apart in (("less", used - low), ("more", high - used)):
+        found[f"mean_{name}_ns"] = float(apart.mean()) if len(apart) else 0.0
+        found[f"most_{name}_ns"] = float(apart.max(initial=0))
+    return found
+
+
 def without_steps(times: ServerTimes) -> ServerTimes:
     """Return what a server adds to requests alone: for steps that are given as they are."""
     return ServerTimes(times.request_ns, times.prompt_token_ns, times.answer_ns)

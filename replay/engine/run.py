@@ -111,6 +111,7 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
         rows["curve"] = rows_of(curve)
     record = {
         **_scenario_record(prepared, scenario),
+        "step_times": _costing_record(prepared, plan, requests.answers),
         "overload": dataclasses.asdict(judge_overload(plan, main)) if timed else None,
         "no_cache_overload": dataclasses.asdict(judge_overload(plan, baseline))
         if baseline is not None
@@ -179,7 +180,6 @@ def _scenario_record(prepared: Prepared, scenario: Scenario) -> dict[str, Any]:
         "trace": _trace_record(prepared.trace),
         "scenario": scenario.model_dump(mode="json"),
         **_size_record(prepared.sizing),
-        "step_times": _costing_record(prepared),
     }
 
 
@@ -256,15 +256,18 @@ def _trace_record(trace: Trace) -> dict[str, Any]:
     }
 
 
-def _costing_record(prepared: Prepared) -> dict[str, Any] | None:
-    """Return where step times come from; None where no time passes."""
+def _costing_record(
+    prepared: Prepared, plan: Plan, answers: np.ndarray | None
+) -> dict[str, Any] | None:
+    """Return where step times come from, and how far off they may be; None where no time passes."""
     if prepared.costing is None:
         return None
     from replay.engine.costing import costing_record
 
     hardware, scenario = prepared.sizing.hardware, prepared.scenario
     timed_on = None if hardware is None or scenario.gpu.backend not in OF_A_GPU else hardware.gpu
-    return costing_record(scenario, timed_on, prepared.costing)
+    input_tokens = plan.table[:, layout.INPUT_TOKENS]
+    return costing_record(scenario, timed_on, prepared.costing, input_tokens, answers)
 
 
 def _size_record(sizing: Sizing) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from replay.report.compare import details, sentences
 from replay.report.compare.asking import row
 from replay.report.compare.deltas import Delta, delta_table, deltas
-from replay.report.compare.judge import MEANING, Judge, Values
+from replay.report.compare.judge import Judge, Values, meanings
 from replay.report.compare.pairing import why_unpaired
 from replay.report.compare.ranking import ranking
 from replay.report.compare.scenarios import differences
+from replay.report.compare.servers import Apart
 from replay.report.compare.sides import Side, sides_of
 from replay.report.db import RunsDatabase
 from replay.report.notices import is_uncalibrated, notes, unverified, warnings
@@ -28,12 +29,14 @@ class Comparison:
     `left_out` what is not compared, and why, `verdicts` what the verdicts mean, `assumed` what the
     numbers of the runs rest on, once where it is the same in all. `tables` are
     numbers, the answer first. `why_unpaired` is None where requests are paired, and `band` the
-    factor by which single times must differ, None where nobody can tell.
+    factor by which single times must differ, None where nobody can tell; `apart` has the ranges of
+    unlike servers in it, too.
     """
 
     sides: tuple[Side, ...]
     why_unpaired: str | None
     band: float | None
+    apart: Apart | None
     said: tuple[str, ...]
     warnings: tuple[str, ...]
     left_out: tuple[str, ...]
@@ -106,10 +109,11 @@ def comparison(asked: Asked, *, kept: bool = True) -> Comparison:
         sides,
         asked.why_unpaired,
         asked.judges[0].band_of_times,
+        None if asked.judges[0].band_of_times is None else asked.judges[0].apart("ttft"),
         tuple(said),
         tuple(_warnings(sides)),
         tuple(sentences.left_out(sides, asked.why_unpaired, metrics)),
-        tuple(f"{word}: {MEANING[word]}" for word in MEANING if word in verdicts),
+        tuple(meanings(verdicts, sides)),
         tuple(_assumed(sides)),
         tables,
     )

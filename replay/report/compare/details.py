@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from replay.report.compare.asking import row, rows, sql_file, table
 from replay.report.compare.judge import METRICS, Judge, Metric, Values
+from replay.report.compare.servers import Apart
 from replay.report.compare.sides import Side
 from replay.report.db import RunsDatabase
 from replay.report.tables import Table
@@ -51,12 +52,21 @@ def create_views(database: RunsDatabase, sides: Sequence[Side], *, paired: bool)
 def create_pairs(database: RunsDatabase, judge: Judge) -> list[str]:
     """Create `pairs` and `changed`; return the columns that say for whom, which both traces have.
 
-    The variable `band` is the factor by which TTFTs must differ, null where nobody can tell.
+    The variable `band` is the factor by which TTFTs must differ, null where nobody can tell;
+    where servers differ they must by `factor` and `slack_ns`, and are unjudged in between.
     """
     timed = judge.one.timed and judge.other.timed
     band = judge.band_of_times
     factor = "NULL" if band is None else f"'{float(band)}'"
     database.query(f"SET VARIABLE band = {factor}::DOUBLE")
+    needed = judge.apart("ttft") or Apart()
+    database.query(f"SET VARIABLE factor = '{float(needed.factor)}'::DOUBLE")
+    database.query(f"SET VARIABLE slack_ns = '{float(needed.slack_ns)}'::DOUBLE")
+    database.query(
+        "CREATE MACRO beyond(slower, faster, requests) AS "
+        "slower > faster * getvariable('factor') + requests * getvariable('slack_ns') "
+        "AND getvariable('band') IS NOT NULL"
+    )
     database.query(f"SET VARIABLE timed = {timed}")
     carried = [name for name in _BY_VALUE if _in_both(database, judge, name)]
     more = "".join(f',\n    one."{name}"' for name in carried)

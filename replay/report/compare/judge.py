@@ -10,16 +10,20 @@
   prefill and decode: a difference stands if the larger value is more than that above the smaller.
   On different ones the errors are each run's own, and the values must differ by both.
 - Hits of timed runs move a little with step times, and how much is unknown: they **differ**.
+- Where the overheads of two servers differ, each may be anywhere in its range
+  (`replay.report.compare.servers`): a difference in times that these allow for is **unjudged**,
+  and any is where a run counts no server. At the edges each end of one meets each of the other.
 - Latencies of an overloaded run measure the length of the trace: **overloaded**, no verdict.
 - Step times that are not the fitted model's have an error nobody told: **unjudged**.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from replay.report.compare.servers import NS_PER_MS, Apart, apart, named_server, unlike
 from replay.report.compare.sides import Side
 
 EXACT, STANDS, TIE = "exact", "stands", "tie"
@@ -27,14 +31,19 @@ DIFFERS, OVERLOADED, UNJUDGED = "differs", "overloaded", "unjudged"
 MEANING = {
     EXACT: "no step time has a say in it",
     STANDS: "beyond the GPU model's error",
-    TIE: "the same, or within the GPU model's error: it cannot tell them apart; "
-    "`replay run --sensitivity` on both judges the difference itself",
-    DIFFERS: "tokens of timed runs move a little with step times, and how much is unknown; "
-    "`replay run --sensitivity` on both tells of the hit rate",
+    TIE: "the same, or within the GPU model's error: it cannot tell them apart",
+    DIFFERS: "tokens of timed runs move a little with step times, and how much is unknown",
     OVERLOADED: "waits of an overloaded run measure the length of the trace",
-    UNJUDGED: "how wrong these step times are is unknown",
+    UNJUDGED: "how wrong these step times are is unknown, or the ranges of what two servers take "
+    "outside the GPU allow for the difference",
 }
 FITTED = "roofline"
+_TURNED = {
+    TIE: "`replay run --sensitivity` on both judges the difference itself",
+    DIFFERS: "`replay run --sensitivity` on both tells of the hit rate",
+    UNJUDGED: "`replay run --sensitivity` on both judges the difference itself",
+}  # where both can be run at the edges of the model's error
+_OF_SERVERS = ("as it is", "overhead ")  # the knobs that turn nothing but the server's overhead
 
 Values = Mapping[str, float | None]  # the metrics of a run by name, null where one is unknown
 
@@ -93,11 +102,23 @@ class Judge:
         return (1 + errors[0]) * (1 + errors[1])
 
     @property
+    def unlike_servers(self) -> bool:
+        """Whether what the servers of both take outside the GPU errs each for itself."""
+        return unlike(self.one, self.other)
+
+    def apart(self, name: str) -> Apart | None:
+        """Return how far a time must be apart to stand; None where nobody can tell."""
+        servers = apart(self.one, self.other, name)
+        if self.band is None or servers is None:
+            return None
+        return Apart(self.band * servers.factor, self.band * servers.slack_ns)
+
+    @property
     def band_of_times(self) -> float | None:
         """The band, where times can be told at all: both runs timed, and none overloaded."""
         sides = self.one, self.other
         told = all(side.timed and not side.overloaded for side in sides)
-        return self.band if told else None
+        return self.band if told and self.apart("ttft") is not None else None
 
     @property
     def one_model(self) -> bool:
@@ -131,20 +152,45 @@ class Judge:
             return STANDS if min(at_edges) > 0 or max(at_edges) < 0 else TIE
         if not metric.of_time:
             return DIFFERS
-        if self.band is None:
+        needed = self.apart(metric.name)
+        if self.band is None or needed is None:
             return UNJUDGED
         low, high = sorted((one, other))
-        return STANDS if high > low * self.band else TIE
+        if high > low * needed.factor + needed.slack_ns / NS_PER_MS:
+            return STANDS
+        return UNJUDGED if self.unlike_servers and high > low * self.band else TIE
 
     def _at_edges(self, name: str) -> list[float] | None:
         """Return the difference at each edge, None where a metric was not kept there."""
+        edges = self.edges or []
+        if self.unlike_servers:
+            alone = [pair for pair in edges if str(pair[0].get("knob")).startswith(_OF_SERVERS)]
+            if not alone:
+                return None
+            edges = edges + [(one, other) for one, _ in alone for _, other in alone]
         differences = []
-        for one, other in self.edges or ():
+        for one, other in edges:
             before, after = _kept(one, name), _kept(other, name)
             if before is None or after is None:
                 return None
             differences.append(after - before)
         return differences or None
+
+
+def meanings(verdicts: Container[str | None], sides: Sequence[Side]) -> Iterator[str]:
+    """Yield what verdicts mean, and what tells more where these runs can be asked for it."""
+    can_turn = all(map(_can_turn, sides)) and (
+        all(map(named_server, sides)) or not any(map(named_server, sides))
+    )
+    for word, meaning in MEANING.items():
+        if word in verdicts:
+            more = f"; {_TURNED[word]}" if can_turn and word in _TURNED else ""
+            yield f"{word}: {meaning}{more}"
+
+
+def _can_turn(side: Side) -> bool:
+    """Return whether `--sensitivity` has knobs to turn: only the fitted model has."""
+    return side.timed and (side.manifest.get("step_times") or {}).get("backend") == FITTED
 
 
 def _kept(run: Mapping[str, Any], name: str) -> float | None:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from replay.errors import InputError
 from replay.report.compare.deltas import Delta, worded
-from replay.report.compare.judge import OVERLOADED, STANDS, TIE, Judge, Values
+from replay.report.compare.judge import OVERLOADED, STANDS, TIE, UNJUDGED, Judge, Values
 from replay.report.compare.ranking import ranked_by
+from replay.report.compare.servers import why_unlike
 from replay.report.compare.sides import Side
 from replay.report.tables import Table
 
@@ -59,6 +60,7 @@ def of_pair(judge: Judge, found: Sequence[Delta], counts: Mapping[str, int]) -> 
     for name, say in (("token_hit_rate", _reuse), ("ttft_mean_ms", _wait)):
         if name in named:
             yield say(judge, named[name])
+    yield from _of_servers(judge, found)
     yield from _counted(judge, counts)
 
 
@@ -137,7 +139,19 @@ def _wait(judge: Judge, found: Delta) -> str:
         return f"{told}: the GPU model cannot tell them apart{_how_wrong(judge)}."
     if found.verdict == OVERLOADED:
         return f"{told}, but a run is overloaded: its waits measure the length of the trace."
+    if judge.unlike_servers and judge.band is not None:
+        return f"{told}; nobody can say if that differs: {why_unlike(judge.one, judge.other)}."
     return f"{told}; how wrong the step times are is unknown, so nobody can say if that differs."
+
+
+def _of_servers(judge: Judge, found: Sequence[Delta]) -> Iterator[str]:
+    """Yield why times other than the first tokens' are unjudged, where it is for the servers."""
+    open_ones = [one.metric.name for one in found if one.verdict == UNJUDGED]
+    if open_ones and judge.unlike_servers and judge.band is not None:
+        if "ttft_mean_ms" in open_ones:  # it was said there
+            return
+        names = ", ".join(name.removesuffix("_ms").replace("_", " ") for name in open_ones)
+        yield f"Nobody can say if {names} differ: {why_unlike(judge.one, judge.other)}."
 
 
 def _counted(judge: Judge, counts: Mapping[str, int]) -> Iterator[str]:
@@ -150,9 +164,15 @@ def _counted(judge: Judge, counts: Mapping[str, int]) -> Iterator[str]:
     if (counts["faster"] or counts["slower"]) and judge.band_of_times is not None:
         yield (
             f"{counts['faster']:,} have their first token sooner in {other}, "
-            f"{counts['slower']:,} later; {counts['beyond']:,} differ by more than the GPU "
-            "model's error."
+            f"{counts['slower']:,} later; {counts['beyond']:,} differ by more than "
+            f"{_all_errors(judge)}."
         )
+
+
+def _all_errors(judge: Judge) -> str:
+    if judge.unlike_servers:
+        return "the GPU model's error and the ranges of both servers' overhead"
+    return "the GPU model's error"
 
 
 def left_out(

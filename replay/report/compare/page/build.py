@@ -10,6 +10,7 @@ from replay.report.compare.asking import sql_file, table
 from replay.report.compare.compare import Asked, Comparison
 from replay.report.compare.page import verdict
 from replay.report.compare.page.gallery import FIGURES, LACKS, SECTIONS, has
+from replay.report.compare.servers import NS_PER_MS
 from replay.report.page.document import Document, Query, Shown, html_of
 from replay.report.page.drawn import Data, LeftOut
 from replay.report.page.figure import Figure
@@ -95,6 +96,12 @@ def _worth(found: Comparison) -> Iterator[str]:
     yield from found.verdicts
     if found.band is not None and len(found.sides) == 2:
         yield f"the model's error: single times must differ by more than {found.band - 1:.1%}"
+        if found.apart is not None and found.apart.slack_ns:
+            yield (
+                "the servers' overhead: to stand, a single time must be over "
+                f"{found.apart.factor:.1f} times another and "
+                f"{found.apart.slack_ns / NS_PER_MS:,.1f} ms"
+            )
 
 
 def _line(text: str, names: Sequence[str]) -> Line:

@@ -50,9 +50,7 @@ def _waits(rows: dict[str, dict[str, Any]], names: list[str]) -> str:
         return "the GPU model cannot tell their waits apart"
     if row["verdict"] == OVERLOADED:
         return "a run is overloaded, so their waits are not compared"
-    return (
-        f"the first token comes after {after} instead of {before}, by step times of unknown error"
-    )
+    return f"the first token comes after {after} instead of {before}, by times of unknown error"
 
 
 def of_set(found: Comparison) -> str:

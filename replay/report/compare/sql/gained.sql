@@ -4,7 +4,9 @@
 -- others. A request is faster or slower in b where its TTFTs differ by more
 -- than the GPU model's error; the mean of a bucket stands by the same rule.
 --
--- Variables: band (factor by which TTFTs must differ; null: unknown)
+-- Macros and variables: beyond (of band, factor, slack_ns); band (factor by
+-- which TTFTs must differ; null: unknown). Between that and what the ranges of
+-- two servers allow for, a mean is unjudged.
 WITH placed AS (
     SELECT
         *,
@@ -61,10 +63,8 @@ told AS (
         a.ratio(sum(b_hit_tokens), sum(input_tokens)) AS b_token_hit_rate,
         sum(a_ttft_ns) AS a_ttft,
         sum(b_ttft_ns) AS b_ttft,
-        count(*) FILTER (a_ttft_ns > b_ttft_ns * getvariable('band'))
-            AS faster,
-        count(*) FILTER (b_ttft_ns > a_ttft_ns * getvariable('band'))
-            AS slower
+        count(*) FILTER (beyond(a_ttft_ns, b_ttft_ns, 1)) AS faster,
+        count(*) FILTER (beyond(b_ttft_ns, a_ttft_ns, 1)) AS slower
     FROM ranked
     GROUP BY ALL
 )
@@ -83,9 +83,12 @@ SELECT
     if(getvariable('band') IS NULL, NULL, slower) AS slower_in_b,
     CASE
         WHEN a_ttft = b_ttft THEN 'tie'
+        WHEN getvariable('band') IS NULL THEN NULL
+        WHEN beyond(greatest(a_ttft, b_ttft), least(a_ttft, b_ttft), requests)
+            THEN 'stands'
         WHEN greatest(a_ttft, b_ttft)
-            > least(a_ttft, b_ttft) * getvariable('band') THEN 'stands'
-        WHEN least(a_ttft, b_ttft) * getvariable('band') IS NOT NULL THEN 'tie'
+            > least(a_ttft, b_ttft) * getvariable('band') THEN 'unjudged'
+        WHEN a_ttft + b_ttft IS NOT NULL THEN 'tie'
     END AS verdict
 FROM told
 ORDER BY slice_place, slice, place, bucket

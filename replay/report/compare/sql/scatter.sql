@@ -1,14 +1,14 @@
 -- Time to first token of the same requests in both runs, counted in squares of
 -- equal ratio, forty across what there is.
 --
--- Variables: band
+-- Macros and variables: beyond (of band, factor, slack_ns)
 WITH times AS (
     SELECT
         log2(greatest(a_ttft_ns, 1000) / 1e6) AS a_log,
         log2(greatest(b_ttft_ns, 1000) / 1e6) AS b_log,
         CASE
-            WHEN a_ttft_ns > b_ttft_ns * getvariable('band') THEN 'sooner'
-            WHEN b_ttft_ns > a_ttft_ns * getvariable('band') THEN 'later'
+            WHEN beyond(a_ttft_ns, b_ttft_ns, 1) THEN 'sooner'
+            WHEN beyond(b_ttft_ns, a_ttft_ns, 1) THEN 'later'
             ELSE 'tie'
         END AS verdict
     FROM pairs
