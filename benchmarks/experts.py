@@ -1,4 +1,4 @@
-"""Layers of routed experts in bf16 by how many of them are touched; none of it was fitted.
+"""Layers of routed experts in bf16 by how many of them are touched, of another laboratory.
 
 Rows of LLMServingSim's profiles (forks, vLLM 0.19, MIT): H100 and B200, Qwen3 30B and 235B.
 """

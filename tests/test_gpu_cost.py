@@ -118,6 +118,7 @@ perfect_fit = dict.fromkeys(perfect_names, 1.0) | {
     "attention_launch_ns": 0.0,
     "attention_combine_ns": 0.0,
     "moe_layer_ns": 0.0,
+    "moe_expert_ns": 0.0,
     "moe_padded_rows": 0.0,
     "experts": {},
     "modules": {},
