@@ -44,7 +44,7 @@ def expert_errors(
 
 def expert_table(folder: Path) -> list[str]:
     """Return the Markdown table of errors by GPU."""
-    lines = ["| GPU | rows | left out | naive |", "|---|---|---|---|"]
+    lines = ["| GPU | rows | fitted here | naive |", "|---|---|---|---|"]
     naive = expert_errors(folder / FILE, naive_gpu)
     for name, errors in expert_errors(folder / FILE).items():
         lines.append(f"| {GPUS[name]} | {len(errors)} | {cell(errors)} | {cell(naive[name])} |")
