@@ -1,4 +1,4 @@
-"""Layers of routed experts in bf16 by how many of them are touched; none of it was fitted.
+"""Layers of routed experts in bf16 by how many of them are touched, of another laboratory.
 
 Rows of LLMServingSim's profiles (forks, vLLM 0.19, MIT): H100 and B200, Qwen3 30B and 235B.
 """
@@ -44,7 +44,7 @@ def expert_errors(
 
 def expert_table(folder: Path) -> list[str]:
     """Return the Markdown table of errors by GPU."""
-    lines = ["| GPU | rows | left out | naive |", "|---|---|---|---|"]
+    lines = ["| GPU | rows | fitted here | naive |", "|---|---|---|---|"]
     naive = expert_errors(folder / FILE, naive_gpu)
     for name, errors in expert_errors(folder / FILE).items():
         lines.append(f"| {GPUS[name]} | {len(errors)} | {cell(errors)} | {cell(naive[name])} |")

@@ -4,10 +4,15 @@ A row of aiconfigurator_core's tables (0.12.0, vLLM's kernels, Apache-2.0) is on
 attention, a product, a layer's routed experts or an all-reduce on one GPU. The model's own
 functions predict it, of one layer made to its shape.
 
-The tables launch each product by itself and quantise its inputs beside it, which a step's graph
-hides or fuses; that time is fitted here by GPU and type (`TABLE`), is no part of the model, and is
-printed. They also repeat one operator on the same data, so what fits the L2 cache is read from it:
-rows whose weights or keys do are counted in their own column.
+Four things belong to how a row was measured and not to the model; each is told to the prediction
+here. The tables launch each product by itself and quantise its inputs beside it, which a step's
+graph hides or fuses: that time is fitted by GPU and type (`TableTime`). They repeat decodes and
+experts on the same data, so keys and weights that fit the L2 cache are read from there, where a
+step's next layer has long evicted them: how much faster that is than memory is fitted by GPU
+(`fit_cache_speed`). And they say how tokens were routed, which is how many experts they touched
+(`benchmarks.routing`), and of two models that their experts have no gate (`UNGATED`). Half of
+the B200's experts were run by a kernel that engines have since replaced there: how much longer it
+takes is fitted by type (`older_factor`).
 """
 
 from __future__ import annotations
@@ -23,7 +28,9 @@ from numpy.typing import NDArray
 
 from benchmarks.cells import cell
 from benchmarks.naive import naive_gpu
+from benchmarks.routing import touched
 from replay.config.hardware import WEIGHT_DTYPE_BITS
+from replay.config.hardware.gpu import ExpertFit
 from replay.config.hardware.layers import Moe, Window
 from replay.gpu.attention import attention_table
 from replay.gpu.calibrate import with_fit
@@ -38,7 +45,9 @@ from replay.kernels.steps import StepList, attend_all
 FILE = "ops_aiconfigurator.csv"
 GPUS = ("a100-sxm-80gb", "h100-sxm", "b200-sxm", "l40s", "rtx-pro-6000")
 WINDOW_TOKENS = 128  # of the rows with a window, as in gpt-oss
-SHARE_OF_L2 = 0.7  # from which a cache no longer holds what is read again and again
+UNGATED = {(512, 2048, 22), (128, 2688, 6)}  # experts, width, chosen: Nemotron 3 Super and Nano
+OLDER_KERNEL = "vllm_fused_moe"  # where a GPU's rows have others too
+CACHED_READS = ("kv_read_efficiency", "moe_memory_efficiency")
 FOLDS = 4
 
 # The tables' names of types: of the other weights, of experts, and whether a choice or published.
@@ -71,6 +80,8 @@ class Operator:
     fourth: int
     width: int
     measured_us: float
+    routing: str = ""
+    kernel: str = ""
 
 
 def read_operators(path: Path, gpu: str) -> list[Operator]:
@@ -85,6 +96,8 @@ def read_operators(path: Path, gpu: str) -> list[Operator]:
                 fourth=int(row["k"]),
                 width=int(row["hd"]),
                 measured_us=float(row["measured_us"]),
+                routing=row["dist"],
+                kernel=row["src"],
             )
             for row in csv.DictReader(file)
             if row["gpu"] == gpu and float(row["b"]) > 0
@@ -131,12 +144,24 @@ def product_us(gpu: Gpu, row: Operator) -> float:
 
 
 def experts_us(gpu: Gpu, row: Operator) -> float:
-    """Return the routed experts of one layer, were each as likely to be picked."""
+    """Return the routed experts of one layer, as many touched as were."""
     weights, experts, dtype = TYPES[row.kind.split()[1]]
     moe = Moe(layers=1, experts=row.second, experts_per_token=row.fourth, ffn=row.width)
-    model = _model(hidden=row.third, moe=moe, weight_dtype=weights, expert_weight_dtype=experts)
+    model = _model(
+        hidden=row.third, moe=moe, weight_dtype=weights, expert_weight_dtype=experts,
+        gated_mlp=_gated(row),
+    )  # fmt: skip
     replica = Replica(gpu, model, weight_dtype=dtype)
-    return float(experts_ns(replica, np.array([float(row.first)]))[0]) / 1e3
+    tokens, chosen = np.array([float(row.first)]), np.array([_touched(row)])
+    return float(experts_ns(replica, tokens, chosen)[0]) / 1e3
+
+
+def _gated(row: Operator) -> bool:
+    return (row.second, row.third, row.fourth) not in UNGATED
+
+
+def _touched(row: Operator) -> float:
+    return touched(row.routing, row.first, row.second, row.fourth)
 
 
 def all_reduce_us(gpu: Gpu, row: Operator) -> float:
@@ -154,14 +179,27 @@ PREDICT: dict[str, Callable[[Gpu, Operator], float]] = {
 }
 
 
-def predict_us(gpu: Gpu, rows: list[Operator]) -> Floats:
-    """Return the predicted time of each row, without what the tables add to it."""
-    return np.array([PREDICT[row.kind.split()[0]](gpu, row) for row in rows])
+def predict_us(gpu: Gpu, rows: list[Operator], cache_speed: float = 1.0) -> Floats:
+    """Return the predicted time of each row, without what the tables add to it.
+
+    Keys and weights in the L2 cache are read `cache_speed` times as fast as from memory.
+    """
+    reads = {name: getattr(gpu.fit, name) * cache_speed for name in CACHED_READS}
+    gpus = gpu, with_fit(gpu, reads)
+    return np.array(
+        [
+            PREDICT[row.kind.split()[0]](gpus[int(cached)], row)
+            for row, cached in zip(rows, in_cache(gpu, rows), strict=True)
+        ]
+    )
 
 
 def in_cache(gpu: Gpu, rows: list[Operator]) -> NDArray[np.bool_]:
-    """Return which rows read so few weights or keys that the L2 cache keeps them."""
-    return np.array([_read_bytes(row) < SHARE_OF_L2 * (gpu.l2_bytes or 0) for row in rows])
+    """Return which rows read again what the L2 cache keeps of the time before.
+
+    Between all of the cache and a fifth more, a decode's keys come to be read as slowly as any.
+    """
+    return np.array([_read_bytes(row) <= (gpu.l2_bytes or 0) for row in rows])
 
 
 def _read_bytes(row: Operator) -> float:
@@ -169,14 +207,12 @@ def _read_bytes(row: Operator) -> float:
     if op == "attention" and kind[0] == "generation":
         keys = min(row.second, WINDOW_TOKENS) if "window" in kind else row.second
         return 4.0 * row.first * keys * row.fourth * row.width
-    if op not in ("gemm", "moe"):
+    if op != "moe":  # products are repeated on other weights
         return np.inf
-    weights, experts, dtype = TYPES[kind[0]]
-    bits = WEIGHT_DTYPE_BITS[dtype if dtype != "native" else experts if op == "moe" else weights]
-    if op == "gemm":
-        return float(bits / 8) * row.second * row.third
-    touched = row.second * (1 - (1 - row.fourth / row.second) ** row.first)
-    return float(bits / 8) * 3 * touched * row.third * row.width
+    _, experts, dtype = TYPES[kind[0]]
+    bits = WEIGHT_DTYPE_BITS[experts if dtype == "native" else dtype]
+    weights = (3 if _gated(row) else 2) * row.third * row.width
+    return float(bits / 8) * weights * _touched(row)
 
 
 # --- what the tables add ------------------------------------------------------------------------
@@ -209,10 +245,36 @@ def fit_table_time(rows: list[Operator], predicted: Floats) -> TableTime:
     return TableTime(float(launch), float(rate) * 1e12)
 
 
+def fit_cache_speed(gpu: Gpu, rows: list[Operator]) -> float:
+    """Return how many times as fast as memory the L2 cache is read.
+
+    Fitted to decodes whose keys fill a quarter of it or more: of fewer, launches are most.
+    """
+    cache_bytes = gpu.l2_bytes or 0
+    decodes = [row for row in rows if row.kind == "attention generation"]
+    cached = [row for row in decodes if cache_bytes / 4 <= _read_bytes(row) <= cache_bytes]
+    measured = np.array([row.measured_us for row in cached])
+
+    def residuals(values: Floats) -> Floats:
+        return np.log(predict_us(gpu, cached, float(values[0])) / measured)
+
+    return float(fit_map(residuals, [Prior(2.0, 0.3)])[0])
+
+
+def older_factor(rows: list[Operator], predicted: Floats) -> Floats:
+    """Return how much longer each row's kernel takes than those in use; 1 where it is one."""
+    older = np.array([row.kernel == OLDER_KERNEL for row in rows])
+    factor = np.ones(len(rows))
+    if older.any() and not older.all():
+        measured = np.array([row.measured_us for row in rows])
+        factor[older] = np.median((measured / predicted)[older])
+    return factor
+
+
 # --- shapes left out ----------------------------------------------------------------------------
 
 
-def experts_left_out(gpu: Gpu, rows: list[Operator]) -> Floats:
+def experts_left_out(gpu: Gpu, rows: list[Operator], cache_speed: float) -> Floats:
     """Return the relative errors of experts of one type, each width from a fit to the others."""
     own = TYPES[rows[0].kind.split()[1]]
     widths = sorted({row.width for row in rows})
@@ -220,41 +282,57 @@ def experts_left_out(gpu: Gpu, rows: list[Operator]) -> Floats:
     measured = np.array([row.measured_us for row in rows])
     errors = np.full(len(rows), np.nan)
     for left in set(fold.tolist()):
-        rest = [row for row, at in zip(rows, fold, strict=True) if at != left]
+        mine = fold == left
+        rest = [row for row, out in zip(rows, mine, strict=True) if not out]
         if not rest:
             continue
-        fitted = _fit_experts(gpu, rest, own)
-        mine = fold == left
-        shown = [row for row, at in zip(rows, mine, strict=True) if at]
-        errors[mine] = predict_us(fitted, shown) / measured[mine] - 1
+        factor = older_factor(rest, predict_us(gpu, rest, cache_speed))
+        fitted = _fit_experts(gpu, rest, own, cache_speed, factor)
+        shown = [row for row, out in zip(rows, mine, strict=True) if out]
+        older = np.array([row.kernel == OLDER_KERNEL for row in shown])
+        slower = np.where(older, factor.max(), 1.0)
+        errors[mine] = predict_us(fitted, shown, cache_speed) * slower / measured[mine] - 1
     return errors
 
 
-def _fit_experts(gpu: Gpu, rows: list[Operator], own: tuple[str, str, str]) -> Gpu:
-    """Return the GPU with efficiency, padded rows and fixed time of one type fitted to rows."""
+def _fit_experts(
+    gpu: Gpu,
+    rows: list[Operator],
+    own: tuple[str, str, str],
+    cache_speed: float,
+    factor: Floats,
+) -> Gpu:
+    """Return the GPU with efficiency, padded rows and fixed times of one type fitted to rows."""
     moe = Moe(layers=1, experts=8, experts_per_token=1, ffn=64)
     model = _model(weight_dtype=own[0], expert_weight_dtype=own[1], moe=moe)
     name = Replica(gpu, model, weight_dtype=own[2]).weights("expert").name
     measured = np.array([row.measured_us for row in rows])
-    mine = gpu.fit.experts.get(name)
-    start = (gpu.fit.moe_efficiency, gpu.fit.moe_padded_rows, gpu.fit.moe_layer_ns)
-    if mine is not None:
-        start = (gpu.fit.moe_efficiency * mine.share, mine.padded_rows, mine.layer_ns)
+    fit = gpu.fit
+    start = fit.experts.get(name) or ExpertFit(
+        share=1.0, padded_rows=fit.moe_padded_rows, layer_ns=fit.moe_layer_ns,
+        expert_ns=fit.moe_expert_ns,
+    )  # fmt: skip
 
     def trial(values: Floats) -> Gpu:
-        reached, padded, fixed = map(float, values)
-        if mine is None:
-            update = {"moe_efficiency": reached, "moe_padded_rows": padded, "moe_layer_ns": fixed}
-            return with_fit(gpu, update)
-        share = reached / gpu.fit.moe_efficiency
-        changed = mine.model_copy(update={"share": share, "padded_rows": padded, "layer_ns": fixed})
-        experts = gpu.fit.experts | {name: changed}
-        return gpu.model_copy(update={"fit": gpu.fit.model_copy(update={"experts": experts})})
+        reached, padded, fixed, each = map(float, values)
+        changed = start.model_copy(
+            update={
+                "share": reached / fit.moe_efficiency, "padded_rows": padded, "layer_ns": fixed,
+                "expert_ns": each,
+            }
+        )  # fmt: skip
+        if name == "bf16":
+            update = {"moe_efficiency": reached, "moe_padded_rows": padded}
+            return with_fit(gpu, update | {"moe_layer_ns": fixed, "moe_expert_ns": each})
+        return with_fit(gpu, {"experts": fit.experts | {name: changed}})
 
     def residuals(values: Floats) -> Floats:
-        return np.log(predict_us(trial(values), rows) / measured)
+        return np.log(predict_us(trial(values), rows, cache_speed) * factor / measured)
 
-    priors = [Prior(start[0], 0.5, 1.0), Prior(max(start[1], 1.0), 0.5), Prior(start[2], 0.7)]
+    priors = [
+        Prior(fit.moe_efficiency * start.share, 0.5, 1.0), Prior(max(start.padded_rows, 1.0), 0.5),
+        Prior(start.layer_ns, 0.7), Prior(max(start.expert_ns, 1.0), 1.0),
+    ]  # fmt: skip
     return trial(fit_map(residuals, priors))
 
 
@@ -266,9 +344,12 @@ def operator_errors(folder: Path, gpu_name: str) -> dict[str, tuple[Floats, NDAr
     gpu = load_gpu(gpu_name)
     found = {}
     rows = read_operators(folder / FILE, gpu_name)
+    cache_speed = fit_cache_speed(gpu, rows)
     for kind in sorted({row.kind for row in rows}):
         some = [row for row in rows if row.kind == kind]
-        predicted = predict_us(gpu, some)
+        predicted = predict_us(gpu, some, cache_speed)
+        if kind.startswith("moe"):
+            predicted = predicted * older_factor(some, predicted)
         if kind.startswith("gemm"):
             predicted = predicted + fit_table_time(some, predicted).of(some)
         measured = np.array([row.measured_us for row in some])
@@ -311,9 +392,11 @@ def _naive(folder: Path, gpu_name: str, kind: str) -> Floats:
 
 
 def _left_out(folder: Path, kind: str) -> Floats:
-    errors = []
-    for name in GPUS:
-        rows = [row for row in read_operators(folder / FILE, name) if row.kind == kind]
-        if rows:
-            errors.append(experts_left_out(load_gpu(name), rows))
-    return np.concatenate(errors)
+    return np.concatenate([kind_left_out(folder, name, kind) for name in GPUS])
+
+
+def kind_left_out(folder: Path, gpu_name: str, kind: str) -> Floats:
+    """Return the errors of one type of experts on a GPU, each width from a fit to the others."""
+    gpu, rows = load_gpu(gpu_name), read_operators(folder / FILE, gpu_name)
+    own = [row for row in rows if row.kind == kind]
+    return experts_left_out(gpu, own, fit_cache_speed(gpu, rows)) if own else np.empty(0)

@@ -37,7 +37,7 @@ BANDWIDTH = (
 )  # fmt: skip
 FIXED = (
     "layer_ns", "attention_launch_ns", "attention_combine_ns", "attention_tile_ns", "all_reduce_ns",
-    "all_reduce_gpu_ns", "nccl_all_reduce_ns", "moe_layer_ns",
+    "all_reduce_gpu_ns", "nccl_all_reduce_ns", "moe_layer_ns", "moe_expert_ns",
 )  # fmt: skip
 STANDS, TIE = "stands", "tie: the sign depends on the model's error"
 METRICS = ("ttft_mean_ms", "ttft_p50_ms", "ttft_p99_ms", "e2e_mean_ms")

@@ -88,7 +88,23 @@ def packed_launch(kind, chunks, contexts):
     work = sum(average for average, _, _ in tiles)
     size = 128 * max(1, math.ceil(1.1 * work / (128 * sms)))
     start = kind["tile_start"] / narrow
-    count, span, shortest = 0, 0.0, math.inf
+    cut, span = cut_tiles(tiles, most, size, sms, start)
+    if cut > 1:
+        _, other = cut_tiles(tiles, cut - 1, size, sms, start)
+        if other <= span:
+            cut, span = cut - 1, other
+    pairs = sum(seen_pairs(kind, new, cached) for new, cached in chunks) * kind["pair"]
+    read = keys * kind["decode_key"] + len(contexts) * kind["decode_row"]
+    for new, cached in chunks:
+        read += min(cached + new, window + new) * kind["key"] + new * kind["row"]
+    fixed = kind["launch"] + (kind["combine"] if cut > 1 else 0.0)
+    compute = max(pairs + keys * kind["decode_pair"], span * kind["tile_key"] * narrow)
+    return fixed + four_norm(compute, read)
+
+
+def cut_tiles(tiles, most, size, sms, start):
+    """Return the pieces of the tile that is cut into most, and the keys on the busiest SM."""
+    count, span, shortest, cut = 0, 0.0, math.inf, 1
     for of_chunk in (True, False):
         alike = [tile for tile in tiles if tile[2] == of_chunk]
         if not alike:
@@ -98,16 +114,12 @@ def packed_launch(kind, chunks, contexts):
         count += pieces * len(alike)
         shortest = min(shortest, mean / pieces + start)
         longest = max(tile[1] for tile in alike)
-        span = max(span, longest / min(most, math.ceil(longest / size)) + start)
+        pieces_of_longest = min(most, math.ceil(longest / size))
+        cut = max(cut, pieces_of_longest)
+        span = max(span, longest / pieces_of_longest + start)
+    work = sum(average for average, _, _ in tiles)
     waves = math.ceil(count / sms)
-    span = max(span, (work + count * start) / sms + (waves - count / sms) * shortest)
-    pairs = sum(seen_pairs(kind, new, cached) for new, cached in chunks) * kind["pair"]
-    read = keys * kind["decode_key"] + len(contexts) * kind["decode_row"]
-    for new, cached in chunks:
-        read += min(cached + new, window + new) * kind["key"] + new * kind["row"]
-    fixed = kind["launch"] + (kind["combine"] if count > len(tiles) else 0.0)
-    compute = max(pairs + keys * kind["decode_pair"], span * kind["tile_key"] * narrow)
-    return fixed + four_norm(compute, read)
+    return cut, max(span, (work + count * start) / sms + (waves - count / sms) * shortest)
 
 
 def most_pieces(tiles, sms, keys):

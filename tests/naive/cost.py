@@ -112,10 +112,10 @@ def experts_ns(gpu, model, gpus, tokens, weight_dtype):
         peak = gpu.fp8_flop_per_s
         reached = fit.fp8_block_gemm_efficiency if kind == "fp8_block" else fit.fp8_gemm_efficiency
         share = reached / fit.gemm_efficiency
-    padded, fixed = fit.moe_padded_rows, fit.moe_layer_ns
+    padded, fixed, each = fit.moe_padded_rows, fit.moe_layer_ns, fit.moe_expert_ns
     if kind in fit.experts:
-        share = fit.experts[kind].share
-        padded, fixed = fit.experts[kind].padded_rows, fit.experts[kind].layer_ns
+        own = fit.experts[kind]
+        share, padded, fixed, each = own.share, own.padded_rows, own.layer_ns, own.expert_ns
     weights = 3 * model.hidden * moe.ffn / gpus
     untouched = 1.0
     for _ in range(tokens):
@@ -124,13 +124,12 @@ def experts_ns(gpu, model, gpus, tokens, weight_dtype):
     rows = tokens * moe.experts_per_token
     computed = 2 * (rows + touched * padded) * weights
     passed = rows * (4 * model.hidden + 4 * moe.ffn / gpus) * 2
-    return fixed + 1e9 * (
-        four_norm(
-            computed / (peak * min(fit.moe_efficiency * share, 1.0)),
-            touched * weights * WIDTHS[dtype] / (gpu.hbm_bytes_per_s * fit.moe_memory_efficiency),
-        )
-        + passed / (gpu.hbm_bytes_per_s * fit.moe_traffic_efficiency)
+    worked_ns = 1e9 * four_norm(
+        computed / (peak * min(fit.moe_efficiency * share, 1.0)),
+        touched * weights * WIDTHS[dtype] / (gpu.hbm_bytes_per_s * fit.moe_memory_efficiency),
     )
+    passed_ns = 1e9 * passed / (gpu.hbm_bytes_per_s * fit.moe_traffic_efficiency)
+    return fixed + four_norm(worked_ns, each * touched) + passed_ns
 
 
 def all_reduce_ns(gpu, gpus, data_bytes):

@@ -50,6 +50,7 @@ class ExpertFit(HardwareSection):
     )
     padded_rows: PaddedRows = Field(description="as moe_padded_rows")
     layer_ns: FixedNs = Field(description="as moe_layer_ns")
+    expert_ns: FixedNs = Field(0, description="as moe_expert_ns")
 
 
 class ModuleFit(HardwareSection):
@@ -170,6 +171,9 @@ class GpuFit(HardwareSection):
     )
     moe_layer_ns: FixedNs = Field(
         30_000, description="fixed time more per layer with experts: routing and sorting"
+    )
+    moe_expert_ns: FixedNs = Field(
+        250, description="time that each expert touched takes at least: its tiles start and end"
     )
     experts: dict[ExpertType, ExpertFit] = Field(
         default_factory=dict,
