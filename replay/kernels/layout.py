@@ -37,16 +37,29 @@ TO = 2
 BELOW = 3  # the claim made before this one; chains free rows too
 HOLD_FIELDS = 4
 
-# edges int64[E, EDGE_FIELDS]
+# edges int32[E, EDGE_FIELDS], int64 where 32 bits are too few for a plan: where an edge lies
 FIRST = 0  # index along the prompt of the edge's first block
 BLOCKS = 1  # blocks that end on the edge
 STOP_TOKENS = 2  # depth of its end in tokens
-OLDEST_RUN = 3
-YOUNGEST_RUN = 4
-SEEN = 5  # 1 once an admitted request contains the edge
-REUSED = 6  # blocks of it that were hit, over the run
-EVICTED = 7
-EDGE_FIELDS = 8
+EDGE_FIELDS = 3
+
+# cuts int32[E, CUT_FIELDS], no rows but for a session store: the edges as it cuts them
+PARENT = 0
+STORABLE = 1  # 1 where a stored prefix may end
+CUT_FIELDS = 2
+
+# seen bool[E]: whether a request that was admitted contains the edge, or one that completed
+# generated it; of all requests, whatever a pool still has
+
+# heads int32[E, HEAD_FIELDS], no rows for a session store: where what a pool has of an edge starts
+OLDEST_RUN = 0
+YOUNGEST_RUN = 1
+HEAD_FIELDS = 2
+
+# totals int64[E, TOTAL_FIELDS]: what a pool did with the edge in all, in blocks
+REUSED = 0  # hit
+EVICTED = 1
+TOTAL_FIELDS = 2
 
 # taken int64[E, TAKEN_FIELDS]: what an edge lost last
 TAKEN_BY = 0  # whose allocation evicted it; NONE for nobody's
@@ -87,15 +100,13 @@ COUNTERS = 21
 
 AN_ARRIVAL, A_COMPLETION, ANOTHER_LOOK = 0, 1, 2
 
-# marks int32[E, MARK_FIELDS]: what the session store knows of an edge
-PARENT = 0
-HOLDERS = 1  # sessions and stored prefixes that hold it
-USERS = 2  # running requests that share it
-COMPUTING = 3  # running requests that compute it for themselves
-ENTRY = 4  # the stored prefix that ends with it
-STORABLE = 5  # 1 where a stored prefix may end
-EVER = 6  # 1 once it was shared
-MARK_FIELDS = 7
+# marks int32[E, MARK_FIELDS]: what a session store knows of an edge
+HOLDERS = 0  # sessions and stored prefixes that hold it
+USERS = 1  # running requests that share it
+COMPUTING = 2  # running requests that compute it for themselves
+ENTRY = 3  # the stored prefix that ends with it
+EVER = 4  # 1 once it was shared
+MARK_FIELDS = 5
 
 # sessions int64[S, SESSION_FIELDS]: the sequence each session wrote last
 HELD_EDGE = 0  # the last edge of it that is kept, NONE for nothing
@@ -357,29 +368,41 @@ OF_PROMPTS, OF_DECODES, OF_BOTH, OF_NOTHING = 0, 1, 2, 3
 
 
 class Tables(NamedTuple):
-    """All the tables of one pool, as the kernels pass them around."""
+    """The tables of a replay, as the kernels pass them around: flat, in groups by their owner.
 
-    counters: np.ndarray
-    runs: np.ndarray
-    holds: np.ndarray
-    edges: np.ndarray
+    What is of the trace is read only, and one for all pools that replay it. What is of the
+    requests is one for all pools as well. The rest is one pool's, and nobody else's: another pool
+    has arrays of its own there, or rows of its own in the same arrays.
+    """
+
+    # of the trace
+    rules: np.ndarray
     plan: np.ndarray
+    path_edges: np.ndarray
+    edges: np.ndarray
+    cuts: np.ndarray
+    # of the requests
     state: np.ndarray
     outcome: np.ndarray
-    path_edges: np.ndarray
-    rules: np.ndarray
+    seen: np.ndarray
+    # of one pool
+    counters: np.ndarray
+    heads: np.ndarray
+    totals: np.ndarray
+    taken: np.ndarray
+    pinned: np.ndarray
+    runs: np.ndarray
+    holds: np.ndarray
+    released: np.ndarray
     marks: np.ndarray
     sessions: np.ndarray
     entries: np.ndarray
     by_worth: np.ndarray
-    taken: np.ndarray
-    pinned: np.ndarray
-    watched: np.ndarray
-    watch: np.ndarray
-    released: np.ndarray
     nodes: np.ndarray  # see radix_layout.py
     leaves: np.ndarray
     ages: np.ndarray
+    watched: np.ndarray
+    watch: np.ndarray
 
 
 class RadixTables(Tables):

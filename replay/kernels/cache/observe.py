@@ -96,7 +96,7 @@ def _observe_runs(t, request):
     for at in range(t.plan[request, PATH_START], t.plan[request, PATH_PROMPT_STOP]):
         edge = t.path_edges[at]
         first = t.edges[edge, FIRST]
-        run = t.edges[edge, OLDEST_RUN]
+        run = t.heads[edge, OLDEST_RUN]
         while run != NONE:
             for block in range(first + t.runs[run, START], first + t.runs[run, STOP]):
                 if t.watch[block, HOLDER] == NONE:

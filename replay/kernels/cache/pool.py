@@ -152,16 +152,16 @@ def _forget(t, run):
     """Take an emptied run off its edge and give its row back."""
     edge = t.runs[run, EDGE]
     after = t.runs[run, SIBLING]
-    before = t.edges[edge, OLDEST_RUN]
+    before = t.heads[edge, OLDEST_RUN]
     if before == run:
-        t.edges[edge, OLDEST_RUN] = after
+        t.heads[edge, OLDEST_RUN] = after
         before = NONE
     else:
         while t.runs[before, SIBLING] != run:
             before = t.runs[before, SIBLING]
         t.runs[before, SIBLING] = after
-    if t.edges[edge, YOUNGEST_RUN] == run:
-        t.edges[edge, YOUNGEST_RUN] = before
+    if t.heads[edge, YOUNGEST_RUN] == run:
+        t.heads[edge, YOUNGEST_RUN] = before
     t.runs[run, NEWER] = t.counters[RUN_FREE]
     t.counters[RUN_FREE] = run
 
@@ -202,7 +202,7 @@ def take_blocks(t, wanted, request):
         run = t.counters[OLDEST]
         length = t.runs[run, STOP] - t.runs[run, START]
         trimmed = min(wanted, length)
-        t.edges[t.runs[run, EDGE], EVICTED] += trimmed
+        t.totals[t.runs[run, EDGE], EVICTED] += trimmed
         t.counters[EVICTIONS] += trimmed
         wanted -= trimmed
         _note_eviction(t, run, t.runs[run, STOP] - trimmed, request, t.counters[NOW_NS])
@@ -220,7 +220,7 @@ def expire(t):
     run = t.counters[OLDEST]
     while run != NONE and t.counters[NOW_NS] - t.released[run] > t.rules[TTL_NS]:
         length = t.runs[run, STOP] - t.runs[run, START]
-        t.edges[t.runs[run, EDGE], EVICTED] += length
+        t.totals[t.runs[run, EDGE], EVICTED] += length
         t.counters[EVICTIONS] += length
         t.counters[UNKEYED] += length
         _note_eviction(t, run, t.runs[run, START], NONE, t.released[run] + t.rules[TTL_NS])
@@ -235,7 +235,7 @@ def expire(t):
 @inner
 def _covering(t, edge, block):
     """Return (run, stop): the oldest run that holds `block`, and where an older one takes over."""
-    run = t.edges[edge, OLDEST_RUN]
+    run = t.heads[edge, OLDEST_RUN]
     stop = 2147483647
     while run != NONE:
         start = t.runs[run, START]
@@ -279,8 +279,8 @@ def _split(t, run, block):
     """Cut a run in two at `block`; return the upper part, next to it in every order."""
     upper = _new_run(t)
     edge = t.runs[run, EDGE]
-    if t.edges[edge, YOUNGEST_RUN] == run:
-        t.edges[edge, YOUNGEST_RUN] = upper
+    if t.heads[edge, YOUNGEST_RUN] == run:
+        t.heads[edge, YOUNGEST_RUN] = upper
     t.runs[upper, EDGE] = edge
     t.runs[upper, START] = block
     t.runs[upper, STOP] = t.runs[run, STOP]
@@ -339,7 +339,7 @@ def acquire(t, request, blocks):
         t.runs[run, REFERENCES] += 1
         _push_hold(t, request, run, done - first, stop)
         count = first + stop - done
-        t.edges[edge, REUSED] += count
+        t.totals[edge, REUSED] += count
         if session != NONE and t.plan[t.runs[run, OWNER], SESSION] == session:
             session_blocks += count
         done = first + stop
@@ -392,7 +392,7 @@ def publish(t, request, upto):
                 pinned = 1
                 t.pinned[edge] = stop
         last = t.state[request, LAST_HOLD]
-        run = t.edges[edge, YOUNGEST_RUN]
+        run = t.heads[edge, YOUNGEST_RUN]
         if (
             run != NONE
             and last != NONE
@@ -413,12 +413,12 @@ def publish(t, request, upto):
             t.runs[run, REFERENCES] = 1
             t.runs[run, OWNER] = request
             t.runs[run, PINNED] = pinned
-            youngest = t.edges[edge, YOUNGEST_RUN]
+            youngest = t.heads[edge, YOUNGEST_RUN]
             if youngest == NONE:
-                t.edges[edge, OLDEST_RUN] = run
+                t.heads[edge, OLDEST_RUN] = run
             else:
                 t.runs[youngest, SIBLING] = run
-            t.edges[edge, YOUNGEST_RUN] = run
+            t.heads[edge, YOUNGEST_RUN] = run
             _push_hold(t, request, run, done - first, stop)
         done = first + stop
     t.state[request, CURSOR] = at

@@ -86,7 +86,7 @@ def _count_evicted(t, node, request, now_ns):
     while page < stop:
         edge = t.path_edges[at]
         reached = min(t.edges[edge, FIRST] + t.edges[edge, BLOCKS], stop)
-        t.edges[edge, EVICTED] += reached - page
+        t.totals[edge, EVICTED] += reached - page
         first = t.edges[edge, FIRST]
         t.taken[edge, TAKEN_BY] = request
         t.taken[edge, TAKEN_NS] = now_ns
@@ -206,7 +206,7 @@ def _count_reused(t, request, pages):
     while page < pages:
         edge = t.path_edges[at]
         reached = min(t.edges[edge, FIRST] + t.edges[edge, BLOCKS], pages)
-        t.edges[edge, REUSED] += reached - page
+        t.totals[edge, REUSED] += reached - page
         page = reached
         at += 1
 

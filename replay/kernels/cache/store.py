@@ -86,7 +86,7 @@ def _let_go(t, edge, evicting):
         t.counters[UNKEYED] += tokens
         if evicting:
             t.counters[EVICTIONS] += tokens
-            t.edges[edge, EVICTED] += tokens
+            t.totals[edge, EVICTED] += tokens
 
 
 # --- the sessions, least recently used first ------------------------------------------------
@@ -129,7 +129,7 @@ def _drop_session(t, session):
     edge = t.sessions[session, HELD_EDGE]
     while edge != NONE:
         _let_go(t, edge, True)
-        edge = t.marks[edge, PARENT]
+        edge = t.cuts[edge, PARENT]
     t.sessions[session, HELD_EDGE] = NONE
     _unlink_session(t, session)
 
@@ -156,10 +156,10 @@ def _give_to_session(t, session, request, edge):
     while old != new:  # climb from whichever ends deeper until the two paths meet
         if old == NONE or (new != NONE and t.edges[new, STOP_TOKENS] >= t.edges[old, STOP_TOKENS]):
             t.marks[new, HOLDERS] += 1
-            new = t.marks[new, PARENT]
+            new = t.cuts[new, PARENT]
         else:
             _let_go(t, old, False)
-            old = t.marks[old, PARENT]
+            old = t.cuts[old, PARENT]
 
 
 # --- the stored prefixes, a heap by what the policy evicts first ----------------------------
@@ -223,7 +223,7 @@ def _drop_entry(t, entry):
     edge = last
     while edge != NONE:
         _let_go(t, edge, True)
-        edge = t.marks[edge, PARENT]
+        edge = t.cuts[edge, PARENT]
     t.counters[ENTRIES] -= 1
     place = t.entries[entry, PLACE]
     moved = t.by_worth[t.counters[ENTRIES]]
@@ -259,7 +259,7 @@ def _store_prefix(t, edge):
     above = edge
     while above != NONE:
         t.marks[above, HOLDERS] += 1
-        above = t.marks[above, PARENT]
+        above = t.cuts[above, PARENT]
 
 
 # --- memory ---------------------------------------------------------------------------------
@@ -361,7 +361,7 @@ def share_prefix(t, request, tokens):
             if t.marks[edge, USERS] == 0:
                 t.counters[IDLE] -= t.edges[edge, BLOCKS]
             t.marks[edge, USERS] += 1
-            t.edges[edge, REUSED] += min(t.edges[edge, STOP_TOKENS], tokens) - t.edges[edge, FIRST]
+            t.totals[edge, REUSED] += min(t.edges[edge, STOP_TOKENS], tokens) - t.edges[edge, FIRST]
         if from_session > 0:
             _touch_session(t, session, True)
         if min(stored, tokens) > from_session:
@@ -394,7 +394,7 @@ def publish_tokens(t, request, upto):
         if t.edges[edge, STOP_TOKENS] > upto:
             break
         whole = place + 1 == prompt_stop or place + 1 == stop
-        if whole or (t.marks[edge, STORABLE] and place < prompt_stop):
+        if whole or (t.cuts[edge, STORABLE] and place < prompt_stop):
             visible = place + 1
     fresh = 0
     for place in range(at, visible):
@@ -421,7 +421,7 @@ def publish_tokens(t, request, upto):
     if t.rules[PREFIX_STORE]:
         for place in range(at, min(visible, prompt_stop)):
             edge = t.path_edges[place]
-            storable = t.marks[edge, STORABLE] == 1
+            storable = t.cuts[edge, STORABLE] == 1
             if t.rules[WHOLE_PROMPTS] and place + 1 == prompt_stop:
                 storable = t.edges[edge, STOP_TOKENS] >= t.rules[MIN_PREFIX_TOKENS]
             if storable and t.marks[edge, ENTRY] == NONE:
