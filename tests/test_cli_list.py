@@ -46,12 +46,12 @@ def test_a_config_json_is_listed_beside_a_name(tmp_path):
     assert own["computed_b"] == shipped["computed_b"] == 8.19
 
 
-def test_engines_show_a_row_for_each_size_of_gpu():
-    rows = [row for row in listed("engines") if row["name"] == "vllm"]
-    assert [row["gpu_from_gib"] for row in rows] == [0, 70, 160]
-    assert [row["max_batched_tokens"] for row in rows] == [2048, 8192, 16_384]
-    assert rows[0]["request_us"] == "3000 (1500 to 25000)"
-    assert rows[0]["eager_layer_us"] == "550 (300 to 850) +1"
+def test_engines_show_what_goes_with_the_size_of_a_gpu():
+    (row,) = [row for row in listed("engines") if row["name"] == "vllm"]
+    assert row["max_batched_tokens"] == "2,048, from 70 GiB 8,192, from 160 GiB 16,384"
+    assert row["max_sequences"] == "256, from 70 GiB 1,024"
+    assert row["request_us"] == "3000 (1500 to 25000)"
+    assert row["eager_layer_us"] == "550 (300 to 850) +1"
 
 
 def test_hosts_show_their_links_and_prices_their_dates():

@@ -10,7 +10,7 @@ import pytest
 from replay.cache.queue_policies import QUEUE_POLICIES
 from replay.cache.ranked_policies import RANKED_POLICIES
 from replay.cache.replacement import REPLACEMENTS
-from replay.config.backends import BACKENDS
+from replay.config.backends import BACKENDS, TAKES_NUMBERS
 from replay.config.cache_section import CacheSection, SessionStoreSection
 from replay.config.policies import POLICIES, policy_names
 from replay.config.scenario import GpuSection
@@ -70,7 +70,8 @@ def test_a_backend_is_a_file_of_its_name_and_a_row_of_the_page(name):
     assert callable(import_module(f"replay.gpu.backends.{name}").compile_steps)
     assert f"| `{name}` |" in (ROOT / "docs" / "gpu-model.md").read_text()
     table = "measured.csv" if name == "table" else None
-    assert GpuSection(backend=name, table=table).backend == name
+    numbers = {"step_ns": 1, "token_ns": 1, "context_ns": 1} if name == TAKES_NUMBERS else {}
+    assert GpuSection(backend=name, table=table, linear=numbers).backend == name
 
 
 def test_every_report_is_sql_with_its_expected_rows():

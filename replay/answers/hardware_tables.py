@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from replay.config.hardware import Overhead
+    from replay.config.hardware import Engine, Overhead
     from replay.gpu.spec import Gpu, Model
     from replay.report.tables import Table
 
@@ -95,20 +95,19 @@ def engines(names: Sequence[str] = ()) -> Table:
 
     added = [field.name.removesuffix("_ns") for field in fields(ServerTimes)]
     columns = (
-        "name", "version", "gpu_from_gib", "max_batched_tokens", "max_sequences",
-        "rules", "async_scheduling", "chunked_prefill", "mixed_steps", "block_size",
+        "name", "version", "max_batched_tokens", "max_sequences", "rules",
+        "async_scheduling", "chunked_prefill", "mixed_steps", "block_size",
         "memory_utilization", "all_reduce", *(f"{name}_us" for name in added), "unverified",
     )  # fmt: skip
     rows = []
     for engine in map(load_engine, names or engine_names()):
         times = [_ranges(getattr(engine, f"{name}_ns")) for name in added]
-        rows += [
+        rows.append(
             (
                 engine.name,
                 engine.version,
-                round(size.memory_from_bytes / GIB),
-                size.max_batched_tokens,
-                size.max_sequences,
+                _by_memory(engine, "max_batched_tokens"),
+                _by_memory(engine, "max_sequences"),
                 engine.rules,
                 "on" if engine.async_scheduling else "off",
                 "on" if engine.chunked_prefill else "off",
@@ -119,9 +118,20 @@ def engines(names: Sequence[str] = ()) -> Table:
                 *times,
                 ", ".join(engine.unverified),
             )
-            for size in engine.scheduler
-        ]
+        )
     return Table(columns, rows)
+
+
+def _by_memory(engine: Engine, name: str) -> str:
+    """Return a default that goes with the GPU's memory as `2,048, from 70 GiB 8,192`."""
+    said: list[str] = []
+    last = None
+    for size in engine.scheduler:
+        value, start = getattr(size, name), round(size.memory_from_bytes / GIB)
+        if value != last:
+            said.append(f"from {start} GiB {value:,}" if start else f"{value:,}")
+        last = value
+    return ", ".join(said)
 
 
 def _ranges(found: Sequence[Overhead]) -> str:

@@ -35,6 +35,7 @@
 -- ttft_p90_ms DOUBLE ms: its 90th percentile
 -- ttft_p99_ms DOUBLE ms: its 99th percentile
 -- queue_mean_ms DOUBLE ms: arrival to first scheduled
+-- overhead_mean_ms DOUBLE ms: added to TTFT by the server, not the GPU
 -- itl_mean_ms DOUBLE ms: between output tokens, mean over all of them
 -- e2e_p50_ms DOUBLE ms: arrival to last token, median
 -- e2e_p99_ms DOUBLE ms: its 99th percentile
@@ -111,6 +112,7 @@ latencies AS (
         ms(quantile_disc(ttft_ns, 0.9)) AS ttft_p90_ms,
         ms(quantile_disc(ttft_ns, 0.99)) AS ttft_p99_ms,
         ms(ratio(sum(queue_ns), count(queue_ns))) AS queue_mean_ms,
+        ms(ratio(sum(overhead_ns), count(overhead_ns))) AS overhead_mean_ms,
         ms(ratio(
             sum(itl_mean_ns::HUGEINT * (output_tokens - 1)),
             sum(output_tokens - 1) FILTER (itl_mean_ns IS NOT NULL)
