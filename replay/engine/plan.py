@@ -1,6 +1,6 @@
 """From a scenario, a tree and a trace to the integer tables the kernels work on.
 
-All casting happens here. Tables and their columns: replay/kernels/layout.py.
+All casting happens here. Tables and their columns: replay/kernels/layout/.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ class Plan:
     """What a replay needs: `table` int64[R, PLAN_FIELDS], `rules` int64[RULES], block paths.
 
     `edges` [E, EDGE_FIELDS] are those of `paths` as the kernels read them, int32 unless a number is
-    too large. `store` has the same paths where the cache is a session store; `pinned` bool[E] says
-    which edges are kept for good, None where none are. Replays only read it: any number may share
-    it.
+    too large; `cuts` int32[E, CUT_FIELDS] says more of them where the cache is a session store, and
+    has no rows elsewhere. `pinned` bool[E] says which edges are kept for good, None where none are.
+    Replays only read all of it, so any number of them may share it.
     """
 
     table: np.ndarray
     rules: np.ndarray
     paths: BlockPaths
     edges: np.ndarray
+    cuts: np.ndarray
     capacity_blocks: int
-    store: StorePaths | None = None
     pinned: np.ndarray | None = None
 
     @property
@@ -125,7 +125,7 @@ def make_plan(
     longest_path = int((paths.stop - paths.start).max(initial=0))
     rules = _rules(scenario, block_size, tree.requests, longest_path, responses=responses)
     _add_scheduler(rules, scenario.engine, capacity_blocks)
-    return Plan(table, rules, paths, edges, capacity, store, pinned)
+    return Plan(table, rules, paths, edges, _cuts(store), capacity, pinned)
 
 
 def _edges(paths: BlockPaths) -> np.ndarray:
@@ -164,6 +164,15 @@ def _cut_where_stored(paths: BlockPaths, scenario: Scenario) -> StorePaths:
         longest=int(paths.stop_tokens.max(initial=0)),
     )
     return store_paths(paths, lengths)
+
+
+def _cuts(store: StorePaths | None) -> np.ndarray:
+    """Return int32[E, CUT_FIELDS], no rows where nothing is cut."""
+    cuts = np.empty((0 if store is None else len(store.parent), layout.CUT_FIELDS), np.int32)
+    if store is not None:
+        cuts[:, layout.PARENT] = store.parent
+        cuts[:, layout.STORABLE] = store.storable
+    return cuts
 
 
 def _sessions(trace: Trace) -> np.ndarray:

@@ -96,7 +96,7 @@ def untimed_tables(
         if reason == NEEDS_ROWS:
             tables = grown(tables)
         if harvest is not None:
-            held = int(tables.counters[layout.FIRST_HELD])
+            held = int(tables.untimed[layout.FIRST_HELD])
             harvest.take(request if held == layout.NONE else held)
         progress("Replaying requests", request, requests)
     return tables

@@ -28,7 +28,7 @@ AnyEngine = Engine | SglangEngine
 BINS = 1024  # intervals of the timeline; they widen as time goes on
 _COUNTED_FROM_ZERO = (
     layout.IDLE, layout.EVICTIONS, layout.RUN_TOP, layout.HOLD_TOP,
-    layout.NOW_NS, layout.USES, layout.ENTRIES, layout.ENTRY_TOP, layout.NEXT_STEP,
+    layout.NOW_NS, layout.USES, layout.ENTRIES, layout.ENTRY_TOP,
     layout.PINNED_IDLE,
 )  # fmt: skip
 _CLASSES = {
@@ -46,25 +46,23 @@ def make_tables(plan: Plan, *, rows: int = _FIRST_ROWS, harvest: Harvest | None 
 
     `harvest` has the tables of requests; the rows of those that are done can be taken out of it.
     """
+    harvest = harvest or Harvest(plan.requests)
     return _CLASSES[int(plan.rules[layout.KIND])](
-        **tree_tables(plan),
-        **request_tables(plan, harvest or Harvest(plan.requests)),
-        **pool_tables(plan, rows),
+        **trace_tables(plan),
+        **request_tables(plan, harvest),
+        untimed=_untimed(),
+        **pool_tables(plan, harvest, rows),
     )
 
 
-def tree_tables(plan: Plan) -> dict[str, np.ndarray]:
+def trace_tables(plan: Plan) -> dict[str, np.ndarray]:
     """Return what is of the trace: the plan's own tables, which no kernel writes."""
-    cuts = np.empty((0 if plan.store is None else len(plan.edges), layout.CUT_FIELDS), np.int32)
-    if plan.store is not None:
-        cuts[:, layout.PARENT] = plan.store.parent
-        cuts[:, layout.STORABLE] = plan.store.storable
     return {
         "rules": plan.rules,
         "plan": plan.table,
         "path_edges": plan.paths.path_edges,
         "edges": plan.edges,
-        "cuts": cuts,
+        "cuts": plan.cuts,
     }
 
 
@@ -77,7 +75,14 @@ def request_tables(plan: Plan, harvest: Harvest) -> dict[str, np.ndarray]:
     }
 
 
-def pool_tables(plan: Plan, rows: int) -> dict[str, np.ndarray]:
+def _untimed() -> np.ndarray:
+    """Return where a replay without a GPU begins: nobody is held, and a request comes next."""
+    untimed = np.full(layout.UNTIMED_FIELDS, layout.NONE, np.int64)
+    untimed[layout.NEXT_STEP] = layout.AN_ARRIVAL
+    return untimed
+
+
+def pool_tables(plan: Plan, harvest: Harvest, rows: int) -> dict[str, np.ndarray]:
     """Return what is of one pool, which is empty, with `rows` rows for what it will have."""
     counters = np.full(layout.COUNTERS, layout.NONE, np.int64)
     counters[layout.CAPACITY] = counters[layout.UNKEYED] = plan.capacity_blocks
@@ -85,6 +90,7 @@ def pool_tables(plan: Plan, rows: int) -> dict[str, np.ndarray]:
         counters[zero] = 0
     return {
         "counters": counters,
+        "holdings": harvest.holdings.table,
         "heads": _heads(plan),
         "totals": np.zeros((len(plan.edges), layout.TOTAL_FIELDS), np.int64),
         "taken": np.zeros((len(plan.edges), layout.TAKEN_FIELDS), np.int64),
@@ -138,9 +144,9 @@ def _watch(plan: Plan) -> np.ndarray:
 
 
 def _store_tables(plan: Plan) -> dict[str, np.ndarray]:
-    """Return the tables of an empty session store; without rows for a block pool."""
+    """Return the tables of an empty session store; without rows for other kinds."""
     edges, sessions, entries = 0, 0, 0
-    if plan.store is not None:
+    if plan.rules[layout.KIND] == layout.SESSION_STORE:
         edges = len(plan.edges)
         sessions = int(plan.table[:, layout.SESSION].max(initial=layout.NONE)) + 1
         entries = int(min(plan.rules[layout.MAX_ENTRIES], edges))

@@ -13,7 +13,7 @@ again) and where two requests compute the same content at once.
 Of an edge that is pinned the oldest copy of each block stays for good once it is computed: what is
 published there is pinned from its first block on, and later copies are not. Idle pinned runs are
 in no list, so they are not free. With a time to live, the recency list is also the order in which
-runs expire. Tables and their columns: layout.py.
+runs expire. Tables and their columns: layout/.
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ def _push_hold(t, request, run, first, last):
     t.holds[hold, RUN] = run
     t.holds[hold, FROM] = first
     t.holds[hold, TO] = last
-    t.holds[hold, BELOW] = t.state[request, LAST_HOLD]
-    t.state[request, LAST_HOLD] = hold
+    t.holds[hold, BELOW] = t.holdings[request, LAST_HOLD]
+    t.holdings[request, LAST_HOLD] = hold
 
 
 # --- the recency list: free runs with content -----------------------------------------------
@@ -343,9 +343,9 @@ def acquire(t, request, blocks):
         if session != NONE and t.plan[t.runs[run, OWNER], SESSION] == session:
             session_blocks += count
         done = first + stop
-    t.state[request, CURSOR] = at
-    t.state[request, PUBLISHED] = blocks
-    t.state[request, HELD] = blocks
+    t.holdings[request, CURSOR] = at
+    t.holdings[request, PUBLISHED] = blocks
+    t.holdings[request, HELD] = blocks
     return session_blocks
 
 
@@ -374,8 +374,8 @@ def name_evictor(t, request, blocks):
 @inner
 def publish(t, request, upto):
     """Make the request's held blocks below index `upto` visible to later look-ups."""
-    at = t.state[request, CURSOR]
-    done = t.state[request, PUBLISHED]
+    at = t.holdings[request, CURSOR]
+    done = t.holdings[request, PUBLISHED]
     while done < upto:
         edge = t.path_edges[at]
         first = t.edges[edge, FIRST]
@@ -391,7 +391,7 @@ def publish(t, request, upto):
             elif stays != NONE:
                 pinned = 1
                 t.pinned[edge] = stop
-        last = t.state[request, LAST_HOLD]
+        last = t.holdings[request, LAST_HOLD]
         run = t.heads[edge, YOUNGEST_RUN]
         if (
             run != NONE
@@ -421,8 +421,8 @@ def publish(t, request, upto):
             t.heads[edge, YOUNGEST_RUN] = run
             _push_hold(t, request, run, done - first, stop)
         done = first + stop
-    t.state[request, CURSOR] = at
-    t.state[request, PUBLISHED] = done
+    t.holdings[request, CURSOR] = at
+    t.holdings[request, PUBLISHED] = done
 
 
 @inner
@@ -438,8 +438,8 @@ def _drop(t, run):
 @inner
 def release(t, request):
     """Give back every block of a request, deepest first; blocks without content go to the front."""
-    t.counters[UNKEYED] += t.state[request, HELD] - t.state[request, PUBLISHED]
-    hold = t.state[request, LAST_HOLD]
+    t.counters[UNKEYED] += t.holdings[request, HELD] - t.holdings[request, PUBLISHED]
+    hold = t.holdings[request, LAST_HOLD]
     while hold != NONE:
         run = t.holds[hold, RUN]
         parts = 1
@@ -457,7 +457,7 @@ def release(t, request):
         t.holds[hold, BELOW] = t.counters[HOLD_FREE]
         t.counters[HOLD_FREE] = hold
         hold = below
-    t.state[request, LAST_HOLD] = NONE
-    t.state[request, HELD] = 0
-    t.state[request, PUBLISHED] = 0
-    t.state[request, CURSOR] = 0
+    t.holdings[request, LAST_HOLD] = NONE
+    t.holdings[request, HELD] = 0
+    t.holdings[request, PUBLISHED] = 0
+    t.holdings[request, CURSOR] = 0

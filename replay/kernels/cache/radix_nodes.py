@@ -20,7 +20,7 @@ tokens, edge 0 with pages 0-2, edges 1 and 2 below it with page 3 each:
 Uses are counted, two to an operation: what a split cuts off counts as used just before the path
 it was cut from. A running request locks its last node and all above it, so locked nodes are never
 below unlocked ones. A node on pinned edges has one lock for good. Tables and their columns:
-layout.py, radix_layout.py.
+layout/, radix_layout.py.
 """
 
 from __future__ import annotations

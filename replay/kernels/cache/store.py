@@ -13,7 +13,7 @@ as far as a storable length or the end of the prompt, and to the end of the resp
 Publishing makes the edges shared (its own copy of one that is shared already is freed), hands them
 to its session in place of what that held, and stores every storable prefix it computed. When
 memory runs out, whichever was used longest ago goes first: the oldest session, or the stored
-prefix its policy would evict. Tables and their columns: layout.py; blocks are single tokens here.
+prefix its policy would evict. Tables and their columns: layout/; blocks are single tokens here.
 """
 
 from __future__ import annotations
@@ -366,16 +366,16 @@ def share_prefix(t, request, tokens):
             _touch_session(t, session, True)
         if min(stored, tokens) > from_session:
             _use_entry(t, entry)
-    t.state[request, CURSOR] = stop
-    t.state[request, PUBLISHED] = tokens
-    t.state[request, HELD] = tokens
+    t.holdings[request, CURSOR] = stop
+    t.holdings[request, PUBLISHED] = tokens
+    t.holdings[request, HELD] = tokens
     return from_session
 
 
 @inner
 def start_computing(t, request):
     """Count the rest of a prompt as being computed, from the moment the request is admitted."""
-    for at in range(t.state[request, CURSOR], t.plan[request, PATH_PROMPT_STOP]):
+    for at in range(t.holdings[request, CURSOR], t.plan[request, PATH_PROMPT_STOP]):
         t.marks[t.path_edges[at], COMPUTING] += 1
 
 
@@ -385,7 +385,7 @@ def start_computing(t, request):
 @inner
 def publish_tokens(t, request, upto):
     """Share what the request has computed up to token `upto`, as far as it may be seen."""
-    at = t.state[request, CURSOR]
+    at = t.holdings[request, CURSOR]
     prompt_stop = t.plan[request, PATH_PROMPT_STOP]
     stop = t.plan[request, PATH_STOP]
     visible = at
@@ -407,14 +407,14 @@ def publish_tokens(t, request, upto):
         t.marks[edge, EVER] = 1
         if place < prompt_stop:
             t.marks[edge, COMPUTING] -= 1
-    t.state[request, CURSOR] = visible
+    t.holdings[request, CURSOR] = visible
     if visible == t.plan[request, PATH_START]:
         return
     depth = min(t.edges[t.path_edges[visible - 1], STOP_TOKENS], upto)
-    if depth <= t.state[request, PUBLISHED]:
+    if depth <= t.holdings[request, PUBLISHED]:
         return
-    t.counters[UNKEYED] += depth - t.state[request, PUBLISHED] - fresh  # copies are freed
-    t.state[request, PUBLISHED] = depth
+    t.counters[UNKEYED] += depth - t.holdings[request, PUBLISHED] - fresh  # copies are freed
+    t.holdings[request, PUBLISHED] = depth
     session = t.plan[request, SESSION]
     if t.rules[SESSION_CACHE] and session != NONE:
         _give_to_session(t, session, request, t.path_edges[visible - 1])
@@ -431,8 +431,8 @@ def publish_tokens(t, request, upto):
 @inner
 def give_back(t, request):
     """Free what only this request used; what others hold becomes idle."""
-    t.counters[UNKEYED] += t.state[request, HELD] - t.state[request, PUBLISHED]
-    cursor = t.state[request, CURSOR]
+    t.counters[UNKEYED] += t.holdings[request, HELD] - t.holdings[request, PUBLISHED]
+    cursor = t.holdings[request, CURSOR]
     for place in range(t.plan[request, PATH_START], cursor):
         edge = t.path_edges[place]
         t.marks[edge, USERS] -= 1
@@ -443,6 +443,6 @@ def give_back(t, request):
                 t.counters[UNKEYED] += t.edges[edge, BLOCKS]
     for place in range(cursor, t.plan[request, PATH_PROMPT_STOP]):
         t.marks[t.path_edges[place], COMPUTING] -= 1
-    t.state[request, HELD] = 0
-    t.state[request, PUBLISHED] = 0
-    t.state[request, CURSOR] = 0
+    t.holdings[request, HELD] = 0
+    t.holdings[request, PUBLISHED] = 0
+    t.holdings[request, CURSOR] = 0
