@@ -1,7 +1,7 @@
 """The schedulers that an engine may have and the orders of their queues, one line each.
 
 What a scenario takes, the documentation and the kernels' codes are read from here: a place in a
-table is what the kernels branch on, as replay/kernels/layout.py names it.
+table is what the kernels branch on, as replay/kernels/layout/ names it.
 """
 
 from __future__ import annotations

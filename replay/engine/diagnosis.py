@@ -37,7 +37,7 @@ class Asked:
 
 def asked_of(plan: Plan) -> Asked | None:
     """Return what the cache of a plan is asked; None where it is off or has no blocks."""
-    if plan.store is not None or not plan.rules[layout.ENABLED]:
+    if plan.rules[layout.KIND] == layout.SESSION_STORE or not plan.rules[layout.ENABLED]:
         return None
     refs = references(plan.paths)
     bounded = plan.capacity_blocks < UNLIMITED_BLOCKS

@@ -1,9 +1,9 @@
 """What became of the requests of a replay, in a fraction of the memory the kernels take.
 
-The kernels keep 420 bytes a request (`state` and `outcome` of replay/kernels/layout.py), all 0
-until it is looked at and never touched again once it is done. So its rows are taken out as soon as
-it and all before it are done, into a column each of as few bytes as its values need, and their
-memory is given back: what stays is 50 to 130 bytes a request.
+The kernels keep 424 bytes a request (`state`, `outcome` and `holdings` of replay/kernels/layout/),
+all 0 until it is looked at and never touched again once it is done. So its rows are taken out as
+soon as it and all before it are done, into a column each of as few bytes as its values need, and
+their memory is given back: what stays is 50 to 130 bytes a request.
 """
 
 from __future__ import annotations
@@ -25,22 +25,21 @@ _CAN_RELEASE = hasattr(mmap, "MADV_DONTNEED") and hasattr(mmap, "MAP_PRIVATE")
 class LazyRows:
     """int64[rows, fields] in `table`, all 0, which takes memory only where it is written.
 
-    It comes in huge pages where there are any and one would be half used: a fifth of a timed replay
-    went into handing out pages of 4 KiB.
+    It comes in huge pages where there are any: a fifth of a timed replay went into handing out
+    pages of 4 KiB. A table that would not use half of one is plain memory, not given back.
     """
 
     def __init__(self, rows: int, fields: int) -> None:
         self._row_bytes = fields * _INT_BYTES
         self._pages: mmap.mmap | None = None
-        if not rows or not _CAN_RELEASE:
+        size = rows * self._row_bytes
+        if not _CAN_RELEASE or 2 * size < _HUGE_PAGE:
             self.table = np.zeros((rows, fields), np.int64)
             return
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-        size = rows * self._row_bytes
-        if 2 * size >= _HUGE_PAGE:
-            size = -(-size // _HUGE_PAGE) * _HUGE_PAGE  # other sizes need not begin with one
+        size = -(-size // _HUGE_PAGE) * _HUGE_PAGE  # other sizes need not begin with one
         self._pages = mmap.mmap(-1, size, flags=flags)
-        if size >= _HUGE_PAGE and hasattr(mmap, "MADV_HUGEPAGE"):
+        if hasattr(mmap, "MADV_HUGEPAGE"):
             with contextlib.suppress(OSError):  # a system without them
                 self._pages.madvise(mmap.MADV_HUGEPAGE)
         self.table = np.frombuffer(self._pages, np.int64, rows * fields).reshape(rows, fields)
@@ -128,6 +127,7 @@ class Harvest:
 
     def __init__(self, requests: int) -> None:
         self.state = LazyRows(requests, layout.STATE_FIELDS)
+        self.holdings = LazyRows(requests, layout.HOLDING_FIELDS)
         self.rows = LazyRows(requests, layout.OUTCOME_FIELDS)
         self.outcome = Outcome(requests)
         self._taken = 0
@@ -147,8 +147,8 @@ class Harvest:
         if stop > self._taken:
             start, self._taken = self._taken, stop
             self.outcome.put(start, self.rows.table[start : self._taken])
-            self.rows.release(start, self._taken)
-            self.state.release(start, self._taken)
+            for rows in (self.rows, self.state, self.holdings):
+                rows.release(start, self._taken)
 
     def take_all(self) -> Outcome:
         """Return the outcome of a replay that is over."""

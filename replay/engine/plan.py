@@ -1,6 +1,6 @@
 """From a scenario, a tree and a trace to the integer tables the kernels work on.
 
-All casting happens here. Tables and their columns: replay/kernels/layout.py.
+All casting happens here. Tables and their columns: replay/kernels/layout/.
 """
 
 from __future__ import annotations
@@ -38,15 +38,18 @@ _COMMIT_CODES = {
 class Plan:
     """What a replay needs: `table` int64[R, PLAN_FIELDS], `rules` int64[RULES], block paths.
 
-    `store` has the same paths where the cache is a session store; `pinned` bool[E] says which
-    edges of `paths` are kept for good, None where none are.
+    `edges` [E, EDGE_FIELDS] are those of `paths` as the kernels read them, int32 unless a number is
+    too large; `cuts` int32[E, CUT_FIELDS] says more of them where the cache is a session store, and
+    has no rows elsewhere. `pinned` bool[E] says which edges are kept for good, None where none are.
+    Replays only read all of it, so any number of them may share it.
     """
 
     table: np.ndarray
     rules: np.ndarray
     paths: BlockPaths
+    edges: np.ndarray
+    cuts: np.ndarray
     capacity_blocks: int
-    store: StorePaths | None = None
     pinned: np.ndarray | None = None
 
     @property
@@ -112,8 +115,9 @@ def make_plan(
     table[:, layout.PRIORITY_OF] = 0
     if "priority" in (cache.policy, scenario.engine.order):
         table[:, layout.PRIORITY_OF] = _priorities(trace)
+    edges = _edges(paths)
     if store is None:
-        paths = _slim(paths, table)
+        paths = _slim(paths, table, edges)
     capacity = UNLIMITED_BLOCKS if capacity_blocks is None else capacity_blocks
     pinned = None
     if cache.pinned_prefixes:
@@ -121,22 +125,27 @@ def make_plan(
     longest_path = int((paths.stop - paths.start).max(initial=0))
     rules = _rules(scenario, block_size, tree.requests, longest_path, responses=responses)
     _add_scheduler(rules, scenario.engine, capacity_blocks)
-    return Plan(table, rules, paths, capacity, store, pinned)
+    return Plan(table, rules, paths, edges, _cuts(store), capacity, pinned)
 
 
-def _slim(paths: BlockPaths, table: np.ndarray) -> BlockPaths:
-    """Return the same paths in less memory: what the plan's table holds is seen there.
-
-    Edges are counted in 32 bits where the longest prompt and its response allow it.
-    """
+def _edges(paths: BlockPaths) -> np.ndarray:
+    """Return [E, EDGE_FIELDS], in 32 bits where the longest prompt and its response allow it."""
     fits = int(paths.stop_tokens.max(initial=0)) < 2**31 and len(paths.first) < 2**31
-    dtype = np.int32 if fits else np.int64
+    edges = np.empty((len(paths.first), layout.EDGE_FIELDS), np.int32 if fits else np.int64)
+    edges[:, layout.FIRST] = paths.first
+    edges[:, layout.BLOCKS] = paths.blocks
+    edges[:, layout.STOP_TOKENS] = paths.stop_tokens
+    return edges
+
+
+def _slim(paths: BlockPaths, table: np.ndarray, edges: np.ndarray) -> BlockPaths:
+    """Return the same paths in less memory: what the plan's tables hold is seen there."""
     return replace(
         paths,
-        first=paths.first.astype(dtype),
-        blocks=paths.blocks.astype(dtype),
-        stop_tokens=paths.stop_tokens.astype(dtype),
-        tree_edge=paths.tree_edge.astype(dtype),
+        first=edges[:, layout.FIRST],
+        blocks=edges[:, layout.BLOCKS],
+        stop_tokens=edges[:, layout.STOP_TOKENS],
+        tree_edge=paths.tree_edge.astype(edges.dtype),
         start=table[:, layout.PATH_START],
         prompt_stop=table[:, layout.PATH_PROMPT_STOP],
         stop=table[:, layout.PATH_STOP],
@@ -155,6 +164,15 @@ def _cut_where_stored(paths: BlockPaths, scenario: Scenario) -> StorePaths:
         longest=int(paths.stop_tokens.max(initial=0)),
     )
     return store_paths(paths, lengths)
+
+
+def _cuts(store: StorePaths | None) -> np.ndarray:
+    """Return int32[E, CUT_FIELDS], no rows where nothing is cut."""
+    cuts = np.empty((0 if store is None else len(store.parent), layout.CUT_FIELDS), np.int32)
+    if store is not None:
+        cuts[:, layout.PARENT] = store.parent
+        cuts[:, layout.STORABLE] = store.storable
+    return cuts
 
 
 def _sessions(trace: Trace) -> np.ndarray:

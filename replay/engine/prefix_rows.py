@@ -79,7 +79,7 @@ def edge_totals(tree: PrefixTree, plan: Plan, simulation: Simulation) -> EdgeTot
             of_block = np.where(tail, rest, of_block)
         counted = paths.tree_edge[some] >= 0
         edge = paths.tree_edge[some][counted]
-        tokens = simulation.edges[some, layout.REUSED] * of_block
+        tokens = simulation.totals[some, layout.REUSED] * of_block
         np.add.at(hit_tokens, edge, tokens[counted])
-        np.add.at(evicted, edge, simulation.edges[some, layout.EVICTED][counted])
+        np.add.at(evicted, edge, simulation.totals[some, layout.EVICTED][counted])
     return EdgeTotals(hit_tokens, evicted)

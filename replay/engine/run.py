@@ -93,7 +93,7 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
     give_back()
     main, baseline = _simulate(plan, prepared, threads=threads, progress=progress)
     totals = edge_totals(prepared.tree, plan, main)
-    main = dataclasses.replace(main, edges=main.edges[:0].copy())
+    main = dataclasses.replace(main, totals=main.totals[:0].copy())
     give_back()
     prefixes = prefix_rows(prepared.tree, plan, totals)
     timed = prepared.costing is not None
@@ -211,7 +211,7 @@ def _slim(baseline: Simulation) -> Simulation:
     """Return of a replay what is compared with another one."""
     assert isinstance(baseline.outcome, Outcome)
     return dataclasses.replace(
-        baseline, outcome=baseline.outcome.only(*_COMPARED), edges=baseline.edges[:0].copy()
+        baseline, outcome=baseline.outcome.only(*_COMPARED), totals=baseline.totals[:0].copy()
     )
 
 

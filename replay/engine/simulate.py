@@ -48,15 +48,15 @@ _REQUESTS_A_CALL = 100_000
 class Simulation:
     """What the kernels counted.
 
-    `outcome` int64[R, OUTCOME_FIELDS], kept by column where it was asked for compact, `edges`
-    int64[E, EDGE_FIELDS], `bins` int64[*, BIN_FIELDS] of `bin_ns` each (empty when untimed),
+    `outcome` int64[R, OUTCOME_FIELDS], kept by column where it was asked for compact, `totals`
+    int64[E, TOTAL_FIELDS], `bins` int64[*, BIN_FIELDS] of `bin_ns` each (empty when untimed),
     `evictions` in blocks, `end_ns` the clock when the last step ended (0 when untimed),
     `left_queue` how many requests were admitted or rejected before the replay ended: the first so
     many. `steps` int64[*, STEP_FIELDS] in order, or a log of them, None where none are kept.
     """
 
     outcome: np.ndarray | Outcome
-    edges: np.ndarray
+    totals: np.ndarray
     bins: np.ndarray
     bin_ns: int
     end_ns: int
@@ -74,7 +74,7 @@ def simulate_untimed(plan: Plan, *, compact: bool = False, progress: Hook = igno
     tables = untimed_tables(plan, plan.requests, harvest=harvest, progress=progress)
     return Simulation(
         outcome=tables.outcome if harvest is None else harvest.take_all(),
-        edges=tables.edges,
+        totals=tables.totals,
         bins=np.zeros((0, layout.BIN_FIELDS), np.int64),
         bin_ns=NS_PER_S,
         end_ns=0,
@@ -96,7 +96,7 @@ def untimed_tables(
         if reason == NEEDS_ROWS:
             tables = grown(tables)
         if harvest is not None:
-            held = int(tables.counters[layout.FIRST_HELD])
+            held = int(tables.untimed[layout.FIRST_HELD])
             harvest.take(request if held == layout.NONE else held)
         progress("Replaying requests", request, requests)
     return tables
@@ -116,7 +116,7 @@ def simulate_timed(
     bin_ns = int(engine.now[layout.BIN_NS])
     return Simulation(
         outcome=tables.outcome if harvest is None else harvest.take_all(),
-        edges=tables.edges,
+        totals=tables.totals,
         bins=engine.bins[: end_ns // bin_ns + 1],
         bin_ns=bin_ns,
         end_ns=end_ns,

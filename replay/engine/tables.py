@@ -9,7 +9,12 @@ import numpy as np
 from replay.engine.outcome import Harvest
 from replay.engine.plan import Plan
 from replay.kernels import layout
-from replay.kernels.cache.radix_layout import AGE_FIELDS, LEAF_FIELDS, NODE_FIELDS
+from replay.kernels.cache.radix_layout import (
+    AGE_FIELDS,
+    LEAF_FIELDS,
+    NODE_FIELDS,
+    RADIX_HEAD_FIELDS,
+)
 from replay.kernels.cost import SUMS
 from replay.kernels.layout import Engine, Tables
 from replay.kernels.serving.heap import HEAP_FIELDS
@@ -23,7 +28,7 @@ AnyEngine = Engine | SglangEngine
 BINS = 1024  # intervals of the timeline; they widen as time goes on
 _COUNTED_FROM_ZERO = (
     layout.IDLE, layout.EVICTIONS, layout.RUN_TOP, layout.HOLD_TOP,
-    layout.NOW_NS, layout.USES, layout.ENTRIES, layout.ENTRY_TOP, layout.NEXT_STEP,
+    layout.NOW_NS, layout.USES, layout.ENTRIES, layout.ENTRY_TOP,
     layout.PINNED_IDLE,
 )  # fmt: skip
 _CLASSES = {
@@ -42,33 +47,70 @@ def make_tables(plan: Plan, *, rows: int = _FIRST_ROWS, harvest: Harvest | None 
     `harvest` has the tables of requests; the rows of those that are done can be taken out of it.
     """
     harvest = harvest or Harvest(plan.requests)
+    return _CLASSES[int(plan.rules[layout.KIND])](
+        **trace_tables(plan),
+        **request_tables(plan, harvest),
+        untimed=_untimed(),
+        **pool_tables(plan, harvest, rows),
+    )
+
+
+def trace_tables(plan: Plan) -> dict[str, np.ndarray]:
+    """Return what is of the trace: the plan's own tables, which no kernel writes."""
+    return {
+        "rules": plan.rules,
+        "plan": plan.table,
+        "path_edges": plan.paths.path_edges,
+        "edges": plan.edges,
+        "cuts": plan.cuts,
+    }
+
+
+def request_tables(plan: Plan, harvest: Harvest) -> dict[str, np.ndarray]:
+    """Return what is of the requests, none of which was looked at yet."""
+    return {
+        "state": harvest.state.table,
+        "outcome": harvest.rows.table,
+        "seen": np.zeros(len(plan.edges), np.bool_),
+    }
+
+
+def _untimed() -> np.ndarray:
+    """Return where a replay without a GPU begins: nobody is held, and a request comes next."""
+    untimed = np.full(layout.UNTIMED_FIELDS, layout.NONE, np.int64)
+    untimed[layout.NEXT_STEP] = layout.AN_ARRIVAL
+    return untimed
+
+
+def pool_tables(plan: Plan, harvest: Harvest, rows: int) -> dict[str, np.ndarray]:
+    """Return what is of one pool, which is empty, with `rows` rows for what it will have."""
     counters = np.full(layout.COUNTERS, layout.NONE, np.int64)
     counters[layout.CAPACITY] = counters[layout.UNKEYED] = plan.capacity_blocks
     for zero in _COUNTED_FROM_ZERO:
         counters[zero] = 0
-    edges = np.zeros((len(plan.paths.first), layout.EDGE_FIELDS), np.int64)
-    edges[:, layout.FIRST] = plan.paths.first
-    edges[:, layout.BLOCKS] = plan.paths.blocks
-    edges[:, layout.STOP_TOKENS] = plan.paths.stop_tokens
-    edges[:, layout.OLDEST_RUN] = edges[:, layout.YOUNGEST_RUN] = layout.NONE
-    return _CLASSES[int(plan.rules[layout.KIND])](
-        counters=counters,
-        runs=np.empty((rows, layout.RUN_FIELDS), np.int32),
-        holds=np.empty((rows, layout.HOLD_FIELDS), np.int32),
-        edges=edges,
-        plan=plan.table,
-        state=harvest.state.table,
-        outcome=harvest.rows.table,
-        path_edges=plan.paths.path_edges,
-        rules=plan.rules,
-        taken=np.zeros((len(plan.paths.first), layout.TAKEN_FIELDS), np.int64),
-        pinned=_pinned(plan),
-        watched=_watched(plan),
-        watch=_watch(plan),
-        released=np.zeros(rows if plan.rules[layout.TTL_NS] else 0, np.int64),
+    return {
+        "counters": counters,
+        "holdings": harvest.holdings.table,
+        "heads": _heads(plan),
+        "totals": np.zeros((len(plan.edges), layout.TOTAL_FIELDS), np.int64),
+        "taken": np.zeros((len(plan.edges), layout.TAKEN_FIELDS), np.int64),
+        "pinned": _pinned(plan),
+        "runs": np.empty((rows, layout.RUN_FIELDS), np.int32),
+        "holds": np.empty((rows, layout.HOLD_FIELDS), np.int32),
+        "released": np.zeros(rows if plan.rules[layout.TTL_NS] else 0, np.int64),
         **_store_tables(plan),
         **_radix_tables(plan, rows),
-    )
+        "watched": _watched(plan),
+        "watch": _watch(plan),
+    }
+
+
+def _heads(plan: Plan) -> np.ndarray:
+    """Return where what is in the pool of each edge starts: nowhere yet."""
+    kind = plan.rules[layout.KIND]
+    edges = 0 if kind == layout.SESSION_STORE else len(plan.edges)
+    fields = RADIX_HEAD_FIELDS if kind == layout.RADIX else layout.HEAD_FIELDS
+    return np.full((edges, fields), layout.NONE, np.int32)
 
 
 def _pinned(plan: Plan) -> np.ndarray:
@@ -81,7 +123,7 @@ def _pinned(plan: Plan) -> np.ndarray:
 def _watched(plan: Plan) -> np.ndarray:
     """Return which edges the prompt that is watched uses; no rows where none is."""
     edges = _watched_edges(plan)
-    watched = np.zeros(len(plan.paths.first) if len(edges) else 0, np.bool_)
+    watched = np.zeros(len(plan.edges) if len(edges) else 0, np.bool_)
     watched[edges] = True
     return watched
 
@@ -102,17 +144,14 @@ def _watch(plan: Plan) -> np.ndarray:
 
 
 def _store_tables(plan: Plan) -> dict[str, np.ndarray]:
-    """Return the tables of an empty session store; without rows for a block pool."""
+    """Return the tables of an empty session store; without rows for other kinds."""
     edges, sessions, entries = 0, 0, 0
-    if plan.store is not None:
-        edges = len(plan.store.parent)
+    if plan.rules[layout.KIND] == layout.SESSION_STORE:
+        edges = len(plan.edges)
         sessions = int(plan.table[:, layout.SESSION].max(initial=layout.NONE)) + 1
         entries = int(min(plan.rules[layout.MAX_ENTRIES], edges))
     marks = np.zeros((edges, layout.MARK_FIELDS), np.int32)
-    if plan.store is not None:
-        marks[:, layout.PARENT] = plan.store.parent
-        marks[:, layout.STORABLE] = plan.store.storable
-        marks[:, layout.ENTRY] = layout.NONE
+    marks[:, layout.ENTRY] = layout.NONE
     return {
         "marks": marks,
         "sessions": np.full((sessions, layout.SESSION_FIELDS), layout.NONE, np.int64),

@@ -42,7 +42,6 @@ from replay.kernels.layout import (
     PATH_START,
     PATH_STOP,
     POLICY_MISS,
-    SEEN,
     SESSION_HIT,
     SKIPS,
     STOP_TOKENS,
@@ -61,7 +60,7 @@ def seen_tokens(t, request):
     depth = 0
     for at in range(t.plan[request, PATH_START], t.plan[request, PATH_PROMPT_STOP]):
         edge = t.path_edges[at]
-        if t.edges[edge, SEEN] == 0:
+        if not t.seen[edge]:
             return depth, False
         depth = t.edges[edge, STOP_TOKENS]
     return depth, True
@@ -71,14 +70,14 @@ def seen_tokens(t, request):
 def mark_seen(t, request):
     """Count the prompt of an admitted request as seen."""
     for at in range(t.plan[request, PATH_START], t.plan[request, PATH_PROMPT_STOP]):
-        t.edges[t.path_edges[at], SEEN] = 1
+        t.seen[t.path_edges[at]] = True
 
 
 @inner
 def mark_response_seen(t, request):
     """Count the response of a completed request as seen: later prompts may contain it."""
     for at in range(t.plan[request, PATH_PROMPT_STOP], t.plan[request, PATH_STOP]):
-        t.edges[t.path_edges[at], SEEN] = 1
+        t.seen[t.path_edges[at]] = True
 
 
 @inner

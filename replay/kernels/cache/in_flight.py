@@ -49,7 +49,7 @@ def in_flight_tokens(t, request, hit, ideal, oldest, block_size):
         jump = ideal
         other = oldest
         while other != NONE:
-            start = t.state[other, PUBLISHED]
+            start = t.holdings[other, PUBLISHED]
             if start < t.plan[other, PROMPT_BLOCKS]:
                 stop = shared_blocks(t, request, other, block_size)
                 if start <= block:

@@ -74,7 +74,7 @@ def observe(t, request, oldest):
     _observe_holders(t, request)
     other = oldest
     while other != NONE:
-        start = t.state[other, PUBLISHED]
+        start = t.holdings[other, PUBLISHED]
         if start < t.plan[other, PROMPT_BLOCKS]:
             stop = shared_blocks(t, request, other, t.rules[BLOCK_SIZE])
             for block in range(start, min(stop, t.watch.shape[0])):
@@ -96,7 +96,7 @@ def _observe_runs(t, request):
     for at in range(t.plan[request, PATH_START], t.plan[request, PATH_PROMPT_STOP]):
         edge = t.path_edges[at]
         first = t.edges[edge, FIRST]
-        run = t.edges[edge, OLDEST_RUN]
+        run = t.heads[edge, OLDEST_RUN]
         while run != NONE:
             for block in range(first + t.runs[run, START], first + t.runs[run, STOP]):
                 if t.watch[block, HOLDER] == NONE:
@@ -107,7 +107,7 @@ def _observe_runs(t, request):
 @inner
 def _observe_nodes(t, request):
     """Note the nodes of a radix cache that the request has just locked."""
-    node = t.state[request, LAST_HOLD]
+    node = t.holdings[request, LAST_HOLD]
     while node != NONE:
         for page in range(t.nodes[node, FIRST_PAGE], t.nodes[node, STOP_PAGE]):
             t.watch[page, HOLDER] = t.nodes[node, WRITTEN_BY]

@@ -13,7 +13,7 @@ again) and where two requests compute the same content at once.
 Of an edge that is pinned the oldest copy of each block stays for good once it is computed: what is
 published there is pinned from its first block on, and later copies are not. Idle pinned runs are
 in no list, so they are not free. With a time to live, the recency list is also the order in which
-runs expire. Tables and their columns: layout.py.
+runs expire. Tables and their columns: layout/.
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ def _push_hold(t, request, run, first, last):
     t.holds[hold, RUN] = run
     t.holds[hold, FROM] = first
     t.holds[hold, TO] = last
-    t.holds[hold, BELOW] = t.state[request, LAST_HOLD]
-    t.state[request, LAST_HOLD] = hold
+    t.holds[hold, BELOW] = t.holdings[request, LAST_HOLD]
+    t.holdings[request, LAST_HOLD] = hold
 
 
 # --- the recency list: free runs with content -----------------------------------------------
@@ -152,16 +152,16 @@ def _forget(t, run):
     """Take an emptied run off its edge and give its row back."""
     edge = t.runs[run, EDGE]
     after = t.runs[run, SIBLING]
-    before = t.edges[edge, OLDEST_RUN]
+    before = t.heads[edge, OLDEST_RUN]
     if before == run:
-        t.edges[edge, OLDEST_RUN] = after
+        t.heads[edge, OLDEST_RUN] = after
         before = NONE
     else:
         while t.runs[before, SIBLING] != run:
             before = t.runs[before, SIBLING]
         t.runs[before, SIBLING] = after
-    if t.edges[edge, YOUNGEST_RUN] == run:
-        t.edges[edge, YOUNGEST_RUN] = before
+    if t.heads[edge, YOUNGEST_RUN] == run:
+        t.heads[edge, YOUNGEST_RUN] = before
     t.runs[run, NEWER] = t.counters[RUN_FREE]
     t.counters[RUN_FREE] = run
 
@@ -202,7 +202,7 @@ def take_blocks(t, wanted, request):
         run = t.counters[OLDEST]
         length = t.runs[run, STOP] - t.runs[run, START]
         trimmed = min(wanted, length)
-        t.edges[t.runs[run, EDGE], EVICTED] += trimmed
+        t.totals[t.runs[run, EDGE], EVICTED] += trimmed
         t.counters[EVICTIONS] += trimmed
         wanted -= trimmed
         _note_eviction(t, run, t.runs[run, STOP] - trimmed, request, t.counters[NOW_NS])
@@ -220,7 +220,7 @@ def expire(t):
     run = t.counters[OLDEST]
     while run != NONE and t.counters[NOW_NS] - t.released[run] > t.rules[TTL_NS]:
         length = t.runs[run, STOP] - t.runs[run, START]
-        t.edges[t.runs[run, EDGE], EVICTED] += length
+        t.totals[t.runs[run, EDGE], EVICTED] += length
         t.counters[EVICTIONS] += length
         t.counters[UNKEYED] += length
         _note_eviction(t, run, t.runs[run, START], NONE, t.released[run] + t.rules[TTL_NS])
@@ -235,7 +235,7 @@ def expire(t):
 @inner
 def _covering(t, edge, block):
     """Return (run, stop): the oldest run that holds `block`, and where an older one takes over."""
-    run = t.edges[edge, OLDEST_RUN]
+    run = t.heads[edge, OLDEST_RUN]
     stop = 2147483647
     while run != NONE:
         start = t.runs[run, START]
@@ -279,8 +279,8 @@ def _split(t, run, block):
     """Cut a run in two at `block`; return the upper part, next to it in every order."""
     upper = _new_run(t)
     edge = t.runs[run, EDGE]
-    if t.edges[edge, YOUNGEST_RUN] == run:
-        t.edges[edge, YOUNGEST_RUN] = upper
+    if t.heads[edge, YOUNGEST_RUN] == run:
+        t.heads[edge, YOUNGEST_RUN] = upper
     t.runs[upper, EDGE] = edge
     t.runs[upper, START] = block
     t.runs[upper, STOP] = t.runs[run, STOP]
@@ -339,13 +339,13 @@ def acquire(t, request, blocks):
         t.runs[run, REFERENCES] += 1
         _push_hold(t, request, run, done - first, stop)
         count = first + stop - done
-        t.edges[edge, REUSED] += count
+        t.totals[edge, REUSED] += count
         if session != NONE and t.plan[t.runs[run, OWNER], SESSION] == session:
             session_blocks += count
         done = first + stop
-    t.state[request, CURSOR] = at
-    t.state[request, PUBLISHED] = blocks
-    t.state[request, HELD] = blocks
+    t.holdings[request, CURSOR] = at
+    t.holdings[request, PUBLISHED] = blocks
+    t.holdings[request, HELD] = blocks
     return session_blocks
 
 
@@ -374,8 +374,8 @@ def name_evictor(t, request, blocks):
 @inner
 def publish(t, request, upto):
     """Make the request's held blocks below index `upto` visible to later look-ups."""
-    at = t.state[request, CURSOR]
-    done = t.state[request, PUBLISHED]
+    at = t.holdings[request, CURSOR]
+    done = t.holdings[request, PUBLISHED]
     while done < upto:
         edge = t.path_edges[at]
         first = t.edges[edge, FIRST]
@@ -391,8 +391,8 @@ def publish(t, request, upto):
             elif stays != NONE:
                 pinned = 1
                 t.pinned[edge] = stop
-        last = t.state[request, LAST_HOLD]
-        run = t.edges[edge, YOUNGEST_RUN]
+        last = t.holdings[request, LAST_HOLD]
+        run = t.heads[edge, YOUNGEST_RUN]
         if (
             run != NONE
             and last != NONE
@@ -413,16 +413,16 @@ def publish(t, request, upto):
             t.runs[run, REFERENCES] = 1
             t.runs[run, OWNER] = request
             t.runs[run, PINNED] = pinned
-            youngest = t.edges[edge, YOUNGEST_RUN]
+            youngest = t.heads[edge, YOUNGEST_RUN]
             if youngest == NONE:
-                t.edges[edge, OLDEST_RUN] = run
+                t.heads[edge, OLDEST_RUN] = run
             else:
                 t.runs[youngest, SIBLING] = run
-            t.edges[edge, YOUNGEST_RUN] = run
+            t.heads[edge, YOUNGEST_RUN] = run
             _push_hold(t, request, run, done - first, stop)
         done = first + stop
-    t.state[request, CURSOR] = at
-    t.state[request, PUBLISHED] = done
+    t.holdings[request, CURSOR] = at
+    t.holdings[request, PUBLISHED] = done
 
 
 @inner
@@ -438,8 +438,8 @@ def _drop(t, run):
 @inner
 def release(t, request):
     """Give back every block of a request, deepest first; blocks without content go to the front."""
-    t.counters[UNKEYED] += t.state[request, HELD] - t.state[request, PUBLISHED]
-    hold = t.state[request, LAST_HOLD]
+    t.counters[UNKEYED] += t.holdings[request, HELD] - t.holdings[request, PUBLISHED]
+    hold = t.holdings[request, LAST_HOLD]
     while hold != NONE:
         run = t.holds[hold, RUN]
         parts = 1
@@ -457,7 +457,7 @@ def release(t, request):
         t.holds[hold, BELOW] = t.counters[HOLD_FREE]
         t.counters[HOLD_FREE] = hold
         hold = below
-    t.state[request, LAST_HOLD] = NONE
-    t.state[request, HELD] = 0
-    t.state[request, PUBLISHED] = 0
-    t.state[request, CURSOR] = 0
+    t.holdings[request, LAST_HOLD] = NONE
+    t.holdings[request, HELD] = 0
+    t.holdings[request, PUBLISHED] = 0
+    t.holdings[request, CURSOR] = 0

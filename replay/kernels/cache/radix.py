@@ -86,7 +86,7 @@ def _count_evicted(t, node, request, now_ns):
     while page < stop:
         edge = t.path_edges[at]
         reached = min(t.edges[edge, FIRST] + t.edges[edge, BLOCKS], stop)
-        t.edges[edge, EVICTED] += reached - page
+        t.totals[edge, EVICTED] += reached - page
         first = t.edges[edge, FIRST]
         t.taken[edge, TAKEN_BY] = request
         t.taken[edge, TAKEN_NS] = now_ns
@@ -194,8 +194,8 @@ def match_pages(t, request, limit):
         above = t.nodes[above, ABOVE]
     if node != NONE and t.nodes[node, PLACE] != NONE:
         rank_again(t, node)
-    t.state[request, LAST_HOLD] = node
-    t.state[request, CURSOR] = at
+    t.holdings[request, LAST_HOLD] = node
+    t.holdings[request, CURSOR] = at
     return pages, idle
 
 
@@ -206,7 +206,7 @@ def _count_reused(t, request, pages):
     while page < pages:
         edge = t.path_edges[at]
         reached = min(t.edges[edge, FIRST] + t.edges[edge, BLOCKS], pages)
-        t.edges[edge, REUSED] += reached - page
+        t.totals[edge, REUSED] += reached - page
         page = reached
         at += 1
 
@@ -216,7 +216,7 @@ def lock_match(t, request, pages):
     """Let a request hold the `pages` that `match_pages` found; return its session's share."""
     own = 0
     session = t.plan[request, SESSION]
-    node = t.state[request, LAST_HOLD]
+    node = t.holdings[request, LAST_HOLD]
     if node != NONE and t.nodes[node, PLACE] != NONE:
         drop_leaf(t, node)
     while node != NONE:
@@ -225,9 +225,9 @@ def lock_match(t, request, pages):
             own += t.nodes[node, STOP_PAGE] - t.nodes[node, FIRST_PAGE]
         node = t.nodes[node, ABOVE]
     _count_reused(t, request, pages)
-    t.state[request, HELD] = pages
-    t.state[request, PUBLISHED] = pages
-    t.state[request, INSERTED] = 0
+    t.holdings[request, HELD] = pages
+    t.holdings[request, PUBLISHED] = pages
+    t.holdings[request, INSERTED] = 0
     return own
 
 
@@ -243,15 +243,15 @@ def insert_pages(t, request, upto):
     once more, one priority higher, so that a response is never kept longer than its prompt.
     """
     use = next_use(t)
-    held = t.state[request, LAST_HOLD]
-    done = t.state[request, PUBLISHED]
-    node, there, at = descend(t, held, done, t.state[request, CURSOR], upto, use)
+    held = t.holdings[request, LAST_HOLD]
+    done = t.holdings[request, PUBLISHED]
+    node, there, at = descend(t, held, done, t.holdings[request, CURSOR], upto, use)
     t.counters[UNKEYED] += there - done
     if there < upto:
         node = add_leaf(t, request, node, there, at, upto, use)
     elif node != NONE and t.nodes[node, PLACE] != NONE:
         drop_leaf(t, node)
-    inserted = t.state[request, INSERTED]
+    inserted = t.holdings[request, INSERTED]
     priority = t.plan[request, PRIORITY_OF]
     above = node
     while above != held:
@@ -266,10 +266,10 @@ def insert_pages(t, request, upto):
         above = t.nodes[above, ABOVE]
     if 0 < t.plan[request, PROMPT_BLOCKS] < upto:
         _insert_prompt(t, request, node)
-    t.state[request, CURSOR] = at
-    t.state[request, LAST_HOLD] = node
-    t.state[request, PUBLISHED] = upto
-    t.state[request, INSERTED] = max(upto, inserted)
+    t.holdings[request, CURSOR] = at
+    t.holdings[request, LAST_HOLD] = node
+    t.holdings[request, PUBLISHED] = upto
+    t.holdings[request, INSERTED] = max(upto, inserted)
 
 
 @inner
@@ -291,15 +291,15 @@ def _insert_prompt(t, request, node):
 @inner
 def drop_pages(t, request):
     """Unlock a request's path and free what it holds alone; nothing is touched or inserted."""
-    node = t.state[request, LAST_HOLD]
+    node = t.holdings[request, LAST_HOLD]
     above = node
     while above != NONE:
         _unlock(t, above)
         above = t.nodes[above, ABOVE]
     if node != NONE and t.nodes[node, LOCKS] == 0 and t.nodes[node, CHILDREN] == 0:
         put_leaf(t, node)
-    t.counters[UNKEYED] += t.state[request, HELD] - t.state[request, PUBLISHED]
-    t.state[request, LAST_HOLD] = NONE
-    t.state[request, HELD] = 0
-    t.state[request, PUBLISHED] = 0
-    t.state[request, CURSOR] = 0
+    t.counters[UNKEYED] += t.holdings[request, HELD] - t.holdings[request, PUBLISHED]
+    t.holdings[request, LAST_HOLD] = NONE
+    t.holdings[request, HELD] = 0
+    t.holdings[request, PUBLISHED] = 0
+    t.holdings[request, CURSOR] = 0

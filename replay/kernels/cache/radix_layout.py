@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from replay.kernels.layout import OLDEST_RUN
-
 # nodes int64[*, NODE_FIELDS]: stretches of pages that came into the cache together
 WRITTEN_BY = 0  # the request on whose path it lies: the one that inserted it
 AT = 1  # place in path_edges of the edge that holds its first page
@@ -30,8 +28,9 @@ OLDER = 1  # neighbour towards the one used longest ago
 NEWER = 2
 AGE_FIELDS = 3
 
-# edges: the node that starts with the edge's first page
-HEAD = OLDEST_RUN
+# heads int32[E, RADIX_HEAD_FIELDS]
+HEAD = 0  # the node that starts with the edge's first page
+RADIX_HEAD_FIELDS = 1
 
 # leaves int64[*, LEAF_FIELDS]: a heap of the unlocked nodes without children, smallest rank first
 RANK_FIRST = 0

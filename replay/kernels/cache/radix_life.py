@@ -64,13 +64,13 @@ def admit_radix(t, request):
     if prompt - hit + idle > free_blocks(t):
         return False
     own = lock_match(t, request, hit)
-    attribute(t, request, hit, own, t.counters[FIRST_HELD])
+    attribute(t, request, hit, own, t.untimed[FIRST_HELD])
     if t.outcome[request, CAPACITY_MISS] > 0:
         name_evictor(t, request, hit)
     mark_seen(t, request)
     evictions = t.counters[EVICTIONS]
     take_pages(t, prompt - hit, 1, request)
-    t.state[request, HELD] = prompt
+    t.holdings[request, HELD] = prompt
     t.outcome[request, EVICTED_BLOCKS] = t.counters[EVICTIONS] - evictions
     if t.rules[ENABLED]:
         insert_pages(t, request, t.plan[request, PROMPT_BLOCKS])
@@ -95,7 +95,7 @@ def _decode(t, request):
     size = t.rules[BLOCK_SIZE]
     steps = t.plan[request, OUTPUT_TOKENS] - 1
     tokens = t.plan[request, INPUT_TOKENS] + steps
-    grown = (tokens + size - 1) // size - t.state[request, HELD]
+    grown = (tokens + size - 1) // size - t.holdings[request, HELD]
     if grown > free_blocks(t):
         t.outcome[request, RESPONSE] = RESPONSE_SKIPPED
         return False
@@ -104,5 +104,5 @@ def _decode(t, request):
     if steps > 0:  # the last step keeps no spare page if it opens one
         take_pages(t, grown, 0 if tokens % size == 1 else 1, request)
     t.outcome[request, EVICTED_LATER] = t.counters[EVICTIONS] - evictions
-    t.state[request, HELD] += grown
+    t.holdings[request, HELD] += grown
     return True

@@ -20,7 +20,7 @@ tokens, edge 0 with pages 0-2, edges 1 and 2 below it with page 3 each:
 Uses are counted, two to an operation: what a split cuts off counts as used just before the path
 it was cut from. A running request locks its last node and all above it, so locked nodes are never
 below unlocked ones. A node on pinned edges has one lock for good. Tables and their columns:
-layout.py, radix_layout.py.
+layout/, radix_layout.py.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _hang(t, node):
     """Make a node known where its first page is looked for."""
     edge = t.path_edges[t.nodes[node, AT]]
     if t.edges[edge, FIRST] == t.nodes[node, FIRST_PAGE]:
-        t.edges[edge, HEAD] = node
+        t.heads[edge, HEAD] = node
     else:
         t.nodes[t.nodes[node, ABOVE], INSIDE] = node
 
@@ -104,7 +104,7 @@ def unhang(t, node):
     edge = t.path_edges[t.nodes[node, AT]]
     above = t.nodes[node, ABOVE]
     if t.edges[edge, FIRST] == t.nodes[node, FIRST_PAGE]:
-        t.edges[edge, HEAD] = NONE
+        t.heads[edge, HEAD] = NONE
     else:
         t.nodes[above, INSIDE] = NONE
     if above != NONE:
@@ -154,7 +154,7 @@ def descend(t, node, page, at, limit, use):
         while _page_stop(t, edge) <= page:
             at += 1
             edge = t.path_edges[at]
-        child = t.edges[edge, HEAD] if t.edges[edge, FIRST] == page else t.nodes[node, INSIDE]
+        child = t.heads[edge, HEAD] if t.edges[edge, FIRST] == page else t.nodes[node, INSIDE]
         if child == NONE:
             break
         stop = t.nodes[child, STOP_PAGE]

@@ -13,7 +13,7 @@ as far as a storable length or the end of the prompt, and to the end of the resp
 Publishing makes the edges shared (its own copy of one that is shared already is freed), hands them
 to its session in place of what that held, and stores every storable prefix it computed. When
 memory runs out, whichever was used longest ago goes first: the oldest session, or the stored
-prefix its policy would evict. Tables and their columns: layout.py; blocks are single tokens here.
+prefix its policy would evict. Tables and their columns: layout/; blocks are single tokens here.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _let_go(t, edge, evicting):
         t.counters[UNKEYED] += tokens
         if evicting:
             t.counters[EVICTIONS] += tokens
-            t.edges[edge, EVICTED] += tokens
+            t.totals[edge, EVICTED] += tokens
 
 
 # --- the sessions, least recently used first ------------------------------------------------
@@ -129,7 +129,7 @@ def _drop_session(t, session):
     edge = t.sessions[session, HELD_EDGE]
     while edge != NONE:
         _let_go(t, edge, True)
-        edge = t.marks[edge, PARENT]
+        edge = t.cuts[edge, PARENT]
     t.sessions[session, HELD_EDGE] = NONE
     _unlink_session(t, session)
 
@@ -156,10 +156,10 @@ def _give_to_session(t, session, request, edge):
     while old != new:  # climb from whichever ends deeper until the two paths meet
         if old == NONE or (new != NONE and t.edges[new, STOP_TOKENS] >= t.edges[old, STOP_TOKENS]):
             t.marks[new, HOLDERS] += 1
-            new = t.marks[new, PARENT]
+            new = t.cuts[new, PARENT]
         else:
             _let_go(t, old, False)
-            old = t.marks[old, PARENT]
+            old = t.cuts[old, PARENT]
 
 
 # --- the stored prefixes, a heap by what the policy evicts first ----------------------------
@@ -223,7 +223,7 @@ def _drop_entry(t, entry):
     edge = last
     while edge != NONE:
         _let_go(t, edge, True)
-        edge = t.marks[edge, PARENT]
+        edge = t.cuts[edge, PARENT]
     t.counters[ENTRIES] -= 1
     place = t.entries[entry, PLACE]
     moved = t.by_worth[t.counters[ENTRIES]]
@@ -259,7 +259,7 @@ def _store_prefix(t, edge):
     above = edge
     while above != NONE:
         t.marks[above, HOLDERS] += 1
-        above = t.marks[above, PARENT]
+        above = t.cuts[above, PARENT]
 
 
 # --- memory ---------------------------------------------------------------------------------
@@ -361,21 +361,21 @@ def share_prefix(t, request, tokens):
             if t.marks[edge, USERS] == 0:
                 t.counters[IDLE] -= t.edges[edge, BLOCKS]
             t.marks[edge, USERS] += 1
-            t.edges[edge, REUSED] += min(t.edges[edge, STOP_TOKENS], tokens) - t.edges[edge, FIRST]
+            t.totals[edge, REUSED] += min(t.edges[edge, STOP_TOKENS], tokens) - t.edges[edge, FIRST]
         if from_session > 0:
             _touch_session(t, session, True)
         if min(stored, tokens) > from_session:
             _use_entry(t, entry)
-    t.state[request, CURSOR] = stop
-    t.state[request, PUBLISHED] = tokens
-    t.state[request, HELD] = tokens
+    t.holdings[request, CURSOR] = stop
+    t.holdings[request, PUBLISHED] = tokens
+    t.holdings[request, HELD] = tokens
     return from_session
 
 
 @inner
 def start_computing(t, request):
     """Count the rest of a prompt as being computed, from the moment the request is admitted."""
-    for at in range(t.state[request, CURSOR], t.plan[request, PATH_PROMPT_STOP]):
+    for at in range(t.holdings[request, CURSOR], t.plan[request, PATH_PROMPT_STOP]):
         t.marks[t.path_edges[at], COMPUTING] += 1
 
 
@@ -385,7 +385,7 @@ def start_computing(t, request):
 @inner
 def publish_tokens(t, request, upto):
     """Share what the request has computed up to token `upto`, as far as it may be seen."""
-    at = t.state[request, CURSOR]
+    at = t.holdings[request, CURSOR]
     prompt_stop = t.plan[request, PATH_PROMPT_STOP]
     stop = t.plan[request, PATH_STOP]
     visible = at
@@ -394,7 +394,7 @@ def publish_tokens(t, request, upto):
         if t.edges[edge, STOP_TOKENS] > upto:
             break
         whole = place + 1 == prompt_stop or place + 1 == stop
-        if whole or (t.marks[edge, STORABLE] and place < prompt_stop):
+        if whole or (t.cuts[edge, STORABLE] and place < prompt_stop):
             visible = place + 1
     fresh = 0
     for place in range(at, visible):
@@ -407,21 +407,21 @@ def publish_tokens(t, request, upto):
         t.marks[edge, EVER] = 1
         if place < prompt_stop:
             t.marks[edge, COMPUTING] -= 1
-    t.state[request, CURSOR] = visible
+    t.holdings[request, CURSOR] = visible
     if visible == t.plan[request, PATH_START]:
         return
     depth = min(t.edges[t.path_edges[visible - 1], STOP_TOKENS], upto)
-    if depth <= t.state[request, PUBLISHED]:
+    if depth <= t.holdings[request, PUBLISHED]:
         return
-    t.counters[UNKEYED] += depth - t.state[request, PUBLISHED] - fresh  # copies are freed
-    t.state[request, PUBLISHED] = depth
+    t.counters[UNKEYED] += depth - t.holdings[request, PUBLISHED] - fresh  # copies are freed
+    t.holdings[request, PUBLISHED] = depth
     session = t.plan[request, SESSION]
     if t.rules[SESSION_CACHE] and session != NONE:
         _give_to_session(t, session, request, t.path_edges[visible - 1])
     if t.rules[PREFIX_STORE]:
         for place in range(at, min(visible, prompt_stop)):
             edge = t.path_edges[place]
-            storable = t.marks[edge, STORABLE] == 1
+            storable = t.cuts[edge, STORABLE] == 1
             if t.rules[WHOLE_PROMPTS] and place + 1 == prompt_stop:
                 storable = t.edges[edge, STOP_TOKENS] >= t.rules[MIN_PREFIX_TOKENS]
             if storable and t.marks[edge, ENTRY] == NONE:
@@ -431,8 +431,8 @@ def publish_tokens(t, request, upto):
 @inner
 def give_back(t, request):
     """Free what only this request used; what others hold becomes idle."""
-    t.counters[UNKEYED] += t.state[request, HELD] - t.state[request, PUBLISHED]
-    cursor = t.state[request, CURSOR]
+    t.counters[UNKEYED] += t.holdings[request, HELD] - t.holdings[request, PUBLISHED]
+    cursor = t.holdings[request, CURSOR]
     for place in range(t.plan[request, PATH_START], cursor):
         edge = t.path_edges[place]
         t.marks[edge, USERS] -= 1
@@ -443,6 +443,6 @@ def give_back(t, request):
                 t.counters[UNKEYED] += t.edges[edge, BLOCKS]
     for place in range(cursor, t.plan[request, PATH_PROMPT_STOP]):
         t.marks[t.path_edges[place], COMPUTING] -= 1
-    t.state[request, HELD] = 0
-    t.state[request, PUBLISHED] = 0
-    t.state[request, CURSOR] = 0
+    t.holdings[request, HELD] = 0
+    t.holdings[request, PUBLISHED] = 0
+    t.holdings[request, CURSOR] = 0

@@ -184,7 +184,7 @@ def leave_decodes(t, e, request, scheduled):
     steps = now[DECODE_STEP] - state[request, JOINED]
     state[request, COMPUTED] = state[request, TARGET] + steps
     state[request, EMITTED] += steps
-    state[request, HELD] = _blocks_of(t, state[request, COMPUTED] + scheduled)
+    t.holdings[request, HELD] = _blocks_of(t, state[request, COMPUTED] + scheduled)
     now[DECODING_COUNT] -= 1
     now[CONTEXT_TOKENS] -= state[request, COMPUTED] + 1
     if _context_start(t, request) == now[LONGEST_START]:

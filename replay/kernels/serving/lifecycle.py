@@ -67,7 +67,7 @@ def admit(t, request):
     With OUT_OF_ROWS nothing has changed: the tables must grow first. Rows are left for completing
     the request right after its admission.
     """
-    t.state[request, LAST_HOLD] = NONE
+    t.holdings[request, LAST_HOLD] = NONE
     came_to = _admit_to(t, request)
     if came_to == ADMITTED:
         t.outcome[request, ADMITTED_NS] = t.counters[NOW_NS]
@@ -155,14 +155,14 @@ def _admit_blocks(t, request):
     if prompt - hit + idle > free_blocks(t):
         return REFUSED
     session = acquire(t, request, hit)
-    attribute(t, request, hit, session, t.counters[FIRST_HELD])
+    attribute(t, request, hit, session, t.untimed[FIRST_HELD])
     if t.outcome[request, CAPACITY_MISS] > 0:
         name_evictor(t, request, hit)
     mark_seen(t, request)
     admitted(t, request)
     evictions = t.counters[EVICTIONS]
     take_blocks(t, prompt - hit, request)
-    t.state[request, HELD] = prompt
+    t.holdings[request, HELD] = prompt
     t.outcome[request, EVICTED_BLOCKS] = t.counters[EVICTIONS] - evictions
     if t.rules[ENABLED]:
         blocks = t.plan[request, PROMPT_BLOCKS]
@@ -183,7 +183,7 @@ def _respond(t, request):
     """Add the response to the cache, all of it or, where it does not fit, nothing."""
     size = t.rules[BLOCK_SIZE]
     last = t.plan[request, INPUT_TOKENS] + t.plan[request, OUTPUT_TOKENS] - 1
-    grown = (last + size - 1) // size - t.state[request, HELD]
+    grown = (last + size - 1) // size - t.holdings[request, HELD]
     if grown > free_blocks(t):
         t.outcome[request, RESPONSE] = RESPONSE_SKIPPED
         return
@@ -191,7 +191,7 @@ def _respond(t, request):
     take_blocks(t, grown, request)
     t.outcome[request, EVICTED_LATER] = t.counters[EVICTIONS] - evictions
     t.outcome[request, RESPONSE] = RESPONSE_CACHED
-    t.state[request, HELD] += grown
+    t.holdings[request, HELD] += grown
     if t.rules[ENABLED]:
         blocks = t.plan[request, PATH_BLOCKS]
         publish(t, request, blocks)

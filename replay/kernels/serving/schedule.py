@@ -163,7 +163,7 @@ def blocks_wanted(t, request, chunk):
     """Return how many blocks a prompt needs for its next `chunk` tokens."""
     size = t.rules[BLOCK_SIZE]
     tokens = t.state[request, COMPUTED] + chunk
-    return max((tokens + size - 1) // size - t.state[request, HELD], 0)
+    return max((tokens + size - 1) // size - t.holdings[request, HELD], 0)
 
 
 @inner
@@ -172,7 +172,7 @@ def take_chunk(t, e, request, at, chunk, wanted):
     evictions = t.counters[EVICTIONS]
     take_spare(t, wanted, request, 1)
     t.outcome[request, EVICTED_BLOCKS] += t.counters[EVICTIONS] - evictions
-    t.state[request, HELD] += wanted
+    t.holdings[request, HELD] += wanted
     e.chunks[at] = chunk
     e.now[BUDGET] -= chunk
     if t.rules[ENABLED] and t.rules[COMMIT] == ON_SCHEDULE:

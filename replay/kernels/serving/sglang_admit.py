@@ -342,7 +342,7 @@ def _take(t, e, batch):
         request = e.parts[batch, at, WHO]
         computed = t.state[request, COMPUTED] + e.parts[batch, at, TOKENS]
         pages = pages_of(t, computed)
-        t.counters[UNKEYED] -= pages - t.state[request, HELD]
-        t.state[request, HELD] = pages
+        t.counters[UNKEYED] -= pages - t.holdings[request, HELD]
+        t.holdings[request, HELD] = pages
         t.state[request, COMPUTED] = computed
     e.batches[batch, EXTENDED] = extended

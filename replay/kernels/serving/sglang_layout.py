@@ -118,7 +118,7 @@ class SglangEngine(NamedTuple):
     finishing: np.ndarray  # heap int64[max_sequences, 3], see heap.py
     new: np.ndarray  # int64[max_sequences], decodes that joined since the last one ended
     phases: np.ndarray  # int64[block_size], who opens a page, by decode modulo page size
-    peaks: np.ndarray  # int64[*, 2], as in the Engine of layout.py
+    peaks: np.ndarray  # int64[*, 2], as in the Engine of layout/tables.py
     bins: np.ndarray
     cost: CostTables
     chunk_sums: np.ndarray

@@ -194,7 +194,7 @@ def _match_by_weight(t, e, first, count):
         look_up(t, request, tokens_waiting(t, request))
         e.sorted[0, at] = request
     for at in range(count):
-        node = t.state[e.sorted[0, at], LAST_HOLD]
+        node = t.holdings[e.sorted[0, at], LAST_HOLD]
         while node != NONE:
             if t.nodes[node, COUNTED_IN] != e.now[PASS]:
                 t.nodes[node, COUNTED_IN] = e.now[PASS]
@@ -214,8 +214,8 @@ def _visited_before(t, one, other):
 
     Heaviest child first, the older of equals, and the children of a node before its own requests.
     """
-    left = t.state[one, LAST_HOLD]
-    right = t.state[other, LAST_HOLD]
+    left = t.holdings[one, LAST_HOLD]
+    right = t.holdings[other, LAST_HOLD]
     under_left = NONE
     under_right = NONE
     while left != right:

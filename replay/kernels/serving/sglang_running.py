@@ -209,7 +209,7 @@ def leave_running(t, e, request):
     now = e.now
     state = t.state
     state[request, COMPUTED] = state[request, TARGET] + now[LAUNCHED] - state[request, JOINED]
-    state[request, HELD] = pages_of(t, state[request, COMPUTED])
+    t.holdings[request, HELD] = pages_of(t, state[request, COMPUTED])
     take_from(state, now, request, DECODING_LIST)
     state[request, PREVIOUS_DECODING] = OUT
     now[DECODING_COUNT] -= 1
@@ -311,7 +311,7 @@ def join_queue(t, e, request):
     t.state[request, PHASE] = WAITING
     t.state[request, QUEUED] = now[JOINS]
     t.state[request, QUEUED_CLOCK] = now[PROMPT_CLOCK]
-    t.state[request, LAST_HOLD] = NONE
+    t.holdings[request, LAST_HOLD] = NONE
     e.queue[now[QUEUE_STOP]] = request
     now[QUEUE_STOP] += 1
 

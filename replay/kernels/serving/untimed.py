@@ -56,8 +56,8 @@ def replay_untimed(t, start, stop):
     hold_ns = t.rules[HOLD_NS]
     request = start
     while True:
-        step = t.counters[NEXT_STEP]
-        first = t.counters[FIRST_HELD]
+        step = t.untimed[NEXT_STEP]
+        first = t.untimed[FIRST_HELD]
         draining = request == stop
         if draining and step == AN_ARRIVAL and stop < t.plan.shape[0]:
             return PAUSED, request
@@ -76,16 +76,16 @@ def replay_untimed(t, start, stop):
                 _stop_holding(t, first)
                 done = first
                 if step == A_COMPLETION:
-                    t.counters[NEXT_STEP] = ANOTHER_LOOK
+                    t.untimed[NEXT_STEP] = ANOTHER_LOOK
         at_time(t, now)
         if done == NONE:
             came_to = admit(t, request)
             if came_to == OUT_OF_ROWS:
                 return NEEDS_ROWS, request
             if came_to == REFUSED and first != NONE:
-                t.counters[NEXT_STEP] = A_COMPLETION
+                t.untimed[NEXT_STEP] = A_COMPLETION
                 continue
-            t.counters[NEXT_STEP] = AN_ARRIVAL
+            t.untimed[NEXT_STEP] = AN_ARRIVAL
             if came_to == REFUSED:
                 reject(t, request)
             elif hold_ns > 0:
@@ -102,14 +102,14 @@ def replay_untimed(t, start, stop):
 
 @inner
 def _start_holding(t, request):
-    last = t.counters[LAST_HELD]
+    last = t.untimed[LAST_HELD]
     t.state[request, PREVIOUS_RUNNING] = last
     t.state[request, NEXT_RUNNING] = NONE
     if last == NONE:
-        t.counters[FIRST_HELD] = request
+        t.untimed[FIRST_HELD] = request
     else:
         t.state[last, NEXT_RUNNING] = request
-    t.counters[LAST_HELD] = request
+    t.untimed[LAST_HELD] = request
     t.outcome[request, DONE_NS] = t.counters[NOW_NS] + t.rules[HOLD_NS]
 
 
@@ -117,8 +117,8 @@ def _start_holding(t, request):
 def _stop_holding(t, first):
     """Take the first request off the list."""
     after = t.state[first, NEXT_RUNNING]
-    t.counters[FIRST_HELD] = after
+    t.untimed[FIRST_HELD] = after
     if after == NONE:
-        t.counters[LAST_HELD] = NONE
+        t.untimed[LAST_HELD] = NONE
     else:
         t.state[after, PREVIOUS_RUNNING] = NONE

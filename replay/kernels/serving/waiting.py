@@ -50,7 +50,7 @@ def let_in(t, e):
     while now[ARRIVED] < requests and t.plan[now[ARRIVED], ARRIVAL_NS] <= now[CLOCK_NS]:
         request = now[ARRIVED]
         now[ARRIVED] += 1
-        t.state[request, LAST_HOLD] = NONE  # written before it is read: else memory is given twice
+        t.holdings[request, LAST_HOLD] = NONE  # before it is read: else memory is given twice
         if _never_fits(t, request):
             turn_away(t, request)
         else:
