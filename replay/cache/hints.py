@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from replay.trace.frame import Trace
+from replay.trace.priorities import priorities
 
 if TYPE_CHECKING:
     from replay.gpu.spec import Gpu, Model
@@ -69,7 +70,7 @@ def hints_of(
     frame = trace.frame
     priority = None
     if "priority" in frame.columns:
-        priority = frame["priority"].cast(pl.Int64).fill_null(0).to_numpy().astype(np.int64)
+        priority = priorities(frame, trace.meta.path)
     return Hints(
         arrival_ns=trace.column("arrival_ns"),
         block_tokens=block_tokens,

@@ -44,7 +44,13 @@ def engine_part(mode: str, kind: str) -> str:
 
 
 def part_of(scenario: Scenario) -> str:
-    """Return the part that replays a scenario."""
+    """Return the part that replays a scenario, by what the engine it names brings.
+
+    Raises UnknownNameError for an engine or a GPU.
+    """
+    from replay.engine.named_engine import with_engine  # hardware is read where one is named
+
+    scenario = with_engine(scenario)
     engine = scenario.engine
     if engine.mode == "timed" and engine.scheduler == "sglang":
         return SGLANG

@@ -18,9 +18,9 @@ from replay.config.engine_section import EngineSection
 from replay.config.policies import policy_code
 from replay.config.scenario import Scenario
 from replay.config.schedulers import order_code, scheduler_code
-from replay.errors import InputError
 from replay.kernels import layout
 from replay.kernels.cache.radix import INSERT_ROWS
+from replay.trace.priorities import priorities
 
 if TYPE_CHECKING:
     from replay.trace.frame import Trace
@@ -83,7 +83,10 @@ def make_plan(
     block_size: int,
     capacity_blocks: int | None,
 ) -> Plan:
-    """Return the plan of a replay; `capacity_blocks` None is an unlimited cache."""
+    """Return the plan of a replay; `capacity_blocks` None is an unlimited cache.
+
+    Raises InputError for priorities that are needed and are none.
+    """
     cache = scenario.cache
     frame = trace.frame
     output_tokens = frame["output_tokens"].to_numpy().astype(np.int64)
@@ -114,7 +117,7 @@ def make_plan(
     table[:, layout.SHARES] = _share_responses(paths) if _tells_early(scenario) else 0
     table[:, layout.PRIORITY_OF] = 0
     if "priority" in (cache.policy, scenario.engine.order):
-        table[:, layout.PRIORITY_OF] = _priorities(trace)
+        table[:, layout.PRIORITY_OF] = priorities(frame, trace.meta.path)
     edges = _edges(paths)
     if store is None:
         paths = _slim(paths, table, edges)
@@ -181,19 +184,6 @@ def _sessions(trace: Trace) -> np.ndarray:
         return np.full(len(trace.frame), layout.NONE, np.int64)
     ranks = trace.frame["session_id"].rank("dense").cast(pl.Int64) - 1
     return ranks.fill_null(layout.NONE).to_numpy().astype(np.int64)
-
-
-def _priorities(trace: Trace) -> np.ndarray:
-    """Return the column `priority` of the requests, int64[R]; 0 where there is none.
-
-    Raises InputError where it does not hold whole numbers.
-    """
-    if "priority" not in trace.frame.columns:
-        return np.zeros(len(trace.frame), np.int64)
-    column = trace.frame["priority"]
-    if not column.dtype.is_integer():
-        raise InputError(f"column priority must hold whole numbers (got {column.dtype})")
-    return column.fill_null(0).to_numpy().astype(np.int64)
 
 
 def _tells_early(scenario: Scenario) -> bool:

@@ -43,6 +43,10 @@ NO_PRIORITIES = (
     "engine.order priority: the trace has no column priority, so all requests are equally urgent "
     "and come as they arrive"
 )
+NO_PRIORITIES_TO_KEEP = (
+    "cache.policy priority: the trace has no column priority, so nothing is kept longer for it, "
+    "and what was used longest ago goes first"
+)
 COME_AS_THEY_ARRIVE = (
     "nothing is cached, so engine.order {} has nothing to go by: requests come as they arrive, as "
     "in sglang"
@@ -172,6 +176,8 @@ def run_notes(prepared: Prepared) -> list[str]:
     """Return what a reader of a run should know about the size and content of what was run."""
     cache = prepared.scenario.cache
     notes = sharing_notes(prepared.trace, content_known=prepared.content_known)
+    if cache.policy == "priority" and "priority" not in prepared.trace.frame.columns:
+        notes.append(NO_PRIORITIES_TO_KEEP)
     notes += prepared.sizing.notes
     if prepared.costing is not None:
         notes += [*prepared.engine_notes, *prepared.costing.notes, *_scheduler_notes(prepared)]

@@ -35,7 +35,7 @@ MEANING = {
     DIFFERS: "tokens of timed runs move a little with step times, and how much is unknown",
     OVERLOADED: "waits of an overloaded run measure the length of the trace",
     UNJUDGED: "how wrong these step times are is unknown, or the ranges of what two servers take "
-    "outside the GPU allow for the difference",
+    "outside the GPU allow for the difference, or one run counts no server",
 }
 FITTED = "roofline"
 _TURNED = {

@@ -21,6 +21,7 @@ from replay.trace.chain import chained
 from replay.trace.content_names import ALIASES
 from replay.trace.frame import Trace
 from replay.trace.lists import list_column
+from replay.trace.priorities import PRIORITY, priority_faults
 from replay.trace.problems import ProblemList
 from replay.trace.readers.block_checks import fresh_id, hint_at_sizes
 from replay.trace.readers.checked_row import LARGEST_TOKENS
@@ -82,8 +83,12 @@ def trace_of_table(table: Table, mapping: Columns, problems: ProblemList) -> Tra
     frame = pl.DataFrame(list(_known(table, mapping.columns, Telling(problems, table.lines))))
     if not frame.height and not problems.total:
         problems.add("no requests")
-    keep = problems.settle(table.lines, read=table.read)
     others, dropped = table.rest(_used(mapping.columns))
+    for column in others:
+        if column.name == PRIORITY and not column.dtype.is_integer():
+            for row, fault in priority_faults(column).items():
+                Telling(problems, table.lines).tell(row, fault)
+    keep = problems.settle(table.lines, read=table.read)
     others, renamed = beside(others, frame.columns)
     frame = frame.with_columns(others).filter(keep)
     lines = table.lines[keep]

@@ -31,6 +31,7 @@ from replay.trace.frame import (
     canonical_trace,
 )
 from replay.trace.lists import list_column
+from replay.trace.priorities import PRIORITY, priority_faults
 from replay.trace.problems import ProblemList, shown
 from replay.trace.readers.block_checks import (
     bare_note,
@@ -198,7 +199,7 @@ def _parse_lines(data: bytes, problems: ProblemList) -> _Rows:
     rest: list[dict[str, object]] = []
     responses: list[object] = []
     for line, row in walk_objects(data, problems):
-        faults = _faults(row)
+        faults = [*_faults(row), *priority_faults([row.get(PRIORITY)]).values()]
         for fault in faults:
             problems.add(fault, line=line)
         if faults:

@@ -19,6 +19,7 @@ from replay.trace.content_names import (
     tells_skipping,
 )
 from replay.trace.free_names import free_name, renamed_note
+from replay.trace.priorities import PRIORITY, written_priorities
 from replay.trace.problems import shown
 
 _Values = list[object]
@@ -114,6 +115,8 @@ def beside(
 
 
 def _column(name: str, values: _Values, key: str) -> pl.Series | None:
+    if key == PRIORITY:
+        return written_priorities(name, values)
     if content_column(key) is not None:
         return pl.Series(name, [name_text(value) for value in values], dtype=pl.String)
     types = {float if isinstance(value, float) else type(value) for value in values}
