@@ -61,7 +61,7 @@ REQUESTS = (
     Column("arrival_ns", "Int64", "ns", "arrival since the start of the trace"),
     Column("input_tokens", "Int64", "tokens", "prompt length"),
     Column("output_tokens", "Int64", "tokens", "response length"),
-    Column("status", "String", "", "completed, rejected (can never fit the KV pool) or unfinished (the run stopped first)"),
+    Column("status", "String", "", "completed, rejected (could not run even alone, or its engine takes no such request: the run's notes say why) or unfinished (the run stopped first)"),
     Column("hit_tokens", "Int64", "tokens", "prompt tokens whose KV was reused"),
     Column("session_hit_tokens", "Int64", "tokens", "of these, put there by an earlier request of the same session"),
     Column("cross_request_hit_tokens", "Int64", "tokens", "of these, put there by a request outside the session"),

@@ -24,7 +24,15 @@ from replay.trace.tree import build_tree
 from tests.naive import attention as naive_attention
 from tests.naive import engine as naive
 from tests.naive.scheduler import Scheduler
-from tests.random_traces import BLOCK, mixed, rows, trace_of, unit_rows, unit_trace_of
+from tests.random_traces import (
+    BLOCK,
+    mixed,
+    queueing_rows,
+    rows,
+    trace_of,
+    unit_rows,
+    unit_trace_of,
+)
 
 STATUSES = {
     "completed": layout.COMPLETED,
@@ -450,4 +458,44 @@ def test_timed_engine_with_known_responses_equals_request_by_request_engine(
     compare_timed(
         unit_trace_of(drawn), naive.make_unit_requests(drawn), size=size, capacity=capacity,
         cache=cache, kept=kept, engine=engine, decodes=decodes,
+    )  # fmt: skip
+
+
+def queueing_options(seed: int) -> dict:
+    """Return options of the scheduler, most of them off, drawn from a seed."""
+    draw = np.random.default_rng(seed)
+
+    def often(share: float, value, default):
+        return value if draw.random() < share else default
+
+    budget = int(draw.choice([8, 8, 16, 24]))
+    rows = min(budget, int(draw.choice([2, 4, 8])))
+    return {
+        "max_batched_tokens": budget,
+        "max_sequences": rows,
+        "max_active_sequences": often(0.2, max(rows - 1, 1), None),
+        "async_scheduling": bool(draw.random() < 0.7),
+        "order": often(0.3, "priority", "fcfs"),
+        "long_prefill_token_threshold": often(0.5, int(draw.choice([1, 2, 4])), 0),
+        "reserve_full_prompt": often(0.8, True, False),
+        "watermark": often(0.4, 0.1, 0.0),
+        "prefill_schedule_interval": often(0.2, 3, 1),
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(24))
+def test_a_long_queue_is_worked_off_as_by_the_request_by_request_engine(seed):
+    """What is rare in short traces: budgets spent by prompts, heads that wait for a block."""
+    drawn = queueing_rows(seed, 90)
+    for row in drawn if seed % 3 else ():
+        row["priority"] = row["arrival_ns"] % 3
+    longest = max(row["input_tokens"] + row["output_tokens"] for row in drawn)
+    compare_timed(
+        trace_of(drawn), naive.make_requests(drawn, BLOCK), size=2,
+        capacity=longest // 2 + seed,
+        cache={
+            "enabled": True, "responses": True, "partial_blocks": False, "commit": "on_schedule"
+        },
+        kept={"ttl": None, "pins": ()}, engine=queueing_options(seed), decodes="apart",
     )  # fmt: skip

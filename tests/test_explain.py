@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replay.analysis.stretches import stretches
+from replay.config.scenario import Scenario
+from replay.engine.plan import make_plan
 from replay.engine.watch import watch_request
 from replay.kernels import layout
 from replay.trace.tree import build_tree
@@ -280,3 +282,24 @@ def test_watching_changes_nothing_and_is_off_unless_asked_for():
     other = watch_request(plan, 2, None)
     assert other.outcome[2].tolist() == last.outcome[2].tolist()
     assert len(last.blocks) == 5
+
+
+@pytest.mark.parametrize("scheduler", ["vllm", "sglang"])
+def test_who_never_was_looked_up_in_a_radix_cache_holds_no_node_to_tell_of(scheduler):
+    drawn = [
+        {
+            "arrival_ns": at_ns, "segments": [segment], "segment_tokens": [tokens],
+            "input_tokens": tokens, "output_tokens": 1, "response_segment": None,
+            "session_id": None,
+        }
+        for at_ns, segment, tokens in ((0, 1, 40), (0, 2, 900), (900, 3, 20), (950, 3, 25))
+    ]  # fmt: skip
+    trace, _ = drawn_pair(drawn)
+    scenario = Scenario(
+        cache={"kind": "radix"}, engine={"scheduler": scheduler, "horizon": "800ns"}
+    )
+    plan = make_plan(trace, build_tree(trace), scenario, block_size=1, capacity_blocks=100)
+    cost = cost_of(8192, 256)
+    for request in (1, 3):  # one that was rejected, one that the clock did not reach
+        watched = watch_request(plan, request, cost)
+        assert watched.outcome[request, layout.HIT] == 0

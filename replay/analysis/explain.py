@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from replay.analysis.stretches import Stretch, stretches
 from replay.config.load import load_scenario
 from replay.config.scenario import Scenario
 from replay.engine.diagnosis import diagnose
-from replay.engine.plan import Plan, make_plan
+from replay.engine.plan import UNLIMITED_BLOCKS, Plan, make_plan
+from replay.engine.refusals import reasons
 from replay.engine.run import Prepared, prepare
 from replay.engine.watch import Watched, watch_request
 from replay.errors import InputError
@@ -190,14 +192,19 @@ def _check_told(run: Run, row: Mapping[str, Any], scenario: Scenario) -> None:
             "log-probabilities do: nothing could be hit"
         )
     if row["status"] == "rejected" and not row["preemptions"]:
-        blocks = run.manifest["cache"]["capacity_blocks"]
-        room = "" if blocks is None else f"; a cache of {blocks:,} blocks"
         raise InputError(
-            f"request {row['request_id']} was rejected: it could not run even alone "
-            f"({row['input_tokens']:,} prompt tokens, {row['output_tokens']:,} of output"
-            f"{room})",
+            f"request {row['request_id']} was rejected: it {_why_rejected(run, row, scenario)} "
+            f"(got {row['input_tokens']:,} prompt tokens, {row['output_tokens']:,} of output)",
             hint="it was never looked up, so it hit nothing",
         )
+
+
+def _why_rejected(run: Run, row: Mapping[str, Any], scenario: Scenario) -> str:
+    sizes = run.manifest["cache"]
+    blocks = UNLIMITED_BLOCKS if sizes["capacity_blocks"] is None else sizes["capacity_blocks"]
+    prompt, output = (np.array([row[f"{side}_tokens"]]) for side in ("input", "output"))
+    found = reasons(scenario.engine, prompt, output, block_size=sizes["block_size"], blocks=blocks)
+    return next(words for mask, words in found if mask[0])
 
 
 def _check_reproduced(run: Run, row: Mapping[str, Any], watched: Watched) -> None:

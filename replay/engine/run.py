@@ -125,7 +125,7 @@ def execute(prepared: Prepared, *, threads: int = 1, progress: Hook = ignore) ->
             "simulate_ns": simulated - started,
             "tables_ns": time.perf_counter_ns() - simulated,
         },
-        "notes": [*run_notes(prepared), *(refusals(plan, main.outcome) if timed else ())],
+        "notes": [*run_notes(prepared), *refusals(plan, main.outcome, scenario.engine)],
     }
     return RunResult(rows, record, scenario)
 

@@ -59,8 +59,7 @@ NOW_FIELDS = 42
 END_NS = 0
 ENDING_COUNT = 1  # requests that it completes
 BRINGING_COUNT = 2  # requests that have something to publish once it has ended
-HAD_PROMPTS = 3
-FLIGHT_FIELDS = 4
+FLIGHT_FIELDS = 3
 
 # bins int64[*, BIN_FIELDS]: what happened in each interval of time
 STEPS = 0

@@ -216,7 +216,7 @@ def _settle(t, e, decoding, prompt_tokens):
         _settle_chunks(t, e, flight, end_ns)
     if now[STALLED_COUNT] > 0:
         _go_on(t, e)
-    take_off(e, end_ns, prompt_tokens > 0)
+    take_off(e, end_ns)
 
 
 @rare

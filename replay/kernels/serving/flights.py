@@ -25,7 +25,6 @@ from replay.kernels.layout import (
     FLIGHT,
     FLIGHTS,
     GONE,
-    HAD_PROMPTS,
     PHASE,
     RANK,
     STATUS,
@@ -51,11 +50,10 @@ def newest(e):
 
 
 @inner
-def take_off(e, end_ns, had_prompts):
+def take_off(e, end_ns):
     """Let the step that was planned run until `end_ns`."""
     flight = newest(e)
     e.flights[flight, END_NS] = end_ns
-    e.flights[flight, HAD_PROMPTS] = had_prompts
     e.now[FLIGHTS] += 1
 
 
@@ -102,8 +100,6 @@ def land(t, e):
         _complete(t, e, request)
     if brought < e.flights[flight, BRINGING_COUNT]:
         _publish_brought(t, e, flight, brought, ANY_RANK)
-    if e.flights[flight, HAD_PROMPTS]:
-        now[BLOCKED] = 0  # what they published may be what the first waiting request lacks
     e.flights[flight, ENDING_COUNT] = 0
     e.flights[flight, BRINGING_COUNT] = 0
 

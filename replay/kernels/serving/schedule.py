@@ -16,6 +16,7 @@ from replay.kernels.layout import (
     ASYNC,
     BLOCK_POOL,
     BLOCK_SIZE,
+    BLOCKED,
     BUDGET,
     CALL_ADMITTED,
     CALL_EVICTIONS,
@@ -176,6 +177,7 @@ def take_chunk(t, e, request, at, chunk, wanted):
     e.now[BUDGET] -= chunk
     if t.rules[ENABLED] and t.rules[COMMIT] == ON_SCHEDULE:
         publish(t, request, visible_blocks(t, request, t.state[request, COMPUTED] + chunk))
+        e.now[BLOCKED] = 0  # it may be what the first waiting request lacks
 
 
 # --- one after another ----------------------------------------------------------------------

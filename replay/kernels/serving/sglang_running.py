@@ -65,6 +65,7 @@ from replay.kernels.layout import (
     TOTAL_PREEMPTIONS,
     UNKEYED,
     WAITING,
+    WATCH,
 )
 from replay.kernels.serving.gaps import forget_new, longest_step_since
 from replay.kernels.serving.heap import STEP, WHO, pop, push, remove
@@ -351,6 +352,8 @@ def count_unseen(t, e, request):
     """Count the prompt of a request that was never looked up to be admitted, unless it was."""
     if not counted(t, request):
         t.outcome[request, ADMISSION] = -1 - e.now[ADMISSIONS]
+        if t.rules[WATCH] == request:
+            t.holdings[request, LAST_HOLD] = NONE  # it holds nothing
         attribute(t, request, 0, 0, NONE)
 
 

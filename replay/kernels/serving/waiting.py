@@ -37,6 +37,7 @@ from replay.kernels.layout import (
     STATUS,
     WAITING,
     WAITING_COUNT,
+    WATCH,
 )
 from replay.kernels.serving.heap import WHO, pop, push
 
@@ -112,6 +113,8 @@ def _skip_gone(t, e):
 def count_unseen(t, e, request):
     """Count the prompt of a request that was never looked up."""
     t.outcome[request, ADMISSION] = -1 - e.now[ADMISSIONS]
+    if t.rules[WATCH] == request:
+        t.holdings[request, LAST_HOLD] = NONE  # it holds nothing
     attribute(t, request, 0, 0, NONE)
 
 
