@@ -1,6 +1,7 @@
 """The integer tables: whose they are, and that each column has a name of its own."""
 
 import ast
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -34,6 +35,39 @@ def test_no_name_stands_for_two_columns():
     assert len(names) > 200
     assert [name for name, count in names.items() if count > 1] == []
     assert [name for name in names if not hasattr(layout, name)] == []
+
+
+def columns_of():
+    """Return the columns of each table, as the comments of the layout have them."""
+    tables = {}
+    for path in FILES:
+        for block in path.read_text().split("\n\n"):
+            if named := re.match(r"# (\w+) int\d+\[", block):
+                tables[named[1]] = set(re.findall(r"^([A-Z_]+) = \d+", block, re.MULTILINE))
+    return tables
+
+
+def uses_in(path):
+    """Yield (line, table, name) of every `t.table[..., NAME]`, or of a table at hand."""
+    for one in ast.walk(ast.parse(path.read_text())):
+        if isinstance(one, ast.Subscript):
+            index = one.slice.elts[-1] if isinstance(one.slice, ast.Tuple) else one.slice
+            if isinstance(index, ast.Name):
+                yield one.lineno, getattr(one.value, "attr", getattr(one.value, "id", "")), index.id
+
+
+def test_a_column_is_read_in_its_own_table():
+    """Each is a mere number: in another table it would be something else, and nothing would say."""
+    tables = columns_of()
+    known = set().union(*tables.values())
+    seen = set()
+    for room in ("cache", "serving"):
+        for path in sorted((Path(layout.__file__).parents[1] / room).glob("*.py")):
+            for line, table, name in uses_in(path):
+                if table in tables and name in known:
+                    assert name in tables[table], f"{path.name}:{line}: {table}[{name}]"
+                    seen.add(name)
+    assert len(seen) > 150
 
 
 OF_TRACE = {"rules", "plan", "path_edges", "edges", "cuts"}

@@ -353,7 +353,7 @@ def count_unseen(t, e, request):
     if not counted(t, request):
         t.outcome[request, ADMISSION] = -1 - e.now[ADMISSIONS]
         if t.rules[WATCH] == request:
-            t.state[request, LAST_HOLD] = NONE  # it holds nothing
+            t.holdings[request, LAST_HOLD] = NONE  # it holds nothing
         attribute(t, request, 0, 0, NONE)
 
 

@@ -114,7 +114,7 @@ def count_unseen(t, e, request):
     """Count the prompt of a request that was never looked up."""
     t.outcome[request, ADMISSION] = -1 - e.now[ADMISSIONS]
     if t.rules[WATCH] == request:
-        t.state[request, LAST_HOLD] = NONE  # it holds nothing
+        t.holdings[request, LAST_HOLD] = NONE  # it holds nothing
     attribute(t, request, 0, 0, NONE)
 
 
