@@ -100,10 +100,12 @@ def experts_ns(replica: Replica, tokens: Floats, touched: Floats | None = None) 
     if moe is None:
         return np.zeros_like(tokens)
     kind = replica.weights("expert")
-    own = fit.experts.get(kind.name) or ExpertFit(
+    own = ExpertFit(
         share=kind.share, padded_rows=fit.moe_padded_rows, layer_ns=fit.moe_layer_ns,
         expert_ns=fit.moe_expert_ns,
     )  # fmt: skip
+    if kind.name in fit.experts:
+        own = fit.experts[kind.name]
     weights = model.expert_parameters / replica.tensor_parallel
     if touched is None:
         touched = touched_experts(replica, tokens)
