@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from replay.config.hardware import BYTES_PER_VALUE
-from replay.config.hardware.gpu import ExpertFit
 from replay.config.hardware.layers import Mla
 from replay.gpu.gemms import Gemm, attention_gemms, mlp_gemms, router_gemms
 from replay.gpu.replica import Replica, WeightKind
@@ -100,16 +99,18 @@ def experts_ns(replica: Replica, tokens: Floats, touched: Floats | None = None) 
     if moe is None:
         return np.zeros_like(tokens)
     kind = replica.weights("expert")
-    own = fit.experts.get(kind.name) or ExpertFit(
-        share=kind.share, padded_rows=fit.moe_padded_rows, layer_ns=fit.moe_layer_ns,
-        expert_ns=fit.moe_expert_ns,
-    )  # fmt: skip
+    share, padded_rows = kind.share, fit.moe_padded_rows
+    layer_ns, expert_ns = fit.moe_layer_ns, fit.moe_expert_ns
+    if kind.name in fit.experts:
+        own = fit.experts[kind.name]
+        share, padded_rows = own.share, own.padded_rows
+        layer_ns, expert_ns = own.layer_ns, own.expert_ns
     weights = model.expert_parameters / replica.tensor_parallel
     if touched is None:
         touched = touched_experts(replica, tokens)
     rows = tokens * moe.experts_per_token
-    flop_per_s = kind.flop_per_s * min(fit.moe_efficiency * own.share, 1.0)
-    compute = (rows + touched * own.padded_rows) * (2.0 * weights / flop_per_s * NS_PER_S)
+    flop_per_s = kind.flop_per_s * min(fit.moe_efficiency * share, 1.0)
+    compute = (rows + touched * padded_rows) * (2.0 * weights / flop_per_s * NS_PER_S)
     read_bytes_per_s = gpu.hbm_bytes_per_s * fit.moe_memory_efficiency
     memory = touched * (weights * kind.weight_bytes / read_bytes_per_s * NS_PER_S)
     width = moe.expert_hidden or model.hidden
@@ -117,8 +118,8 @@ def experts_ns(replica: Replica, tokens: Floats, touched: Floats | None = None) 
     values += (model.mlp_matrices + 1) * moe.ffn / replica.tensor_parallel
     traffic_bytes_per_s = gpu.hbm_bytes_per_s * fit.moe_traffic_efficiency
     traffic = rows * (values * BYTES_PER_VALUE / traffic_bytes_per_s * NS_PER_S)
-    worked = _soft_max(_soft_max(compute, memory), touched * own.expert_ns)
-    return moe.layers * (worked + traffic + own.layer_ns)
+    worked = _soft_max(_soft_max(compute, memory), touched * expert_ns)
+    return moe.layers * (worked + traffic + layer_ns)
 
 
 def _states_ns(replica: Replica, tokens: Floats) -> Floats:
