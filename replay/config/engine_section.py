@@ -149,7 +149,9 @@ class EngineSection(Section):
         "count with all of them (sglang)",
     )
     horizon: DurationNs | None = Field(
-        None, description="stop the clock here; what is not done is reported as unfinished"
+        None,
+        description="stop the clock here: steps that run end, and what is not done is "
+        "reported as unfinished",
     )
     baseline: bool = Field(
         True, description="run the same requests with caching off too, for paired savings"

@@ -87,9 +87,10 @@ class Scheduler:
                 break
             if self.waiting or self.running:
                 step = self.schedule()
-                self.in_flight.append(step)
-                if step.tokens and len(self.in_flight) < depth:
-                    continue
+                if step.tokens:
+                    self.in_flight.append(step)
+                    if len(self.in_flight) < depth:
+                        continue
             if self.in_flight:
                 self.land()
         self.steps.append(Step(self.clock, self.clock))
@@ -99,10 +100,9 @@ class Scheduler:
 
     def land(self) -> None:
         step = self.in_flight.pop(0)
-        if step.tokens:
-            self.clock = step.end_ns
-            self.cache.step_ended(self.clock)
-            self.update(step)
+        self.clock = step.end_ns
+        self.cache.step_ended(self.clock)
+        self.update(step)
 
     def note_losses(self, step: Step) -> None:
         """Note what was evicted and preempted since the last step that took time."""
