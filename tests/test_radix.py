@@ -94,7 +94,7 @@ def test_the_lowest_priority_goes_first():
 
 
 def test_priorities_must_be_whole_numbers():
-    with pytest.raises(InputError, match="priority must hold whole numbers"):
+    with pytest.raises(InputError, match="priority must be a whole number"):
         hits([row(0, (1, 4))], policy="priority", priorities=[0.5])
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from replay.config.engine_section import EngineSection
 from replay.config.scenario import Scenario
+from replay.engine.costing import make_costing
 from replay.engine.plan import make_plan
 from replay.engine.refusals import refusals
 from replay.engine.simulate import simulate_timed
-from replay.gpu.cost import StepCost
 from replay.kernels import layout
-from replay.kernels.cost import COEFFICIENTS
 from replay.trace.tree import build_tree
+from tests.sglang_recordings import LINEAR
 from tests.test_sglang_twins import BUSY, replayed, trace_of
 
 ASKED = {"arrival_ns": 0, "priority": 0}
@@ -54,12 +52,9 @@ def test_nothing_is_said_where_all_are_served():
 def test_vllm_tells_what_is_longer_than_a_step_from_what_is_larger_than_the_cache():
     trace = trace_of([LONG, LONG_ANSWER, FITS])
     limits = {"max_batched_tokens": 94, "max_sequences": 1, "chunked_prefill": False}
-    scenario = Scenario(engine=limits)
+    scenario = Scenario(engine=limits, gpu={"backend": "linear", "linear": LINEAR})
     plan = make_plan(trace, build_tree(trace), scenario, block_size=4, capacity_blocks=22)
-    tokens = float(limits["max_batched_tokens"])
-    cost = StepCost(
-        linear_ns=np.arange(tokens + 1), head_ns=np.zeros(2), attention=np.zeros((0, COEFFICIENTS)),
-    )  # fmt: skip
+    cost = make_costing(scenario, None).cost
     said = refusals(plan, simulate_timed(plan, cost).outcome, scenario.engine)
     assert said == [
         "1 rejected: each has more than the 94 tokens of a step in prompt and response together, "

@@ -5,7 +5,10 @@ Nothing heavy is imported here: whether kernels must be compiled is asked before
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
+
+from replay.errors import InputError
 
 if TYPE_CHECKING:
     from replay.config.scenario import Scenario
@@ -44,13 +47,11 @@ def engine_part(mode: str, kind: str) -> str:
 
 
 def part_of(scenario: Scenario) -> str:
-    """Return the part that replays a scenario, by what the engine it names brings.
-
-    Raises UnknownNameError for an engine or a GPU.
-    """
+    """Return the part that replays a scenario, by what the engine it names brings."""
     from replay.engine.named_engine import with_engine  # hardware is read where one is named
 
-    scenario = with_engine(scenario)
+    with suppress(InputError):  # who replays it says what is wrong
+        scenario = with_engine(scenario)
     engine = scenario.engine
     if engine.mode == "timed" and engine.scheduler == "sglang":
         return SGLANG
