@@ -261,8 +261,10 @@ class Scheduler:
 
     def admit(self, held: bool) -> None:
         most = self.rules.max_active_sequences or self.rules.max_sequences
-        while self.waiting and self.budget > 0 and len(self.running) < most:
+        while self.budget > 0 and len(self.running) < most:
             self.count_turned_away()
+            if not self.waiting:
+                return
             request = self.waiting[0]
             if self.by_priority:
                 request = min(
