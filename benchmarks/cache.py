@@ -5,7 +5,7 @@
 The trace is copied, requests interleaved, content disjoint; capacities grow with the copies.
 Figures are CPU seconds of the kernels, best of `--runs`, compiled before. libCacheSim (PyPI
 `libcachesim`, C) replays the same blocks in the same order where it is installed; the naive twin is
-the dictionary LRU of tests/naive/engine.py on one copy.
+the dictionary LRU of tests/naive/pool.py on one copy.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def libcachesim_ns(refs, runs: int) -> dict[str, float]:
 def naive_ns(trace: Path, capacity: int) -> float:
     """Return CPU nanoseconds a block of the dictionary LRU."""
     from replay.trace.readers import load_trace
-    from tests.naive.engine import dictionary_lru
+    from tests.naive.pool import dictionary_lru
 
     prompts = load_trace(trace).frame["block_ids"].to_list()
     start = time.process_time()
@@ -182,7 +182,7 @@ def main() -> None:
             options.trace, int(SHARE_OF_CONTENT * one.blocks.sum())
         )
         print(
-            "\ndictionary LRU of tests/naive/engine.py: "
+            "\ndictionary LRU of tests/naive/pool.py: "
             f"{report['naive_lru_ns_per_block']:.0f} ns a block"
         )
     if options.output:

@@ -22,7 +22,7 @@ from replay.gpu.least_squares import Prior, fit_map
 from replay.gpu.linear import head_ns, linear_ns
 from replay.gpu.replica import Replica
 from replay.gpu.spec import Gpu, load_gpu, load_model
-from replay.kernels import cost as kernel
+from replay.kernels import attention as kernel
 from replay.kernels.steps import attend_all
 
 FILE = "attention_cached_mixed_h100.csv"

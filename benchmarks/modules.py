@@ -28,7 +28,7 @@ from replay.gpu.least_squares import Prior, fit_map
 from replay.gpu.linear import gemms_ns, latent_values
 from replay.gpu.replica import Replica
 from replay.gpu.spec import Model, load_gpu, load_model
-from replay.kernels import cost as kernel
+from replay.kernels import attention as kernel
 from replay.kernels.steps import StepList, attend_all
 
 FILE = "attention_modules_mla_sparse.csv"

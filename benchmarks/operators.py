@@ -39,7 +39,7 @@ from replay.gpu.least_squares import Prior, fit_map
 from replay.gpu.linear import all_reduces_ns, experts_ns, gemms_ns
 from replay.gpu.replica import Replica
 from replay.gpu.spec import Gpu, Model, load_gpu, load_model
-from replay.kernels import cost as kernel
+from replay.kernels import attention as kernel
 from replay.kernels.steps import StepList, attend_all
 
 FILE = "ops_aiconfigurator.csv"

@@ -97,7 +97,7 @@ def kernel_rates(trace: Path) -> dict[str, float]:
     from replay.engine.run import prepare
     from replay.engine.simulate import simulate_timed, simulate_untimed
     from replay.trace.readers import load_trace
-    from tests.naive import engine as naive
+    from tests.naive import pool as naive
 
     prepared = prepare(trace, Scenario())
     blocks = prepared.sizing.capacity_blocks

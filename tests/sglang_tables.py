@@ -8,7 +8,8 @@ from replay.engine.costing import make_costing
 from replay.engine.plan import Plan, make_plan
 from replay.engine.simulate import Simulation, simulate_timed
 from replay.kernels import layout
-from tests.sglang_recordings import Recording, scenario, trace_of
+from tests.recorded_schedules import Recording
+from tests.sglang_recordings import scenario, trace_of
 
 
 def replayed(made: Recording) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

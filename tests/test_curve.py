@@ -13,7 +13,7 @@ from replay.cache.curve import KNEES, sufficient_capacity
 from replay.cache.view import BlockView, block_view
 from replay.kernels.policies.lru import replay_lru
 from replay.trace.tree import build_tree
-from tests.naive import engine as naive
+from tests.naive import pool as naive
 from tests.naive import stack as naive_stack
 from tests.random_traces import BLOCK, mixed, rows, trace_of, unit_rows, unit_trace_of
 from tests.shared_data import CONVERSATION, conversation, needs

@@ -18,11 +18,11 @@ from replay.engine.plan import make_plan
 from replay.engine.simulate import simulate_timed, simulate_untimed
 from replay.engine.tables import make_tables
 from replay.gpu.cost import StepCost
-from replay.kernels import cost as cost_kernel
+from replay.kernels import attention as attention_kernel
 from replay.kernels import layout
 from replay.trace.tree import build_tree
 from tests.naive import attention as naive_attention
-from tests.naive import engine as naive
+from tests.naive import pool as naive
 from tests.naive.scheduler import Scheduler
 from tests.random_traces import (
     BLOCK,
@@ -46,25 +46,25 @@ KINDS = {  # of attention, in the words of tests/naive/attention.py
     "kv_heads": 1, "launch": 0.6, "combine": 0.35, "absorbed": 0, "write": 0.15,
 }  # fmt: skip
 COLUMNS = {
-    "pair": cost_kernel.PAIR_NS,
-    "tile_key": cost_kernel.TILE_KEY_NS,
-    "tile_start": cost_kernel.TILE_START_KEYS,
-    "tile_rows": cost_kernel.TILE_ROWS,
-    "heads": cost_kernel.HEADS,
-    "sms": cost_kernel.SMS,
-    "key": cost_kernel.KEY_NS,
-    "row": cost_kernel.ROW_NS,
-    "expand": cost_kernel.EXPAND_NS,
-    "decode_pair": cost_kernel.DECODE_PAIR_NS,
-    "decode_key": cost_kernel.DECODE_KEY_NS,
-    "decode_row": cost_kernel.DECODE_ROW_NS,
-    "group": cost_kernel.GROUP,
-    "l2_keys": cost_kernel.L2_KEYS,
-    "window": cost_kernel.WINDOW,
-    "launch": cost_kernel.CHUNK_LAUNCH_NS,
-    "combine": cost_kernel.COMBINE_NS,
-    "absorbed": cost_kernel.ABSORBED_TOKENS,
-    "write": cost_kernel.WRITE_NS,
+    "pair": attention_kernel.PAIR_NS,
+    "tile_key": attention_kernel.TILE_KEY_NS,
+    "tile_start": attention_kernel.TILE_START_KEYS,
+    "tile_rows": attention_kernel.TILE_ROWS,
+    "heads": attention_kernel.HEADS,
+    "sms": attention_kernel.SMS,
+    "key": attention_kernel.KEY_NS,
+    "row": attention_kernel.ROW_NS,
+    "expand": attention_kernel.EXPAND_NS,
+    "decode_pair": attention_kernel.DECODE_PAIR_NS,
+    "decode_key": attention_kernel.DECODE_KEY_NS,
+    "decode_row": attention_kernel.DECODE_ROW_NS,
+    "group": attention_kernel.GROUP,
+    "l2_keys": attention_kernel.L2_KEYS,
+    "window": attention_kernel.WINDOW,
+    "launch": attention_kernel.CHUNK_LAUNCH_NS,
+    "combine": attention_kernel.COMBINE_NS,
+    "absorbed": attention_kernel.ABSORBED_TOKENS,
+    "write": attention_kernel.WRITE_NS,
 }
 DECODES = ("apart", "tiles beside chunks", "always tiles", "packed")
 COUNTED = {
@@ -121,25 +121,25 @@ def cost_of(most_tokens: int, most_sequences: int, decodes: str = "apart") -> St
     linear = 3.0 + 1.5 * np.arange(most_tokens + 1)
     head = 0.25 * np.arange(most_sequences + 1)
     linear[0] = head[0] = 0.0
-    attention = np.zeros((2, cost_kernel.COEFFICIENTS))
+    attention = np.zeros((2, attention_kernel.COEFFICIENTS))
     for row, kind in zip(attention, kinds_of(decodes), strict=True):
         for name, column in COLUMNS.items():
             row[column] = kind[name]
-        row[cost_kernel.UNSPLIT] = DECODES.index(decodes)
-        row[cost_kernel.DECODE_LAUNCH_NS] = kind["launch"]
+        row[attention_kernel.UNSPLIT] = DECODES.index(decodes)
+        row[attention_kernel.DECODE_LAUNCH_NS] = kind["launch"]
         if decodes == "packed":
-            row[cost_kernel.TILE_ROWS] /= kind["group"]
-            row[cost_kernel.HEADS] = kind["kv_heads"]
-            row[cost_kernel.DECODE_PIECES] = cost_kernel.pieces_that_fill(
+            row[attention_kernel.TILE_ROWS] /= kind["group"]
+            row[attention_kernel.HEADS] = kind["kv_heads"]
+            row[attention_kernel.DECODE_PIECES] = attention_kernel.pieces_that_fill(
                 float(kind["kv_heads"]), float(kind["sms"])
             )
         else:
-            row[cost_kernel.DECODE_LAUNCH_NS] += kind["combine"]
+            row[attention_kernel.DECODE_LAUNCH_NS] += kind["combine"]
     return StepCost(linear_ns=linear, head_ns=head, attention=attention)
 
 
 def naive_step_ns(cost: StepCost):
-    kinds = kinds_of(DECODES[int(cost.attention[0, cost_kernel.UNSPLIT])])
+    kinds = kinds_of(DECODES[int(cost.attention[0, attention_kernel.UNSPLIT])])
 
     def step_ns(prompts, contexts, sampled) -> int:
         tokens = len(contexts) + sum(chunk for chunk, _ in prompts)

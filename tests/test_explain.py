@@ -15,7 +15,7 @@ from replay.engine.watch import watch_request
 from replay.kernels import layout
 from replay.trace.tree import build_tree
 from tests import test_radix_twins
-from tests.naive import engine as naive
+from tests.naive import pool as naive
 from tests.naive import radix as naive_radix
 from tests.naive.scheduler import Scheduler
 from tests.random_traces import BLOCK, mixed, rows, trace_of, unit_rows, unit_trace_of

@@ -9,7 +9,7 @@ from replay.config.scenario import Scenario
 from replay.engine.plan import make_plan
 from replay.engine.simulate import Simulation, simulate_untimed
 from replay.kernels import layout
-from tests.naive.engine import dictionary_lru
+from tests.naive.pool import dictionary_lru
 from tests.shared_data import CONVERSATION, conversation, needs
 
 pytestmark = needs(CONVERSATION)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from tests.naive.sglang_scheduler import replay
+from tests.recorded_schedules import name_of
 from tests.sglang_recordings import (
     FILES,
     FOLDER,
     naive_requests,
     naive_rules,
-    name_of,
     recording,
 )
 from tests.sglang_tables import replayed

@@ -14,14 +14,13 @@ from replay.engine.plan import make_plan
 from replay.engine.simulate import Simulation, simulate_timed
 from replay.kernels import layout
 from tests.naive.scheduler import Scheduler
+from tests.recorded_schedules import Recording, name_of
 from tests.shared_data import CONVERSATION, needs
 from tests.vllm_recordings import (
     FILES,
     FOLDER,
-    Recording,
     naive_requests,
     naive_rules,
-    name_of,
     recording,
     scenario,
     trace_of,

@@ -12,6 +12,7 @@ from replay.gpu.cost import replica_cost, step_cost, time_steps, uniform_steps
 from replay.gpu.linear import all_reduces_ns, experts_ns, linear_parts, touched_experts
 from replay.gpu.replica import Replica
 from replay.gpu.spec import gpu_names, load_gpu, load_model, model_names, splits_evenly
+from replay.kernels import attention as columns
 from replay.kernels import cost as kernel
 from replay.kernels.steps import StepList
 from tests.naive import cost as naive_cost
@@ -53,7 +54,7 @@ def steps_of(*steps):
     """Return a list of steps from (chunks, contexts, sampled)."""
     first = np.cumsum([0, *(len(chunks) for chunks, _, _ in steps)])
     flat = [chunk for chunks, _, _ in steps for chunk in chunks]
-    columns = [
+    parts = [
         first,
         [new for new, _ in flat],
         [cached for _, cached in flat],
@@ -62,7 +63,7 @@ def steps_of(*steps):
         [max(contexts, default=0) for _, contexts, _ in steps],
         [sampled for _, _, sampled in steps],
     ]
-    return StepList(*(np.array(column, np.int64) for column in columns))
+    return StepList(*(np.array(column, np.int64) for column in parts))
 
 
 def step_ns(cost, *, chunks=(), contexts=(), sampled=0):
@@ -173,7 +174,7 @@ def test_tables_faster_than_the_peaks_are_refused(name):
     assert costs.checked(cost, "h100-sxm") is cost
     for part in ("linear_ns", "head_ns", "attention"):
         table = getattr(cost, part).copy()
-        rates = slice(0, kernel.FLOOR_PAIR_NS) if part == "attention" else slice(None)
+        rates = slice(0, columns.FLOOR_PAIR_NS) if part == "attention" else slice(None)
         table[..., rates] *= 0.1
         broken = costs.dataclasses.replace(cost, **{part: table})
         with pytest.raises(InputError, match="faster than its peaks allow"):
@@ -323,7 +324,7 @@ def test_a_long_decode_beside_a_chunk_that_fills_the_gpu_is_one_tile():
 
 def test_pieces_of_a_tile_fill_their_waves_and_no_more():
     # 8 tiles on 132 SMs: 15 pieces fill 91 % of one wave, 14 only 84.8 %.
-    most = [kernel.pieces_that_fill(float(tiles), 132.0) for tiles in (8, 32, 64, 70, 106, 1)]
+    most = [columns.pieces_that_fill(float(tiles), 132.0) for tiles in (8, 32, 64, 70, 106, 1)]
     assert most == [15, 4, 2, 5, 1, 32]
 
 
@@ -332,11 +333,11 @@ def test_short_chunks_of_a_latent_are_worked_as_decodes_are():
     model = load_model("deepseek-v3")
     cost = cost_of(H100, model, 8)
     latent = cost.attention[0]
-    assert latent[kernel.ABSORBED_TOKENS] == 512
+    assert latent[columns.ABSORBED_TOKENS] == 512
     short, long = (attention_ns(cost, chunks=[(new, 32_768)]) for new in (16, 513))
     pairs = 16 * 32_768 + 16 * 17 / 2
-    assert short > pairs * latent[kernel.ABSORBED_PAIR_NS]
-    assert short < 1.1 * pairs * latent[kernel.ABSORBED_PAIR_NS] + 61 * 30_000
+    assert short > pairs * latent[columns.ABSORBED_PAIR_NS]
+    assert short < 1.1 * pairs * latent[columns.ABSORBED_PAIR_NS] + 61 * 30_000
     assert short / 61 / 32_768 == pytest.approx(1.35 + 25_000 / 32_768, rel=0.1)  # as measured
     assert long > 5 * short
 
@@ -400,10 +401,10 @@ def test_linear_layers_cost_the_same_at_any_context():
     table = cost_of(H100, hybrid).attention
     state = table[-1]
     assert hybrid.attention_groups[-1].kind == "linear"
-    assert state[kernel.PAIR_NS] == state[kernel.DECODE_KEY_NS] == 0.0
+    assert state[columns.PAIR_NS] == state[columns.DECODE_KEY_NS] == 0.0
     linear = hybrid.attention_groups[-1]
     moved = 2 * linear.layers * linear.state_bytes / (3.35e12 * H100.fit.kv_read_efficiency)
-    assert state[kernel.DECODE_ROW_NS] == pytest.approx(moved * 1e9)
+    assert state[columns.DECODE_ROW_NS] == pytest.approx(moved * 1e9)
 
 
 def test_sparse_attention_reads_its_top_k_and_scores_all_keys():
@@ -470,9 +471,9 @@ def test_a_large_all_reduce_is_left_to_nccl_and_a_small_one_the_engines_own():
 def test_a_latent_is_read_whole_by_every_gpu():
     model = load_model("deepseek-v3")
     one, eight = (cost_of(H100, model, gpus).attention[0] for gpus in (1, 8))
-    assert one[kernel.DECODE_KEY_NS] == eight[kernel.DECODE_KEY_NS]
-    assert one[kernel.DECODE_PAIR_NS] == pytest.approx(8 * eight[kernel.DECODE_PAIR_NS])
-    assert one[kernel.EXPAND_NS] > 0
+    assert one[columns.DECODE_KEY_NS] == eight[columns.DECODE_KEY_NS]
+    assert one[columns.DECODE_PAIR_NS] == pytest.approx(8 * eight[columns.DECODE_PAIR_NS])
+    assert one[columns.EXPAND_NS] > 0
 
 
 def test_a_few_tokens_touch_few_experts_and_many_touch_all():

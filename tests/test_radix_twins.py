@@ -14,7 +14,7 @@ from replay.engine.plan import make_plan
 from replay.engine.simulate import simulate_timed, simulate_untimed
 from replay.kernels import layout
 from replay.trace.tree import build_tree
-from tests.naive import engine as naive
+from tests.naive import pool as naive
 from tests.naive.radix import RadixCache, RadixRules, replay_untimed
 from tests.naive.scheduler import Scheduler
 from tests.random_traces import BLOCK, mixed, rows, trace_of, unit_rows, unit_trace_of

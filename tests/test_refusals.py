@@ -10,7 +10,7 @@ from replay.engine.refusals import refusals
 from replay.engine.simulate import simulate_timed
 from replay.kernels import layout
 from replay.trace.tree import build_tree
-from tests.sglang_recordings import LINEAR
+from tests.recorded_schedules import LINEAR
 from tests.test_sglang_twins import BUSY, replayed, trace_of
 
 ASKED = {"arrival_ns": 0, "priority": 0}

@@ -31,7 +31,7 @@ from replay.trace.frame import Trace
 from replay.trace.tree import PrefixTree, build_tree
 from tests import test_radix_twins as radix
 from tests import test_session_store as store
-from tests.naive import engine as naive
+from tests.naive import pool as naive
 from tests.naive import ranked as naive_ranked
 from tests.naive import stack as naive_stack
 from tests.naive.frames import (

@@ -17,7 +17,7 @@ from replay.engine.simulate import simulate_timed, simulate_untimed
 from replay.errors import InputError
 from replay.kernels import layout
 from replay.trace.tree import build_tree
-from tests.naive import engine as naive
+from tests.naive import pool as naive
 from tests.naive.scheduler import Scheduler
 from tests.naive.store import Store, StoreRules
 from tests.random_traces import BLOCK, mixed, rows, trace_of, unit_rows, unit_trace_of

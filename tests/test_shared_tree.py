@@ -14,7 +14,7 @@ from replay.answers.tree_rows import MEASURES, Choice, account, spans, tree_rows
 from replay.cli.icicle_lines import icicle_lines
 from replay.errors import InputError, UnknownNameError
 from tests import random_traces
-from tests.naive import engine as naive
+from tests.naive import pool as naive
 from tests.naive.tree import prefixes
 from tests.trace_samples import mooncake_text, trace_of
 

@@ -14,7 +14,7 @@ from replay.trace.check_content import content_facts
 from replay.trace.frame import Rejected, Trace, TraceMeta, canonical_trace
 from replay.trace.sessions import infer_sessions
 from replay.trace.tree import build_tree
-from tests.naive.engine import make_unit_requests
+from tests.naive.pool import make_unit_requests
 from tests.random_traces import mixed, rows, trace_of, unit_rows, unit_trace_of
 from tests.shared_data import CONVERSATION, conversation, needs
 

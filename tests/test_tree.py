@@ -15,7 +15,7 @@ from replay.kernels.tree.factorize import codes_of_any_ids, codes_of_small_ids
 from replay.trace.frame import Trace
 from replay.trace.separation import separated
 from replay.trace.tree import PrefixTree, build_tree
-from tests.naive.engine import make_unit_requests, tokens_of
+from tests.naive.pool import make_unit_requests, tokens_of
 from tests.random_traces import BLOCK, rows, trace_of, unit_rows, unit_trace_of
 
 UNIT_ROW = {

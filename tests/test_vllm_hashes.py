@@ -12,7 +12,7 @@ import pytest
 import replay
 from replay.errors import InputError, UnknownNameError
 from replay.trace.vllm_hashes import VLLM_ALGORITHMS, vllm_event_id
-from tests.naive import engine as naive
+from tests.naive import pool as naive
 
 VECTORS = Path(__file__).parent / "golden" / "vllm_vectors.json"
 PACKAGES = {"sha256": (), "sha256_cbor": ("cbor2", "xxhash"), "xxhash_cbor": ("cbor2", "xxhash")}

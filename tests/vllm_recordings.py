@@ -1,56 +1,35 @@
-"""What vLLM 0.33's own scheduler did under a virtual clock: recordings beside the checkout.
+"""What vLLM 0.33's own scheduler did: settings of its recordings, as twin and users have them.
 
-A recording is two tables, requests and steps, and the settings it was made with, in the metadata
-of the files. Its traces are those of `tests/sglang_recordings.py`.
+Recordings and their traces: `recorded_schedules.py`.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from pathlib import Path
-
-import polars as pl
 
 from replay.config.scenario import Scenario
 from replay.trace.frame import Trace
 from replay.trace.tree import PrefixTree
-from tests.naive.engine import Request, Rules
-from tests.sglang_recordings import LINEAR, arrivals_ns, token_rows, tree_of
-from tests.shared_data import SHARED
+from tests.naive.pool import Request, Rules
+from tests.recorded_schedules import (
+    GOLDEN,
+    LINEAR,
+    Recording,
+    Settings,
+    arrivals_ns,
+    files_in,
+    read_recording,
+    recorded_trace,
+    token_rows,
+)
 
-FOLDER = SHARED / "golden" / "scheduler"
-_SUFFIX = ".requests.parquet"
-FILES = sorted(FOLDER.glob(f"*{_SUFFIX}"))
-Settings = dict[str, int | bool | None]
-
-
-@dataclass(frozen=True)
-class Recording:
-    requests: pl.DataFrame
-    steps: pl.DataFrame
-    tag: str
-    speed_up: tuple[int, int]
-    settings: Settings
-    blocks: int
-
-
-def name_of(path: Path) -> str:
-    """Return the name that both files of a recording share."""
-    return path.name.removesuffix(_SUFFIX)
+FOLDER = GOLDEN / "scheduler"
+FILES = files_in(FOLDER)
 
 
 def recording(path: Path) -> Recording:
     """Return what was recorded, and how."""
-    made = json.loads(pl.read_parquet_metadata(path)["vllm_sched_oracle"])
-    return Recording(
-        pl.read_parquet(path),
-        pl.read_parquet(path.with_name(f"{name_of(path)}.steps.parquet")),
-        made["tag"],
-        tuple(made["speedup"]),
-        made["settings"],
-        made["usable_blocks"],
-    )
+    return read_recording(path, "vllm_sched_oracle")
 
 
 def priority_of(index: int, settings: Settings) -> int:
@@ -120,8 +99,4 @@ def scenario(settings: Settings) -> Scenario:
 
 def trace_of(made: Recording) -> tuple[Trace, PrefixTree]:
     """Return the trace of a recording with its arrivals and priorities, and its tree."""
-    trace, tree = tree_of(made.tag)
-    arrivals = arrivals_ns(token_rows(made.tag), made.speed_up)
-    ranks = [priority_of(index, made.settings) for index in range(len(arrivals))]
-    columns = {"arrival_ns": pl.Series(arrivals), "priority": pl.Series(ranks)}
-    return trace.changed(trace.frame.with_columns(**columns)), tree
+    return recorded_trace(made, priority_of)

@@ -9,7 +9,7 @@ import numpy as np
 from replay.engine.plan import Plan
 from replay.engine.tables import BINS, FIRST_PEAKS, STEPS_A_CALL
 from replay.kernels import layout
-from replay.kernels.cost import SUMS
+from replay.kernels.attention import SUMS
 from replay.kernels.serving import sglang_layout
 from replay.kernels.serving.heap import HEAP_FIELDS
 from replay.kernels.serving.sglang_layout import SglangEngine

@@ -9,13 +9,13 @@ import numpy as np
 from replay.engine.outcome import Harvest
 from replay.engine.plan import Plan
 from replay.kernels import layout
+from replay.kernels.attention import SUMS
 from replay.kernels.cache.radix_layout import (
     AGE_FIELDS,
     LEAF_FIELDS,
     NODE_FIELDS,
     RADIX_HEAD_FIELDS,
 )
-from replay.kernels.cost import SUMS
 from replay.kernels.layout import Engine, Tables
 from replay.kernels.serving.heap import HEAP_FIELDS
 from replay.kernels.serving.sglang_layout import SglangEngine

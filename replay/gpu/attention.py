@@ -1,4 +1,4 @@
-"""The coefficients of attention: one row a kind of layer, for `replay.kernels.cost`.
+"""The coefficients of attention: one row a kind of layer, for `replay.kernels.attention`.
 
 Grouped and multi-head attention, latents (expanded for prompts, absorbed for decodes), windows,
 sparse attention (a capped main part and an index over all keys), compressed entries, and the
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from replay.config.hardware import BYTES_PER_VALUE, AttentionGroup
 from replay.config.hardware.gpu import ModuleFit
 from replay.gpu.replica import Replica
-from replay.kernels import cost as kernel
+from replay.kernels import attention as kernel
 from replay.units import NS_PER_S
 
 INDEX_BYTES = 1  # FP8 keys of a sparse index

@@ -10,7 +10,7 @@ from replay.gpu.attention import attention_table
 from replay.gpu.cost import StepCost, floor_steps, time_steps, uniform_steps
 from replay.gpu.linear import head_ns, linear_parts
 from replay.gpu.replica import Replica
-from replay.kernels import cost as kernel
+from replay.kernels import attention as kernel
 from replay.kernels.steps import attend_all
 
 

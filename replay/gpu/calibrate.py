@@ -21,7 +21,7 @@ from replay.gpu.linear import head_ns, linear_ns
 from replay.gpu.measured import Measured, models_of
 from replay.gpu.replica import Replica
 from replay.gpu.spec import Gpu, Model
-from replay.kernels import cost as kernel
+from replay.kernels import attention as kernel
 from replay.kernels.steps import StepList, attend_all
 from replay.progress import Hook, ignore
 

@@ -20,6 +20,7 @@ from replay.gpu.floor import floor_table
 from replay.gpu.linear import head_ns, linear_ns
 from replay.gpu.replica import Replica
 from replay.gpu.spec import Gpu, Model
+from replay.kernels import attention as columns
 from replay.kernels import cost as kernel
 from replay.kernels.cost import CostTables
 from replay.kernels.steps import StepList, time_all
@@ -138,10 +139,13 @@ def checked(cost: StepCost, name: str) -> StepCost:
     pairs = [
         (cost.linear_ns, linear),
         (cost.head_ns, head),
-        (attention[:, kernel.PAIR_NS], attention[:, kernel.FLOOR_PAIR_NS]),
-        (attention[:, kernel.KEY_NS], attention[:, kernel.FLOOR_KEY_NS]),
-        (attention[:, kernel.DECODE_KEY_NS], attention[:, kernel.FLOOR_KEY_NS]),
-        (attention[:, kernel.DECODE_PAIR_NS], attention[:, kernel.FLOOR_DECODE_PAIR_NS]),
+        (attention[:, columns.PAIR_NS], attention[:, columns.FLOOR_PAIR_NS]),
+        (attention[:, columns.KEY_NS], attention[:, columns.FLOOR_KEY_NS]),
+        (attention[:, columns.DECODE_KEY_NS], attention[:, columns.FLOOR_KEY_NS]),
+        (
+            attention[:, columns.DECODE_PAIR_NS],
+            attention[:, columns.FLOOR_DECODE_PAIR_NS],
+        ),
     ]
     for got, least in pairs:
         if not (got >= least * _ROUNDING).all():
@@ -198,5 +202,5 @@ def _timed(cost: StepCost, steps: StepList) -> tuple[Integers, Floats]:
             f"({len(cost.linear_ns) - 1:,} tokens, {len(cost.head_ns) - 1:,} rows)"
         )
     times, floors = np.empty(len(steps.decodes), np.int64), np.empty(len(steps.decodes))
-    time_all(cost.tables, steps, np.zeros((len(cost.attention), kernel.SUMS)), times, floors)
+    time_all(cost.tables, steps, np.zeros((len(cost.attention), columns.SUMS)), times, floors)
     return times, floors

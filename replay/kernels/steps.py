@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from replay.kernels.cost import add_chunk, attention_ns, clear_chunks, floor_ns, step_ns
+from replay.kernels.attention import add_chunk, attention_ns, clear_chunks
+from replay.kernels.cost import floor_ns, step_ns
 from replay.kernels.jit import kernel
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tests.naive.engine import Cache, Request
+from tests.naive.pool import Cache, Request
 from tests.naive.scheduler import Step
 
 

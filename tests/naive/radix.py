@@ -10,8 +10,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from itertools import count
 
-from tests.naive import engine as naive
-from tests.naive.engine import Found, Request
+from tests.naive import pool as naive
+from tests.naive.pool import Found, Request
 
 Page = tuple[int, ...]
 

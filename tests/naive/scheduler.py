@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tests.naive.engine import Cache, Found, Request, Rules
+from tests.naive.pool import Cache, Found, Request, Rules
 
 
 @dataclass

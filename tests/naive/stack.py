@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.naive.engine import Cache, Request, Rules
+from tests.naive.pool import Cache, Request, Rules
 
 
 def paths_of(requests: list[Request], rules: Rules) -> list[tuple[list[tuple], int]]:

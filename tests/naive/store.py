@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from tests.naive.engine import CAUSES, Cache, Found, Request, Rules
+from tests.naive.pool import CAUSES, Cache, Found, Request, Rules
 
 
 @dataclass

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tests.naive.engine import Request
 from tests.naive.frames import cuts
+from tests.naive.pool import Request
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from replay.gpu.cost import StepCost
-from replay.kernels import cost as kernel
+from replay.kernels import attention as kernel
 
 if TYPE_CHECKING:
     from replay.gpu.backends import Compiled, Wanted

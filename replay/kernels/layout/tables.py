@@ -81,5 +81,5 @@ class Engine(NamedTuple):
     peaks: np.ndarray  # int64[*, 2], (step, ns): step times no later step has exceeded
     bins: np.ndarray
     cost: CostTables
-    chunk_sums: np.ndarray  # float64[K, SUMS], the prompt chunks of the step, see cost.py
+    chunk_sums: np.ndarray  # float64[K, SUMS], the prompt chunks of the step, see attention.py
     steps: np.ndarray  # int64[*, STEP_FIELDS], the steps that are kept

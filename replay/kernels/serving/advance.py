@@ -16,8 +16,9 @@ progress bar or grow a table; calling it again goes on from there.
 
 from __future__ import annotations
 
+from replay.kernels.attention import UNSPLIT, add_chunk, clear_chunks
 from replay.kernels.cache.verbs import at_time, rows_left
-from replay.kernels.cost import UNSPLIT, add_chunk, clear_chunks, step_ns
+from replay.kernels.cost import step_ns
 from replay.kernels.jit import inner, kernel, rare
 from replay.kernels.layout import (
     ARRIVAL_NS,

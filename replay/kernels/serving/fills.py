@@ -29,8 +29,10 @@ from replay.kernels.layout import (
     SHARES,
     TARGET,
 )
+from replay.kernels.serving.links import put_between, take_from
 
 FIRST, LAST = 0, 1
+FILL_LIST = (NEXT_FILL, PREVIOUS_FILL, FIRST, LAST)  # the columns of links.py
 
 
 @inner
@@ -62,16 +64,7 @@ def add_fill(t, e, request):
     while before != NONE and t.state[before, RANK] > t.state[request, RANK]:
         after = before
         before = t.state[before, PREVIOUS_FILL]
-    t.state[request, PREVIOUS_FILL] = before
-    t.state[request, NEXT_FILL] = after
-    if before == NONE:
-        e.fills[phase, FIRST] = request
-    else:
-        t.state[before, NEXT_FILL] = request
-    if after == NONE:
-        e.fills[phase, LAST] = request
-    else:
-        t.state[after, PREVIOUS_FILL] = request
+    put_between(t.state, e.fills[phase], request, before, after, FILL_LIST)
 
 
 @inner
@@ -79,17 +72,7 @@ def drop_fill(t, e, request):
     """Take a request that leaves the decodes out of its list."""
     if t.plan[request, SHARES] == 0:
         return
-    phase = opens_at(t, request)
-    before = t.state[request, PREVIOUS_FILL]
-    after = t.state[request, NEXT_FILL]
-    if before == NONE:
-        e.fills[phase, FIRST] = after
-    else:
-        t.state[before, NEXT_FILL] = after
-    if after == NONE:
-        e.fills[phase, LAST] = before
-    else:
-        t.state[after, PREVIOUS_FILL] = before
+    take_from(t.state, e.fills[opens_at(t, request)], request, FILL_LIST)
 
 
 @inner
