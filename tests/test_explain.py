@@ -302,4 +302,5 @@ def test_who_never_was_looked_up_in_a_radix_cache_holds_no_node_to_tell_of(sched
     cost = cost_of(8192, 256)
     for request in (1, 3):  # one that was rejected, one that the clock did not reach
         watched = watch_request(plan, request, cost)
-        assert watched.outcome[request, layout.HIT] == 0
+        assert not watched.looked_up
+        assert (watched.blocks[:, layout.HOLDER] == layout.NONE).all()

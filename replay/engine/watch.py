@@ -47,7 +47,6 @@ def watch_request(
     if cost is None and not plan.rules[layout.HOLD_NS]:
         return Watched(tables.watch, tables.outcome, looked_up)
     found = count_generating(plan, tables.outcome, left_queue)
-    assert isinstance(found.outcome, np.ndarray)  # as the tables were
     _name_authors(plan, request, found, tables.watch)
     assert isinstance(found.outcome, np.ndarray)  # as the tables' own is
     return Watched(tables.watch, found.outcome, looked_up)
